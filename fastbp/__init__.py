@@ -1,0 +1,7 @@
+"""fastbp: the Network class of the book "Neural Networks and Deep Learning", compiled."""
+
+from fastbp.mnist_loader import load_data_wrapper
+from fastbp.network import Network
+
+__version__ = "0.1.0"
+__all__ = ["Network", "__version__", "load_data_wrapper"]

@@ -1,0 +1,196 @@
+"""The command line: fastbp train, evaluate, predict.
+
+Law: results go to standard output, everything else to standard error; an error is one line and
+exit status 2.
+"""
+
+import argparse
+import random
+import sys
+import time
+
+import numpy as np
+
+from fastbp import __version__, engine, files, mnist_loader, network
+
+EXAMPLES = """examples:
+  fastbp train                                   MNIST if it can be had, else synthetic digits
+  fastbp train --seed 1 --save model.npz         the same weights every time, kept in a file
+  fastbp train --sizes 784,100,10 --dtype float32 --epochs 60
+  fastbp train --data ~/mnist                    a folder with the IDX files
+  fastbp evaluate model.npz
+  fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
+"""
+DATA_HELP = (
+    "auto: MNIST from FASTBP_DATA, ./mnist.pkl.gz, ../data, the cache or a download, else the "
+    "synthetic digits; synthetic; or a folder or file (default: auto)"
+)
+
+
+def main(arguments=None):
+    """Run the command line. Return the exit status: 0, 2 for an error, 130 if interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except (OSError, ValueError, TypeError) as error:
+        print(f"fastbp: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fastbp: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options):
+    training, _, test, name = _data(options.data)
+    if options.save:
+        files.check_writable(options.save)
+    if options.seed is not None:
+        random.seed(options.seed)
+        np.random.seed(options.seed)
+    net = _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
+    epochs, m = options.epochs, options.mini_batch_size
+    n, n_test = len(training[1]), len(test[1])
+    _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
+    _say("compiling (the first time on a machine; later runs read it from a cache) ...")
+    plan = engine.plan_of(tuple(options.sizes))
+    compiling = engine.warm_up(plan, net.dtype, m, n_test, net.threads)
+
+    began = time.perf_counter()
+    net.SGD(training, epochs, m, options.eta, test_data=test)
+    seconds = (time.perf_counter() - began) / max(epochs, 1)
+
+    if options.save:
+        net.save(options.save)
+        _say(f"saved to {options.save}")
+    if net.counts:
+        best = int(np.argmax(net.counts))
+        print(
+            f"accuracy on the test images: {net.counts[-1] / n_test:.2%} at the end, "
+            f"{net.counts[best] / n_test:.2%} at best (epoch {best})"
+        )
+        print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
+    print(f"compiling took {compiling:.1f} s")
+
+
+class _Recorder(network.Network):
+    """A Network that remembers the count of every evaluation."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.counts = []
+
+    def evaluate(self, test_data):
+        self.counts.append(super().evaluate(test_data))
+        return self.counts[-1]
+
+
+def _evaluate(options):
+    net = network.load(options.model, threads=options.threads)
+    *_, test, name = _data(options.data)
+    count, n = net.evaluate(test), len(test[1])
+    print(f"{options.model}: {count} / {n} ({count / n:.2%}) of the test images of {name}")
+
+
+def _predict(options):
+    net = network.load(options.model)
+    for path in options.images:
+        output = net.feedforward(_image(path, net.sizes[0]))
+        j = int(output.argmax())
+        print(f"{path}: {j} (output {output[j, 0]:.3f})")
+
+
+def _image(path, n_in):
+    """Return the pixels in a .npy file as a column (n_in, 1) of values 0..1."""
+    try:
+        with open(path, "rb") as file:
+            image = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+    if image.size != n_in or image.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path} has shape {image.shape} and dtype {image.dtype}, expected {n_in} numbers, "
+            f"one image"
+        )
+    most = 255 if image.dtype.kind in "iu" else 1
+    if not (image.min() >= 0 and image.max() <= most):
+        raise ValueError(
+            f"{path} has values from {image.min()} to {image.max()}, expected 0..{most} for "
+            f"{image.dtype}: integers 0..255 or floats 0..1"
+        )
+    return image.reshape(n_in, 1) / (256 if most == 255 else 1)
+
+
+def _data(choice):
+    """Return (training, validation, test, name) for the --data option."""
+    if choice == "synthetic":
+        return *mnist_loader.synthetic(), "synthetic digits"
+    try:
+        return *mnist_loader.load_data(None if choice == "auto" else choice), "MNIST"
+    except mnist_loader.DataNotFoundError as error:
+        reason = _one_line(error).partition("; give load_data")[0]
+        _say(f"using the built-in synthetic digits: {reason}")
+        return *mnist_loader.synthetic(), "synthetic digits"
+
+
+def _say(text):
+    print(f"fastbp: {text}", file=sys.stderr, flush=True)
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# ------------------------------------------------ options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        """Print one line, not the usage as well."""
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def _sizes(text):
+    try:
+        return [int(n) for n in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 784,30,10") from None
+
+
+def _parser():
+    common = dict(formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES)
+    parser = _Parser(prog="fastbp", description=sys.modules["fastbp"].__doc__, **common)
+    parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    train = commands.add_parser("train", help="train a network, evaluate every epoch", **common)
+    train.set_defaults(command=_train)
+    add = train.add_argument
+    add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    add("--sizes", type=_sizes, default=[784, 30, 10], metavar="784,30,10",
+        help="neurons per layer (default: 784,30,10)")  # fmt: skip
+    add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
+    add("--mini-batch-size", type=int, default=10, metavar="10", help="(default: 10)")
+    add("--eta", type=float, default=3.0, metavar="3.0", help="learning rate (default: 3.0)")
+    add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
+    add("--dtype", choices=("float64", "float32"), default="float64", help="(default: float64)")
+    add("--threads", type=int, metavar="N", help="at most N threads (default: all)")
+    add("--save", metavar="model.npz", help="write the trained network to this file")
+
+    evaluate = commands.add_parser("evaluate", help="count right answers of a model", **common)
+    evaluate.set_defaults(command=_evaluate)
+    evaluate.add_argument("model", metavar="MODEL", help="a file written by train --save")
+    evaluate.add_argument("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    evaluate.add_argument("--threads", type=int, metavar="N", help="at most N threads")
+
+    predict = commands.add_parser("predict", help="read digits from images", **common)
+    predict.set_defaults(command=_predict)
+    predict.add_argument("model", metavar="MODEL", help="a file written by train --save")
+    predict.add_argument("images", nargs="+", metavar="IMAGE.npy",
+        help="28 x 28 or 784 values, white ink on black: integers 0-255 or floats 0-1")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,370 @@
+"""The boundary: the book's lists of (x, y) to contiguous arrays, parameters to one flat vector.
+
+Law: every error about a shape, a type or a value is raised here, before any weight changes, and
+says what is wrong, where, what was seen, what was wanted and what to do.
+"""
+
+import itertools
+import operator
+
+import numpy as np
+
+from fastbp import kernels
+
+# ------------------------------------------------ arguments
+
+
+def check_sizes(sizes):
+    """Return the layer sizes as a tuple of ints, or raise."""
+    try:
+        checked = tuple(operator.index(n) for n in sizes)
+    except TypeError:
+        raise TypeError(
+            f"sizes is {_brief(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
+        ) from None
+    if len(checked) < 2:
+        raise ValueError(
+            f"sizes has {len(checked)} layer(s), expected at least 2: an input and an output layer"
+        )
+    for l, n in enumerate(checked):
+        if n < 1:
+            raise ValueError(f"sizes[{l}] is {n}, expected at least 1 neuron")
+    return checked
+
+
+def check_dtype(dtype):
+    """Return float64 or float32 as a dtype, or raise."""
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked is None or checked.name not in ("float64", "float32"):
+        raise ValueError(f"dtype is {_brief(dtype)}, expected numpy.float64 or numpy.float32")
+    return checked
+
+
+def check_count(name, value, least):
+    """Return an integer argument that is at least `least`, or raise."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value}, expected an integer")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {_brief(value)}, expected an integer; use int({name})"
+        ) from None
+    if count < least:
+        raise ValueError(f"{name} is {count}, expected at least {least}")
+    return count
+
+
+def check_rate(name, value):
+    """Return a finite real number as a float, or raise."""
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {_brief(value)}, expected a number") from None
+    if not np.isfinite(rate):
+        raise ValueError(f"{name} is {rate}, expected a finite number")
+    return rate
+
+
+# ------------------------------------------------ parameters
+
+
+def views(flat, plan):
+    """Return (weights, biases): lists of views (n_out, n_in) and (n_out, 1) into `flat`."""
+    weights, biases = [], []
+    w_at = 0
+    for n_in, n_out in itertools.pairwise(plan.sizes):
+        b_at = w_at + n_in * n_out
+        weights.append(flat[w_at:b_at].reshape(n_out, n_in))
+        biases.append(flat[b_at : b_at + n_out].reshape(n_out, 1))
+        w_at = b_at + n_out
+    return weights, biases
+
+
+def flatten(weights, biases, plan, dtype):
+    """Return a new flat vector with the values of the lists weights and biases.
+
+    Raises ValueError or TypeError where a list, an array's shape or its type does not fit the
+    network's sizes.
+    """
+    flat = np.empty(plan.n_params, dtype)
+    slots = views(flat, plan)
+    for name, given, wanted in zip(("weights", "biases"), (weights, biases), slots, strict=True):
+        if len(given) != len(wanted):
+            raise ValueError(
+                f"{name} has {len(given)} arrays, expected {len(wanted)}: one per layer after the "
+                f"input layer"
+            )
+        for l, (array, slot) in enumerate(zip(given, wanted, strict=True)):
+            array = _numeric(array, f"{name}[{l}]")
+            if array.shape != slot.shape:
+                raise ValueError(f"{name}[{l}] has shape {array.shape}, expected {slot.shape}")
+            slot[...] = array
+    return flat
+
+
+# ------------------------------------------------ data
+
+
+def is_arrays(data):
+    """Tell whether data is the array form: a tuple of exactly two ndarrays (X, Y)."""
+    return (
+        isinstance(data, tuple)
+        and len(data) == 2
+        and isinstance(data[0], np.ndarray)
+        and isinstance(data[1], np.ndarray)
+    )
+
+
+def materialise(data, name):
+    """Return data itself if it can be read twice (arrays, list, tuple), else a list of it."""
+    if is_arrays(data) or isinstance(data, (list, tuple)):
+        return data
+    try:
+        pairs = list(data)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {_brief(data)}, expected pairs (x, y) or a tuple of two arrays (X, Y)"
+        ) from None
+    if not pairs:
+        raise _empty(name)
+    return pairs
+
+
+def training_arrays(data, plan, dtype, name="training_data"):
+    """Return (X, Y): X (n, n_in) float64, float32 or uint8, Y (n, n_out) of `dtype`, C-contiguous.
+
+    data: the book's pairs, x (n_in, 1) and y (n_out, 1), or arrays (X, Y) with Y of one-hot rows
+    or of integer labels (n,). No copy is made of arrays that already fit.
+    """
+    n_in, n_out = plan.sizes[0], plan.sizes[-1]
+    if is_arrays(data):
+        X, Y = _rows(data[0], n_in, dtype, name), data[1]
+        _same_length(X, Y, name)
+        if Y.ndim == 1:
+            return X, _one_hot(_labels(Y, n_out, name), n_out, dtype)
+        _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
+        return X, np.ascontiguousarray(_numeric(Y, f"{name}: Y"), dtype)
+    X, Y = _stacked(data, n_in, (n_out, 1), name)
+    X, Y = X.reshape(len(data), n_in), Y.reshape(len(data), n_out)
+    return _stored(X, dtype), np.ascontiguousarray(Y, dtype)
+
+
+def labelled_arrays(data, plan, dtype, name="test_data"):
+    """Return (X, labels): X (n, n_in) as training_arrays gives it, labels (n,) int64.
+
+    data: the book's pairs of x (n_in, 1) and an integer label, or arrays (X, labels) or (X, Y)
+    with Y of one-hot rows (n, n_out).
+    """
+    n_in, n_out = plan.sizes[0], plan.sizes[-1]
+    if is_arrays(data):
+        X, Y = _rows(data[0], n_in, dtype, name), data[1]
+        _same_length(X, Y, name)
+        if Y.ndim == 1:
+            return X, _labels(Y, n_out, name)
+        _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
+        return X, _numeric(Y, f"{name}: Y").argmax(axis=1)
+    X, labels = _stacked(data, n_in, (), name)
+    return _stored(X.reshape(len(data), n_in), dtype), _labels(labels, n_out, name)
+
+
+def pairs(data, plan, dtype):
+    """Return training data as the book's list of pairs (x, y), for the general path."""
+    if not is_arrays(data):
+        return list(data)
+    X, Y = training_arrays(data, plan, dtype)
+    return list(zip(X.astype(dtype)[:, :, None], Y[:, :, None], strict=True))
+
+
+def labelled_pairs(data, plan, dtype, name="test_data"):
+    """Return test data as the book's list of pairs (x, label), for the general path.
+
+    Raises ValueError or TypeError where a label is not an integer 0..n_out-1.
+    """
+    if is_arrays(data):
+        X, labels = labelled_arrays(data, plan, dtype, name)
+        return list(zip(X.astype(dtype)[:, :, None], labels.tolist(), strict=True))
+    if not len(data):
+        raise _empty(name)
+    checked = []
+    for i, pair in enumerate(data):
+        x, y = _pair(pair, f"{name}[{i}]", plan.sizes[0])
+        checked.append((x, _label(y, plan.sizes[-1], f"{name}[{i}]")))
+    return checked
+
+
+def columns(a, n, dtype, name, m=None):
+    """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
+
+    Raises ValueError for any other shape; a 1-D vector is the most common mistake.
+    """
+    array = _numeric(a, name)
+    if array.ndim != 2 or array.shape[0] != n or (m is not None and array.shape[1] != m):
+        wanted = f"({n}, 1)" if m == 1 else f"({n}, 1), or ({n}, m) for m samples"
+        raise ValueError(
+            f"{name} has shape {array.shape}, expected {wanted}{_reshape_hint(array, n, name)}"
+        )
+    return array.astype(dtype, copy=False)
+
+
+# ------------------------------------------------ how it is done
+
+
+def _brief(value):
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def _empty(name):
+    return ValueError(
+        f"{name} is empty, expected at least one sample; an iterator (zip, map, a generator) is "
+        f"used up after one pass: pass list({name})"
+    )
+
+
+def _numeric(value, what):
+    """Return value as an array of real numbers in native byte order, or raise."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{what} is ragged, expected an array of numbers") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{what} has dtype {array.dtype}, expected real numbers")
+    return array
+
+
+def _stored(X, dtype):
+    """Return X C-contiguous in a type that the gather reads: anything else is cast once, here."""
+    kind = X.dtype if X.dtype in kernels.PIXEL_KINDS else dtype
+    return np.ascontiguousarray(X, kind.newbyteorder("="))
+
+
+def _rows(X, n_in, dtype, name):
+    X = _numeric(X, f"{name}: X")
+    _check_row_shape(X, n_in, f"{name}: X")
+    if not len(X):
+        raise _empty(name)
+    return _stored(X, dtype)
+
+
+def _check_row_shape(array, n, what, alternative=""):
+    if array.ndim != 2 or array.shape[1] != n:
+        hint = ""
+        if array.ndim > 2 and array[0].size == n:
+            hint = f"; use {what[-1]}.reshape(len({what[-1]}), -1)"
+        raise ValueError(
+            f"{what} has shape {array.shape}, expected (n, {n}), one sample a row"
+            f"{' ' + alternative if alternative else ''}{hint}"
+        )
+
+
+def _same_length(X, Y, name):
+    if not Y.ndim or len(X) != len(Y):
+        raise ValueError(
+            f"{name}: X has {len(X)} rows and Y has shape {Y.shape}, expected as many rows"
+        )
+
+
+def _labels(labels, n_out, name):
+    """Return integer labels 0..n_out-1 as int64, or raise naming the first that is not one."""
+    if labels.dtype.kind == "f" and labels.size and (labels == np.floor(labels)).all():
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name}: labels have dtype {labels.dtype}, expected integers 0..{n_out - 1}"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= n_out))
+    if wrong.size:
+        raise ValueError(
+            f"{name}[{wrong[0]}]: label {labels[wrong[0]]} is outside 0..{n_out - 1}, the "
+            f"network has {n_out} output neurons"
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def _one_hot(labels, n_out, dtype):
+    Y = np.zeros((len(labels), n_out), dtype)
+    Y[np.arange(len(labels)), labels] = 1
+    return Y
+
+
+def _stacked(data, n_in, y_shape, name):
+    """Return the pairs (x, y) of the book's list as two arrays (n, n_in, 1) and (n, *y_shape)."""
+    if not len(data):
+        raise _empty(name)
+    try:
+        X = np.array([x for x, _ in data])
+        Y = np.array([y for _, y in data])
+    except (TypeError, ValueError):
+        X = Y = None
+    fits = (
+        X is not None
+        and X.shape == (len(data), n_in, 1)
+        and Y.shape == (len(data), *y_shape)
+        and X.dtype.kind in "fiub"
+        and Y.dtype.kind in "fiub"
+    )
+    if not fits:
+        _explain(data, n_in, y_shape, name)
+    return X, Y
+
+
+def _explain(data, n_in, y_shape, name):
+    """Raise the error that names the first pair that does not fit."""
+    for i, pair in enumerate(data):
+        where = f"{name}[{i}]"
+        x, y = _pair(pair, where, n_in)
+        x = _numeric(x, f"{where}: x")
+        if x.shape != (n_in, 1):
+            hint = _reshape_hint(x, n_in, "x")
+            raise ValueError(f"{where}: x has shape {x.shape}, expected ({n_in}, 1){hint}")
+        if y_shape == ():
+            _label(y, None, where)
+            continue
+        y = _numeric(y, f"{where}: y")
+        if y.shape == ():
+            raise ValueError(
+                f"{where}: y is the label {y}, expected a column {y_shape}; use "
+                f"fastbp.mnist_loader.vectorized_result(y, {y_shape[0]})"
+            )
+        if y.shape != y_shape:
+            hint = _reshape_hint(y, y_shape[0], "y")
+            raise ValueError(f"{where}: y has shape {y.shape}, expected {y_shape}{hint}")
+    raise ValueError(f"{name}: the samples do not form arrays of numbers; give x and y one type")
+
+
+def _pair(pair, where, n_in):
+    try:
+        x, y = pair
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{where} is {_brief(pair)}, expected a pair (x, y) with x of shape ({n_in}, 1)"
+        ) from None
+    return x, y
+
+
+def _label(y, n_out, where):
+    """Return one label as an int, or raise; n_out None: of any value."""
+    if type(y) is int and (n_out is None or 0 <= y < n_out):
+        return y
+    y = _numeric(y, f"{where}: y")
+    if y.shape != ():
+        raise ValueError(
+            f"{where}: y has shape {y.shape}, expected an integer label, not a vector; use "
+            f"int(np.argmax(y))"
+        )
+    label = int(y) if np.isfinite(y) else -1
+    if label != y or (n_out is not None and not 0 <= label < n_out):
+        raise ValueError(f"{where}: y is {y}, expected an integer label 0..n_out-1")
+    return label
+
+
+def _reshape_hint(array, n, name):
+    if array.ndim == 1 and array.size == n:
+        return f"; use {name}.reshape(-1, 1)"
+    if array.ndim == 2 and array.shape[1] == n:
+        return f"; use {name}.T"
+    return f": the network was built for {n}"

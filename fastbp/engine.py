@@ -1,0 +1,225 @@
+"""The training loop over the kernels: plans, the choice of serial or parallel, epochs in chunks.
+
+Law: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
+"""
+
+import contextlib
+import functools
+import itertools
+import os
+import random
+import time
+
+import numpy as np
+
+from fastbp import kernels
+
+# Two parallel regions per mini-batch cost some ten microseconds and move the weights between the
+# cores' caches: below this work per call of a region, one thread is faster.
+PARALLEL_FLOPS = 8e6
+# Loading the parallel evaluation costs more than it can save below this work per call.
+PARALLEL_EVALUATION_FLOPS = 4e9
+KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
+EVALUATION_ROWS = 512  # samples in the workspace of a forward pass
+MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
+
+
+class Plan:
+    """Where everything of a network lies in flat memory: see the legend in kernels.py.
+
+    sizes: neurons per layer, the input layer first.
+    """
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+        self.table = np.zeros((len(sizes), 5), np.int64)
+        self.n_params = 0
+        units = np.cumsum((0, *sizes))
+        for l, n in enumerate(sizes):
+            w_at, b_at = 0, 0
+            if l:
+                w_at = self.n_params
+                b_at = w_at + n * sizes[l - 1]
+                self.n_params = b_at + n
+            self.table[l] = n, w_at, b_at, units[l], units[-1] + units[l] - sizes[0]
+        self.forward_units = int(units[-1])
+        self.units = 2 * self.forward_units - sizes[0]  # the input layer has no Delta
+        self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
+        self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
+
+
+@functools.lru_cache(maxsize=64)
+def plan_of(sizes):
+    """Return the Plan of a tuple of sizes."""
+    return Plan(sizes)
+
+
+# ------------------------------------------------ threads
+
+
+_in_forked_child = False
+
+
+def _note_fork():
+    global _in_forked_child
+    _in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def usable_threads(threads):
+    """Return how many threads a call may use: `threads`, or all that this process may run on."""
+    if _in_forked_child:
+        return 1
+    available = kernels.get_num_threads()
+    if hasattr(os, "sched_getaffinity"):
+        available = min(available, len(os.sched_getaffinity(0)))
+    return available if threads is None else min(threads, available)
+
+
+@contextlib.contextmanager
+def _launching(threads):
+    """Hold Numba's thread count at `threads` for a call, and put it back."""
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        kernels.set_num_threads(before)
+
+
+def trains_in_parallel(plan, m, threads):
+    """Tell whether mini-batches of m samples are worth more than one thread."""
+    return usable_threads(threads) > 1 and plan.flops * m >= PARALLEL_FLOPS
+
+
+def evaluates_in_parallel(plan, n, threads):
+    """Tell whether a forward pass of n samples is worth more than one thread."""
+    flops = plan.forward_flops * n
+    return flops >= PARALLEL_EVALUATION_FLOPS and usable_threads(threads) > 1
+
+
+# ------------------------------------------------ calls into the kernels
+
+
+def _pixels(X):
+    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads.
+
+    The bytes are marked read-only, whatever X is: one type, one compilation.
+    """
+    pixels = X.reshape(-1).view(np.uint8)
+    pixels.flags.writeable = False
+    return pixels, kernels.PIXEL_KINDS.index(X.dtype)
+
+
+def _chunk(m, tasks, least):
+    """Return how many of m samples one task takes.
+
+    Fixed by m alone, so that no sum depends on the number of threads, and a multiple of the
+    register tile, so that no tile does either.
+    """
+    tile = kernels.SAMPLE_TILE
+    return max(least, -(-m // (tasks * tile)) * tile)
+
+
+def feedforward(params, plan, X, threads=None):
+    """Return the network's outputs (n, n_out) for the rows of X (n, n_in)."""
+    n = len(X)
+    out = np.empty((n, plan.sizes[-1]), params.dtype)
+    rows = min(n, EVALUATION_ROWS)
+    work = np.empty(rows * plan.forward_units, params.dtype)
+    pixels, kind = _pixels(X)
+    order = np.arange(n)
+    args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16, 16)
+    if evaluates_in_parallel(plan, n, threads):
+        with _launching(usable_threads(threads)):
+            kernels.feedforward_batch_parallel(*args)
+    else:
+        kernels.feedforward_batch(*args)
+    return out
+
+
+def feedforward_columns(a, weights, biases):
+    """Return the outputs (n_out, m) for the columns a (n_in, m) of a few samples.
+
+    A product with one column is bound by memory, and many columns would have to be turned into
+    rows for the kernels: here NumPy's products are as fast as it gets.
+    """
+    for w, b in zip(weights, biases, strict=True):
+        a = np.dot(w, a)
+        kernels.sigmoid_columns(a, b)
+    return a
+
+
+def gradient(params, plan, X, Y, threads=None):
+    """Return the flat gradient of the quadratic cost, summed over X (m, n_in) and Y (m, n_out)."""
+    m = len(X)
+    chunk = _chunk(m, MAX_PARTIALS, 32)
+    partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
+    work = np.empty(m * plan.units, params.dtype)
+    pixels, kind = _pixels(X)
+    args = partials, work, pixels, kind, Y, np.arange(m), params, plan.table, chunk
+    if len(partials) > 1 and trains_in_parallel(plan, m, threads):
+        with _launching(usable_threads(threads)):
+            kernels.backprop_batch_parallel(*args)
+    else:
+        kernels.backprop_batch(*args)
+    return partials[0]
+
+
+def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
+    """Run one epoch of gradient descent on params, in place, over the samples in `order`.
+
+    X (n, n_in); Y (n, n_out); order: row numbers; m samples per mini-batch. Between kernel calls,
+    about every 100 ms, params stand at a mini-batch boundary and on_samples(count) is called.
+    """
+    work = np.empty(m * plan.units, params.dtype)
+    pixels, kind = _pixels(X)
+    parallel = trains_in_parallel(plan, m, threads)
+    steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
+    chunk = _chunk(m, 8, 8)
+    per_call = max(1, int(KERNEL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
+    start = 0
+    with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
+        while start < len(order):
+            part = order[start : start + per_call * m]
+            began = time.perf_counter()
+            steps(params, work, pixels, kind, Y, part, plan.table, m, float(eta), chunk)
+            seconds = time.perf_counter() - began
+            start += len(part)
+            if on_samples:
+                on_samples(len(part))
+            if len(part) == per_call * m:
+                pace = KERNEL_SECONDS / max(seconds, 1e-6)
+                per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+
+
+def shuffle(order):
+    """Shuffle an int64 array in place just as random.shuffle does, drawing on the same state."""
+    version, words, gauss = random.getstate()
+    state = np.array(words, np.uint32)
+    kernels.shuffle(order, state)
+    random.setstate((version, tuple(state.tolist()), gauss))
+
+
+def warm_up(plan, dtype, m, n_test, threads=None):
+    """Compile, or load from the cache, what a training run will call. Return the seconds it took.
+
+    m: mini-batch size; n_test: samples per evaluation, 0 for none.
+    """
+    began = time.perf_counter()
+    params = np.zeros(plan.n_params, dtype)
+    nothing, none = np.empty((0, plan.sizes[0]), np.float32), np.empty(0, np.int64)
+    kernels.shuffle(none, np.zeros(625, np.uint32))
+    work, (pixels, kind) = np.empty(0, dtype), _pixels(nothing)
+    targets = np.empty((0, plan.sizes[-1]), dtype)
+    parallel = trains_in_parallel(plan, m, threads)
+    steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
+    steps(params, work, pixels, kind, targets, none, plan.table, m, 1.0, 8)
+    if n_test:
+        parallel = evaluates_in_parallel(plan, n_test, threads)
+        forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
+        forward(targets, work, pixels, kind, none, params, plan.table, 1, 8)
+    return time.perf_counter() - began

@@ -1,0 +1,605 @@
+"""The engine room: every compiled loop, and nothing else.
+
+Laws: this file imports nothing of fastbp. Nothing here prints, opens a file, raises, allocates
+or keeps a hidden random state. All kernels live in this one file because Numba's cache watches
+the file that defines a function, not the files of the functions that it calls.
+
+Legend
+    plan        (L+1, 5) int64, a row per layer, the input layer first: the number of neurons; where
+                its w and b begin in `params`; where its A and Delta begin in a workspace of one
+                sample (in a workspace of m samples: m times that)
+    params      the network in one flat vector: w1 b1 w2 b2 ..., each w (n_out, n_in) row-major
+    work        one flat workspace: the activations of all layers, then their Deltas
+    A, Delta    one row per sample; A (m, n), Delta (m, n)
+    pixels, kind, order
+                the data set as raw bytes, the type that these bytes have (PIXEL_KINDS), and the
+                row numbers in the order of this epoch: mini-batches are slices of `order`
+    i j k l     sample, output neuron, input neuron, layer
+
+Storeys: helpers (sigmoid, tiles), layer kernels named after the book's four equations, drivers.
+A serial driver and its `_parallel` twin call the same layer kernels on the same tiles, so their
+results are equal to the bit for any number of threads.
+"""
+
+import warnings
+
+import numpy as np
+from numba import get_num_threads, njit, prange, set_num_threads  # noqa: F401  (the engine's door)
+from numba.extending import overload
+
+# Sums may be reordered (that is what lets a dot product use vector registers), but NaN and
+# infinity keep their meaning: never fastmath=True.
+FAST = {"reassoc", "nsz", "contract", "arcp"}
+# The range reduction of exp relies on the order of its operations: reassoc would fold the two
+# parts of ln 2 into one and cost a hundred ulp.
+EXACT = {"nsz", "contract"}
+
+SAMPLE_TILE = 4  # samples per register tile; chunks of samples are multiples of it
+ROW_TILE = 3  # output neurons per register tile; 4 x 3 accumulators fill two FMA pipes
+SIZE, W_AT, B_AT, A_AT, D_AT = range(5)  # columns of the plan
+ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
+
+PIXEL_KINDS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
+
+
+def kernel(fastmath=FAST, parallel=False):
+    """Return the decorator that compiles a kernel: the one place where jit options stand."""
+
+    def decorate(function):
+        options = dict(
+            fastmath=fastmath,
+            parallel=parallel,
+            error_model="numpy",  # the default model's branch on x/0 stops vectorisation
+            nogil=True,
+        )
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # Numba found no directory that it can write its cache to
+            if not _uncached:
+                warnings.warn(
+                    "fastbp: no writable directory for compiled code, so every process compiles "
+                    "anew; set NUMBA_CACHE_DIR to a folder that can be written",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            _uncached.append(function.__name__)
+            return njit(**options)(function)
+
+    return decorate
+
+
+_uncached = []
+
+
+# ------------------------------------------------ helpers: sigmoid
+
+
+@kernel(EXACT)
+def _sigmoid_float64(z):
+    # exp(-z) = 2^n exp(r): n by the magic-number rounding, whose low bits are n itself (AVX2 has
+    # no vector conversion from double to integer), r by two-part ln 2, exp(r) by its Taylor
+    # series, of which the first term left out is below 2^-57.
+    x = -z
+    x = 709.0 if x > 709.0 else x
+    x = -709.0 if x < -709.0 else x
+    t = x * 1.4426950408889634 + 6755399441055744.0
+    n = t - 6755399441055744.0
+    r = x - n * 0.693147180369123816490
+    r = r - n * 1.90821492927058770002e-10
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    bits = (np.float64(t).view(np.int64) << 52) + np.float64(p).view(np.int64)
+    s = 1.0 / (1.0 + np.int64(bits).view(np.float64))
+    return s if z > -709.0 or z != z else 0.0
+
+
+@kernel(EXACT)
+def _sigmoid_float32(z):
+    f = np.float32  # every constant is wrapped: one bare 1.0 turns the whole line to float64
+    x = -z
+    x = f(87.0) if x > f(87.0) else x
+    x = f(-87.0) if x < f(-87.0) else x
+    t = x * f(1.4426950408889634) + f(12582912.0)
+    n = t - f(12582912.0)
+    r = x - n * f(0.693359375)
+    r = r + n * f(2.12194440e-4)
+    p = f(1.0 / 5040.0)
+    p = p * r + f(1.0 / 720.0)
+    p = p * r + f(1.0 / 120.0)
+    p = p * r + f(1.0 / 24.0)
+    p = p * r + f(1.0 / 6.0)
+    p = p * r + f(0.5)
+    p = p * r + f(1.0)
+    p = p * r + f(1.0)
+    scale = np.int32(np.float32(t).view(np.int32) << np.int32(23))
+    bits = np.int32(scale + np.float32(p).view(np.int32))
+    s = f(1.0) / (f(1.0) + np.int32(bits).view(np.float32))
+    return s if z > f(-87.0) or z != z else f(0.0)
+
+
+def sigmoid(z):
+    """Return 1/(1+exp(-z)) of a float64 or float32 scalar: within 4 ulp, 0 or 1 in the limit."""
+    return _sigmoid_float32(z) if isinstance(z, np.float32) else _sigmoid_float64(np.float64(z))
+
+
+@overload(sigmoid)
+def _compiled_sigmoid(z):
+    body = _sigmoid_float32 if str(z) == "float32" else _sigmoid_float64
+    return lambda z: body(z)
+
+
+@kernel(EXACT)
+def sigmoid_rows(A, b):
+    """Turn weighted inputs into activations in place: A becomes sigmoid(A + b).
+
+    A (m, n); b (n,).
+    """
+    for i in range(A.shape[0]):
+        a = A[i]
+        for j in range(a.size):
+            a[j] = sigmoid(a[j] + b[j])
+
+
+@kernel(EXACT)
+def sigmoid_columns(Z, b):
+    """Turn weighted inputs, one column per sample, into activations: Z becomes sigmoid(Z + b).
+
+    Z (n, m); b (n, 1).
+    """
+    for j in range(Z.shape[0]):
+        z, bias = Z[j], b[j, 0]
+        for i in range(z.size):
+            z[i] = sigmoid(z[i] + bias)
+
+
+# ------------------------------------------------ helpers: views of flat memory
+
+
+@kernel()
+def block(flat, start, rows, columns):
+    """Return the view (rows, columns) that starts at flat[start]."""
+    return flat[start : start + rows * columns].reshape((rows, columns))
+
+
+@kernel()
+def gather(A, pixels, kind, order):
+    """Copy the samples `order` of the data set into A, converted to A's type.
+
+    A (m, n); pixels: bytes of the rows, n values each; kind: index into PIXEL_KINDS; order (m,).
+    """
+    m, n = A.shape
+    if kind == 0:
+        stored64 = pixels.view(np.float64)
+        for i in range(m):
+            row64 = stored64[order[i] * n : (order[i] + 1) * n]
+            for k in range(n):
+                A[i, k] = row64[k]
+    elif kind == 1:
+        stored32 = pixels.view(np.float32)
+        for i in range(m):
+            row32 = stored32[order[i] * n : (order[i] + 1) * n]
+            for k in range(n):
+                A[i, k] = row32[k]
+    else:
+        for i in range(m):
+            row8 = pixels[order[i] * n : (order[i] + 1) * n]
+            for k in range(n):
+                A[i, k] = row8[k]
+
+
+# ------------------------------------------------ helpers: tiles
+
+
+@kernel()
+def dot_tile(Z, A, w, i, j):
+    """Write the 4 x 3 tile Z[i:i+4, j:j+3] of A @ w.T."""
+    a0, a1, a2, a3 = A[i], A[i + 1], A[i + 2], A[i + 3]
+    w0, w1, w2 = w[j], w[j + 1], w[j + 2]
+    zero = Z.dtype.type(0)
+    # Twelve named sums: an array of them would live in memory, not in registers.
+    s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = zero
+    for k in range(a0.size):
+        x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
+        y0, y1, y2 = w0[k], w1[k], w2[k]
+        s00 += x0 * y0
+        s01 += x0 * y1
+        s02 += x0 * y2
+        s10 += x1 * y0
+        s11 += x1 * y1
+        s12 += x1 * y2
+        s20 += x2 * y0
+        s21 += x2 * y1
+        s22 += x2 * y2
+        s30 += x3 * y0
+        s31 += x3 * y1
+        s32 += x3 * y2
+    Z[i, j], Z[i, j + 1], Z[i, j + 2] = s00, s01, s02
+    Z[i + 1, j], Z[i + 1, j + 1], Z[i + 1, j + 2] = s10, s11, s12
+    Z[i + 2, j], Z[i + 2, j + 1], Z[i + 2, j + 2] = s20, s21, s22
+    Z[i + 3, j], Z[i + 3, j + 1], Z[i + 3, j + 2] = s30, s31, s32
+
+
+@kernel()
+def dot_row_tile(Z, A, w, i, j):
+    """Write the 1 x 3 tile Z[i, j:j+3] of A @ w.T: for the samples left over."""
+    a, w0, w1, w2 = A[i], w[j], w[j + 1], w[j + 2]
+    s0 = s1 = s2 = Z.dtype.type(0)
+    for k in range(a.size):
+        s0 += a[k] * w0[k]
+        s1 += a[k] * w1[k]
+        s2 += a[k] * w2[k]
+    Z[i, j], Z[i, j + 1], Z[i, j + 2] = s0, s1, s2
+
+
+@kernel()
+def dot(a, w):
+    """Return the inner product of two vectors of the same length."""
+    s = a.dtype.type(0)
+    for k in range(a.size):
+        s += a[k] * w[k]
+    return s
+
+
+@kernel()
+def add_row_tile(w0, w1, w2, Delta, A, rate, j):
+    """Subtract rate * Delta.T @ A from the three rows w[j:j+3] = w0, w1, w2, four samples a pass.
+
+    Left-over samples run through the same tile with coefficient zero.
+    """
+    m = A.shape[0]
+    zero = w0.dtype.type(0)
+    for i in range(0, m, 4):
+        i1, i2, i3 = min(i + 1, m - 1), min(i + 2, m - 1), min(i + 3, m - 1)
+        r1 = rate if i + 1 < m else zero
+        r2 = rate if i + 2 < m else zero
+        r3 = rate if i + 3 < m else zero
+        a0, a1, a2, a3 = A[i], A[i1], A[i2], A[i3]
+        c00, c01, c02 = rate * Delta[i, j], rate * Delta[i, j + 1], rate * Delta[i, j + 2]
+        c10, c11, c12 = r1 * Delta[i1, j], r1 * Delta[i1, j + 1], r1 * Delta[i1, j + 2]
+        c20, c21, c22 = r2 * Delta[i2, j], r2 * Delta[i2, j + 1], r2 * Delta[i2, j + 2]
+        c30, c31, c32 = r3 * Delta[i3, j], r3 * Delta[i3, j + 1], r3 * Delta[i3, j + 2]
+        for k in range(w0.size):
+            x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
+            w0[k] -= c00 * x0 + c10 * x1 + c20 * x2 + c30 * x3
+            w1[k] -= c01 * x0 + c11 * x1 + c21 * x2 + c31 * x3
+            w2[k] -= c02 * x0 + c12 * x1 + c22 * x2 + c32 * x3
+
+
+@kernel()
+def add_row(w0, Delta, A, rate, j):
+    """Subtract rate * Delta[:, j] @ A from the one row w[j] = w0: for the rows left over."""
+    for i in range(A.shape[0]):
+        a, c = A[i], rate * Delta[i, j]
+        for k in range(w0.size):
+            w0[k] -= c * a[k]
+
+
+# ------------------------------------------------ layer kernels: the four equations
+
+
+@kernel()
+def forward_layer(A_out, A_in, w, b):
+    """Write sigmoid(A_in @ w.T + b) into A_out.
+
+    A_out (m, n_out); A_in (m, n_in); w (n_out, n_in); b (n_out,).
+    """
+    m, n_out = A_out.shape
+    tiled = m - m % SAMPLE_TILE
+    # Neurons outside, samples inside: three rows of w stay in the first-level cache while the
+    # activations, the smaller operand, stream past them.
+    for tile in range(0, n_out if n_out >= ROW_TILE else 0, ROW_TILE):
+        j = min(tile, n_out - ROW_TILE)  # the last tile overlaps: it writes the same values again
+        for i in range(0, tiled, SAMPLE_TILE):
+            dot_tile(A_out, A_in, w, i, j)
+        for i in range(tiled, m):
+            dot_row_tile(A_out, A_in, w, i, j)
+    if n_out < ROW_TILE:
+        for i in range(m):
+            for j in range(n_out):
+                A_out[i, j] = dot(A_in[i], w[j])
+    sigmoid_rows(A_out, b)
+
+
+@kernel()
+def output_delta(Delta, A, Y, order):
+    """BP1, quadratic cost: write (A - Y[order]) * sigmoid'(z), where sigmoid'(z) = A (1 - A).
+
+    Delta, A (m, n_out); Y (n, n_out); order (m,).
+    """
+    one = A.dtype.type(1)
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            a = A[i, j]
+            Delta[i, j] = (a - Y[order[i], j]) * (a * (one - a))
+
+
+@kernel()
+def backward_layer(Delta_in, Delta_out, w, A_in):
+    """BP2: write (Delta_out @ w) * A_in (1 - A_in) into Delta_in.
+
+    Delta_in, A_in (m, n_in); Delta_out (m, n_out); w (n_out, n_in).
+    """
+    m, n_out = Delta_out.shape
+    zero, one = w.dtype.type(0), w.dtype.type(1)
+    for i in range(m):
+        d, a = Delta_in[i], A_in[i]
+        d[:] = zero
+        for j in range(0, n_out, 4):  # four rows of w a pass; beyond the last, coefficient zero
+            j1, j2, j3 = min(j + 1, n_out - 1), min(j + 2, n_out - 1), min(j + 3, n_out - 1)
+            w0, w1, w2, w3 = w[j], w[j1], w[j2], w[j3]
+            c0 = Delta_out[i, j]
+            c1 = Delta_out[i, j1] if j + 1 < n_out else zero
+            c2 = Delta_out[i, j2] if j + 2 < n_out else zero
+            c3 = Delta_out[i, j3] if j + 3 < n_out else zero
+            for k in range(d.size):
+                d[k] += c0 * w0[k] + c1 * w1[k] + c2 * w2[k] + c3 * w3[k]
+        for k in range(d.size):
+            d[k] *= a[k] * (one - a[k])
+
+
+@kernel()
+def update_layer(w, b, Delta, A_in, rate, first, last):
+    """BP3 + BP4 fused with the step, for the rows first..last of one layer.
+
+    w -= rate * Delta.T @ A_in; b -= rate * sum over samples of Delta. The gradient is never
+    stored: one pass over w instead of three. Each row adds up its samples in one fixed order, so
+    a row is the same whichever thread owns it. w (n_out, n_in); b (n_out,); Delta (m, n_out);
+    A_in (m, n_in); first must be a multiple of ROW_TILE.
+    """
+    tiled = last - (last - first) % ROW_TILE
+    for j in range(first, tiled, ROW_TILE):
+        add_row_tile(w[j], w[j + 1], w[j + 2], Delta, A_in, rate, j)
+    for j in range(tiled, last):
+        add_row(w[j], Delta, A_in, rate, j)
+    for j in range(first, last):
+        s = b.dtype.type(0)
+        for i in range(Delta.shape[0]):
+            s += Delta[i, j]
+        b[j] -= rate * s
+
+
+@kernel()
+def gradient_layer(nabla_w, nabla_b, Delta, A_in):
+    """BP3 + BP4 alone: add Delta.T @ A_in to nabla_w, the sum over samples of Delta to nabla_b.
+
+    The caller starts from zeros. nabla_w (n_out, n_in); nabla_b (n_out,).
+    """
+    update_layer(nabla_w, nabla_b, Delta, A_in, nabla_w.dtype.type(-1), 0, nabla_w.shape[0])
+
+
+# ------------------------------------------------ a chunk of samples, a chunk of rows
+
+
+@kernel()
+def forward_pass(work, pixels, kind, order, params, plan, rows, first, last):
+    """Gather the samples order[first:last] and carry them to the output layer.
+
+    Writes rows first..last of the activations in a workspace of `rows` samples.
+    """
+    m = last - first
+    n_in = plan[0, SIZE]
+    A_in = block(work, first * n_in, m, n_in)
+    gather(A_in, pixels, kind, order[first:last])
+    for l in range(1, plan.shape[0]):
+        n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
+        A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
+        w = block(params, plan[l, W_AT], n_out, n_in)
+        forward_layer(A_out, A_in, w, params[plan[l, B_AT] : plan[l, B_AT] + n_out])
+        A_in = A_out
+
+
+@kernel()
+def delta_recursion(work, Y, order, params, plan, rows, first, last):
+    """Write the Deltas of all layers, output layer first, for rows first..last of the workspace."""
+    m = last - first
+    l = plan.shape[0] - 1
+    n_out = plan[l, SIZE]
+    A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
+    Delta_out = block(work, rows * plan[l, D_AT] + first * n_out, m, n_out)
+    output_delta(Delta_out, A_out, Y, order[first:last])
+    while l > 1:
+        n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
+        A_in = block(work, rows * plan[l - 1, A_AT] + first * n_in, m, n_in)
+        Delta_in = block(work, rows * plan[l - 1, D_AT] + first * n_in, m, n_in)
+        backward_layer(Delta_in, Delta_out, block(params, plan[l, W_AT], n_out, n_in), A_in)
+        Delta_out = Delta_in
+        l -= 1
+
+
+@kernel()
+def step_layer(params, work, plan, rows, start, m, rate, l, first, last):
+    """Take the step for rows first..last of w in layer l, from m samples of the workspace.
+
+    The samples begin at row `start` of the workspace.
+    """
+    n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
+    w = block(params, plan[l, W_AT], n_out, n_in)
+    b = params[plan[l, B_AT] : plan[l, B_AT] + n_out]
+    A_in = block(work, rows * plan[l - 1, A_AT] + start * n_in, m, n_in)
+    Delta = block(work, rows * plan[l, D_AT] + start * n_out, m, n_out)
+    update_layer(w, b, Delta, A_in, rate, first, last)
+
+
+@kernel()
+def step_task(params, work, plan, m, size, rate, task):
+    """Take the step for one chunk of rows, counted over all layers."""
+    l = 1
+    while task >= (plan[l, SIZE] + ROW_CHUNK - 1) // ROW_CHUNK:
+        task -= (plan[l, SIZE] + ROW_CHUNK - 1) // ROW_CHUNK
+        l += 1
+    first = task * ROW_CHUNK
+    last = min(first + ROW_CHUNK, plan[l, SIZE])
+    step_layer(params, work, plan, m, 0, size, rate, l, first, last)
+
+
+@kernel()
+def partial_gradient(nabla, work, pixels, kind, Y, order, params, plan, first, last):
+    """Add the gradient of the samples order[first:last] to the flat vector nabla."""
+    rows = order.size
+    forward_pass(work, pixels, kind, order, params, plan, rows, first, last)
+    delta_recursion(work, Y, order, params, plan, rows, first, last)
+    minus_one = nabla.dtype.type(-1)
+    for l in range(1, plan.shape[0]):
+        step_layer(nabla, work, plan, rows, first, last - first, minus_one, l, 0, plan[l, SIZE])
+
+
+# ------------------------------------------------ drivers
+
+
+@kernel()
+def feedforward_batch(out, work, pixels, kind, order, params, plan, rows, chunk):
+    """Write the network's output for the samples `order` into out, `rows` of them at a time.
+
+    out (n, n_out); work: activations of `rows` samples; chunk is for the parallel twin.
+    """
+    top = plan.shape[0] - 1
+    for start in range(0, order.size, rows):
+        m = min(rows, order.size - start)
+        forward_pass(work, pixels, kind, order[start : start + m], params, plan, rows, 0, m)
+        out[start : start + m] = block(work, rows * plan[top, A_AT], m, plan[top, SIZE])
+
+
+@kernel(parallel=True)
+def feedforward_batch_parallel(out, work, pixels, kind, order, params, plan, rows, chunk):
+    """feedforward_batch, parallel over chunks of the samples in the workspace."""
+    top = plan.shape[0] - 1
+    for start in range(0, order.size, rows):
+        m = min(rows, order.size - start)
+        part = order[start : start + m]
+        for task in prange((m + chunk - 1) // chunk):
+            first = np.intp(task) * chunk  # the index may be unsigned, and mixed types are floats
+            last = min(first + chunk, m)
+            forward_pass(work, pixels, kind, part, params, plan, rows, first, last)
+        out[start : start + m] = block(work, rows * plan[top, A_AT], m, plan[top, SIZE])
+
+
+@kernel()
+def backprop_batch(partials, work, pixels, kind, Y, order, params, plan, chunk):
+    """Write the gradient, summed over the samples `order`, into partials[0].
+
+    partials (ceil(m / chunk), params.size), zero at the start: one partial gradient per chunk of
+    samples, then added up in the order of the chunks. work: m samples.
+    """
+    for task in range(partials.shape[0]):
+        first = task * chunk
+        last = min(first + chunk, order.size)
+        partial_gradient(partials[task], work, pixels, kind, Y, order, params, plan, first, last)
+    add_up(partials)
+
+
+@kernel(parallel=True)
+def backprop_batch_parallel(partials, work, pixels, kind, Y, order, params, plan, chunk):
+    """backprop_batch, parallel over the chunks of samples."""
+    for task in prange(partials.shape[0]):
+        first = np.intp(task) * chunk
+        last = min(first + chunk, order.size)
+        partial_gradient(partials[task], work, pixels, kind, Y, order, params, plan, first, last)
+    add_up(partials)
+
+
+@kernel()
+def add_up(partials):
+    """Add the rows of partials to its first row, in order."""
+    total = partials[0]
+    for task in range(1, partials.shape[0]):
+        part = partials[task]
+        for p in range(total.size):
+            total[p] += part[p]
+
+
+@kernel()
+def sgd_steps(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
+    """Take one step of gradient descent for every m samples of `order`, in place.
+
+    The last mini-batch may be ragged; each is divided by its own length. work: m samples;
+    chunk is for the parallel twin.
+    """
+    for start in range(0, order.size, m):
+        size = min(m, order.size - start)
+        batch = order[start : start + size]
+        forward_pass(work, pixels, kind, batch, params, plan, m, 0, size)
+        delta_recursion(work, Y, batch, params, plan, m, 0, size)
+        rate = params.dtype.type(eta / size)
+        for l in range(1, plan.shape[0]):
+            step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
+
+
+@kernel(parallel=True)
+def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
+    """sgd_steps, parallel over the samples of a mini-batch.
+
+    Forward pass and delta recursion go over fixed chunks of samples, which are independent of
+    each other. The step goes over rows of the weights: each row sums its samples in one order,
+    so there are no partial gradients to add up and no dependence on the number of threads.
+    """
+    step_tasks = 0
+    for l in range(1, plan.shape[0]):
+        step_tasks += (plan[l, SIZE] + ROW_CHUNK - 1) // ROW_CHUNK
+    for start in range(0, order.size, m):
+        size = min(m, order.size - start)
+        batch = order[start : start + size]
+        for task in prange((size + chunk - 1) // chunk):
+            first = np.intp(task) * chunk
+            last = min(first + chunk, size)
+            forward_pass(work, pixels, kind, batch, params, plan, m, first, last)
+            delta_recursion(work, Y, batch, params, plan, m, first, last)
+        rate = params.dtype.type(eta / size)
+        for task in prange(step_tasks):
+            step_task(params, work, plan, m, size, rate, np.intp(task))
+
+
+# ------------------------------------------------ the book's order of samples
+
+
+@kernel()
+def mt_refill(state):
+    """Advance the 624 words of a Mersenne Twister, state[:624], by one generation."""
+    for i in range(624):
+        following = state[i + 1] if i < 623 else state[0]
+        y = (state[i] & np.uint32(0x80000000)) | (following & np.uint32(0x7FFFFFFF))
+        twisted = np.uint32(0x9908B0DF) if y & np.uint32(1) else np.uint32(0)
+        state[i] = state[(i + 397) % 624] ^ (y >> np.uint32(1)) ^ twisted
+
+
+@kernel()
+def mt_next(state):
+    """Return the next 32-bit word of the generator; state[624] is its position."""
+    if state[624] >= np.uint32(624):
+        mt_refill(state)
+        state[624] = np.uint32(0)
+    y = state[state[624]]
+    state[624] += np.uint32(1)
+    y ^= y >> np.uint32(11)
+    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
+    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
+    y ^= y >> np.uint32(18)
+    return np.uint32(y)
+
+
+@kernel()
+def shuffle(order, state):
+    """Shuffle `order` in place exactly as random.shuffle would, and advance the state likewise.
+
+    order (n,) int64, n < 2**32; state (625,) uint32: random.getstate()[1]. CPython draws an index
+    below i + 1 from as many bits as i + 1 has, and draws again while it is too large.
+    """
+    for i in range(order.size - 1, 0, -1):
+        shift = 32
+        while shift > 0 and (i + 1) >> (32 - shift) > 0:
+            shift -= 1
+        j = np.int64(mt_next(state)) >> shift
+        while j > i:
+            j = np.int64(mt_next(state)) >> shift
+        order[i], order[j] = order[j], order[i]

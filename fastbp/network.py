@@ -1,0 +1,358 @@
+"""Chapters 1 and 2: the book's Network, compiled. The drop-in for the book's network.py.
+
+Law: whatever a reader overrides is honoured. Where a subclass, an instance or this module's
+sigmoid has been changed, the general path runs instead of the kernels: the book's own structure,
+SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> feedforward.
+"""
+
+import functools
+import itertools
+import operator
+import sys
+import zipfile
+
+import numpy as np
+
+from fastbp import arrays, engine, files
+
+FORMAT_VERSION = 1
+
+
+def sigmoid(z):
+    """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
+    z = np.asarray(z)
+    if z.dtype.kind in "biu":  # -z of an unsigned integer wraps around
+        z = z.astype(np.float64)
+    with np.errstate(over="ignore"):  # exp(-z) = inf is right: the sigmoid is 0 there
+        return 1.0 / (1.0 + np.exp(-z))
+
+
+def sigmoid_prime(z):
+    """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
+    s = sigmoid(z)
+    return s * (1 - s)
+
+
+class Network:
+    """A feedforward network of sigmoid neurons that learns by stochastic gradient descent.
+
+    sizes: neurons per layer, e.g. [784, 30, 10]. dtype: float64 or float32, the type of weights,
+    biases and arithmetic. threads: the most threads that a call uses; None for all that the
+    process may run on. Results are the same to the bit for any number of threads.
+
+    Attributes, as in the book: num_layers; sizes; biases, a list of (n_out, 1) arrays; weights, a
+    list of (n_out, n_in) arrays. Both are drawn from N(0, 1) with NumPy's global generator, all
+    biases first, so numpy.random.seed gives the book's initial values. Every training call binds
+    new lists of new arrays. Assign or change them as you like: the next call uses what it finds.
+
+    Raises TypeError or ValueError for sizes, dtype or threads that make no sense.
+    Source: book, chapters 1 and 2.
+    """
+
+    dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
+    threads = None
+
+    def __init__(self, sizes, *, dtype=np.float64, threads=None):
+        checked = arrays.check_sizes(sizes)
+        self.dtype = arrays.check_dtype(dtype)
+        self.threads = None if threads is None else arrays.check_count("threads", threads, 1)
+        self.num_layers = len(sizes)
+        self.sizes = sizes
+        biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
+        weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
+        self._publish(arrays.flatten(weights, biases, self._plan, self.dtype))
+
+    # ------------------------------------------------ the book's methods
+
+    def feedforward(self, a):
+        """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
+
+        Raises ValueError for any other shape.
+        """
+        a = arrays.columns(a, self.sizes[0], self.dtype, "a")
+        if self._general("sigmoid") or not self._is_published():
+            for w, b in zip(self.weights, self.biases, strict=True):
+                a = sigmoid(np.dot(w, a) + b)
+            return a
+        return engine.feedforward_columns(a, self.weights, self.biases)
+
+    def SGD(self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None):
+        """Train by mini-batch stochastic gradient descent, and print a line per epoch.
+
+        training_data: pairs (x, y), x (n_in, 1) and y (n_out, 1), as a list (shuffled in place,
+        as in the book) or any iterable; or arrays (X, Y), X (n, n_in), one sample a row, and Y
+        (n, n_out) or integer labels (n,). test_data: pairs (x, label), or arrays (X, labels) or
+        (X, Y); with it, every epoch ends with an evaluation. progress: True or False for a bar
+        on standard error, None for one where standard error is a terminal.
+
+        The order of samples is random.shuffle's, on Python's global generator. When a call is
+        interrupted, the weights are those of the last mini-batch that was finished.
+
+        Raises ValueError or TypeError, before any weight changes, for data that do not fit the
+        network and for arguments out of range. Source: book, chapter 1.
+        """
+        plan, dtype = self._plan, self.dtype
+        epochs = arrays.check_count("epochs", epochs, 0)
+        m = arrays.check_count("mini_batch_size", mini_batch_size, 1)
+        eta = arrays.check_rate("eta", eta)
+        training_data = arrays.materialise(training_data, "training_data")
+        own_gradient = self._general("update_mini_batch", "backprop")
+        general = own_gradient or self._general("cost_derivative", "sigmoid")
+        if not own_gradient:  # whoever writes their own backprop may have data of their own, too
+            X, Y = arrays.training_arrays(training_data, plan, dtype)
+        if general:
+            pairs = arrays.pairs(training_data, plan, dtype)
+        n = len(pairs) if general else len(X)
+        evaluate, n_test = self._evaluator(test_data)
+
+        callers_list = training_data if isinstance(training_data, list) else None
+        samples = list(training_data) if callers_list is not None else None
+        order = np.arange(n)
+        with _bar(progress, epochs * n) as bar:
+            for epoch in range(epochs):
+                engine.shuffle(order)
+                if callers_list is not None:
+                    callers_list[:] = [samples[i] for i in order]
+                bar.set_description(f"Epoch {epoch}", refresh=False)
+                if general:
+                    for k in range(0, n, m):
+                        self.update_mini_batch([pairs[i] for i in order[k : k + m]], eta)
+                        bar.update(min(m, n - k))
+                else:
+                    self._train(X, Y, order, m, eta, bar.update)
+                if evaluate is None:
+                    bar.write(f"Epoch {epoch} complete")
+                else:
+                    bar.write(f"Epoch {epoch}: {evaluate()} / {n_test}")
+
+    def update_mini_batch(self, mini_batch, eta):
+        """Take one step of gradient descent, w - (eta/m) * sum of the m gradients.
+
+        mini_batch: m pairs (x, y), or arrays (X, Y), as in SGD; eta: the learning rate.
+        Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
+        """
+        plan, dtype = self._plan, self.dtype
+        eta = arrays.check_rate("eta", eta)
+        mini_batch = arrays.materialise(mini_batch, "mini_batch")
+        if not self._general("backprop", "cost_derivative", "sigmoid"):
+            X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
+            self._train(X, Y, np.arange(len(X)), len(X), eta)
+            return
+        pairs = arrays.pairs(mini_batch, plan, dtype)
+        nabla_b = [np.zeros(b.shape, dtype) for b in self.biases]
+        nabla_w = [np.zeros(w.shape, dtype) for w in self.weights]
+        for x, y in pairs:
+            sample_b, sample_w = self.backprop(x, y)
+            nabla_b = [total + n for total, n in zip(nabla_b, sample_b, strict=True)]
+            nabla_w = [total + n for total, n in zip(nabla_w, sample_w, strict=True)]
+        rate = eta / len(pairs)
+        self.weights = [w - rate * n for w, n in zip(self.weights, nabla_w, strict=True)]
+        self.biases = [b - rate * n for b, n in zip(self.biases, nabla_b, strict=True)]
+
+    def backprop(self, x, y):
+        """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
+
+        x (n_in, 1); y (n_out, 1). The lists are shaped like biases and weights; nothing changes.
+        Raises ValueError for other shapes. Source: book, chapter 2, equations BP1 to BP4.
+        """
+        plan = self._plan
+        x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
+        if self._general("cost_derivative", "sigmoid") or not self._is_published():
+            return self._backprop_general(x, y)
+        X, Y = x.reshape(1, -1), y.reshape(1, -1)
+        nabla_w, nabla_b = arrays.views(engine.gradient(self._flat, plan, X, Y), plan)
+        return nabla_b, nabla_w
+
+    def evaluate(self, test_data):
+        """Return how many samples the network gets right: argmax(output) == label.
+
+        test_data: pairs (x, label), or arrays (X, labels) or (X, Y of one-hot rows).
+        Raises ValueError or TypeError for data that do not fit.
+        """
+        test_data = arrays.materialise(test_data, "test_data")
+        few = len(test_data) < 4 and not arrays.is_arrays(test_data)
+        if few or self._general("feedforward", "sigmoid"):
+            pairs = arrays.labelled_pairs(test_data, self._plan, self.dtype)
+            return sum(int(np.argmax(self.feedforward(x)) == y) for x, y in pairs)
+        return self._count_correct(*arrays.labelled_arrays(test_data, self._plan, self.dtype))
+
+    def cost_derivative(self, output_activations, y):
+        """Return the partial derivatives of C_x by the output activations: a - y."""
+        return output_activations - y
+
+    # ------------------------------------------------ files
+
+    def save(self, path):
+        """Write the network to `path` as an .npz file that holds numbers only, no pickle.
+
+        The file appears whole or not at all. Raises OSError if it cannot be written, ValueError
+        if weights or biases do not fit sizes. Read it with fastbp.network.load.
+        """
+        arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+        content = {f"weights_{l}": w for l, w in enumerate(self.weights)}
+        content |= {f"biases_{l}": b for l, b in enumerate(self.biases)}
+        with files.written_atomically(path) as file:
+            np.savez(
+                file,
+                format_version=FORMAT_VERSION,
+                kind="network",
+                sizes=np.array(self._plan.sizes),
+                dtype=self.dtype.name,
+                **content,
+            )
+
+    def __getstate__(self):
+        """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_flat", "_views")}
+
+    # ------------------------------------------------ the compiled path
+
+    @property
+    def _plan(self):
+        return engine.plan_of(tuple(self.sizes))
+
+    def _publish(self, flat):
+        """Bind new lists of weights and biases: views into `flat`, which from now on is theirs."""
+        self.weights, self.biases = arrays.views(flat, self._plan)
+        self._flat, self._views = flat, (*self.weights, *self.biases)
+
+    def _is_published(self):
+        """Tell whether weights and biases are still the views into the flat vector, so that
+        whatever was written into them is there already."""
+        seen = self.__dict__.get("_views", ())
+        now = (*self.weights, *self.biases)
+        return len(seen) == len(now) and all(map(operator.is_, seen, now))
+
+    def _parameters(self):
+        """Return the flat vector of what weights and biases hold now. Not to be written to."""
+        if self._is_published():
+            return self._flat
+        return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+
+    def _train(self, X, Y, order, m, eta, on_samples=None):
+        """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
+        params = self._parameters().copy()
+        try:
+            engine.train(params, self._plan, X, Y, order, m, eta, self.threads, on_samples)
+        finally:
+            self._publish(params)
+
+    def _count_correct(self, X, labels):
+        out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+        return int((out.argmax(axis=1) == labels).sum())
+
+    def _evaluator(self, test_data):
+        """Return (a function that counts right answers, how many there are), or (None, 0)."""
+        if test_data is None or (isinstance(test_data, (list, tuple)) and not len(test_data)):
+            return None, 0
+        test_data = arrays.materialise(test_data, "test_data")
+        n_test = len(test_data[0]) if arrays.is_arrays(test_data) else len(test_data)
+        if self._general("evaluate", "feedforward", "sigmoid"):
+            return lambda: self.evaluate(test_data), n_test
+        X, labels = arrays.labelled_arrays(test_data, self._plan, self.dtype)
+        return lambda: self._count_correct(X, labels), n_test
+
+    # ------------------------------------------------ the general path
+
+    def _general(self, *names):
+        """Tell whether any of these override points has been changed by anyone.
+
+        "sigmoid" stands for this module's sigmoid and sigmoid_prime.
+        """
+        for name in names:
+            if name == "sigmoid":
+                if sigmoid is not _ORIGINAL["sigmoid"]:
+                    return True
+                if sigmoid_prime is not _ORIGINAL["sigmoid_prime"]:
+                    return True
+            elif name in self.__dict__ or getattr(type(self), name) is not _ORIGINAL[name]:
+                return True
+        return False
+
+    def _backprop_general(self, x, y):
+        activations, zs = [x], []
+        for w, b in zip(self.weights, self.biases, strict=True):
+            zs.append(np.dot(w, activations[-1]) + b)
+            activations.append(sigmoid(zs[-1]))
+        delta = self.cost_derivative(activations[-1], y) * sigmoid_prime(zs[-1])
+        nabla_b, nabla_w = [delta], [np.dot(delta, activations[-2].T)]
+        for l in range(len(zs) - 2, -1, -1):
+            delta = np.dot(self.weights[l + 1].T, delta) * sigmoid_prime(zs[l])
+            nabla_b.append(delta)
+            nabla_w.append(np.dot(delta, activations[l].T))
+        return nabla_b[::-1], nabla_w[::-1]
+
+
+_OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
+_ORIGINAL = {name: getattr(Network, name) for name in _OVERRIDABLE}
+_ORIGINAL |= {"sigmoid": sigmoid, "sigmoid_prime": sigmoid_prime}
+
+
+def load(path, *, threads=None):
+    """Return the Network that Network.save wrote to `path`. Draws no random numbers.
+
+    Raises OSError if the file cannot be read, ValueError if it is not such a file. Nothing in
+    the file is executed: it holds numbers only.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            stored = {name: content[name] for name in content.files}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise ValueError(f"{path} is not a model written by Network.save") from None
+    try:
+        version, kind = int(stored["format_version"]), str(stored["kind"])
+        sizes, dtype = stored["sizes"].tolist(), str(stored["dtype"])
+        layers = range(len(sizes) - 1)
+        weights = [stored[f"weights_{l}"] for l in layers]
+        biases = [stored[f"biases_{l}"] for l in layers]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a model written by Network.save: {error}") from None
+    if version != FORMAT_VERSION or kind != "network":
+        raise ValueError(
+            f"{path} holds a {kind!r} in format {version}, expected a 'network' in format "
+            f"{FORMAT_VERSION}; a newer fastbp may read it"
+        )
+    net = Network.__new__(Network)
+    try:
+        arrays.check_sizes(sizes)
+        net.dtype, net.sizes, net.num_layers = arrays.check_dtype(dtype), sizes, len(sizes)
+        net.threads = None if threads is None else arrays.check_count("threads", threads, 1)
+        net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a sound model: {error}") from None
+    return net
+
+
+# ------------------------------------------------ progress
+
+
+class _Silent:
+    """Stands in for the progress bar: counts nothing, prints lines plainly."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def set_description(self, text, refresh):
+        pass
+
+    def update(self, count):
+        pass
+
+    write = staticmethod(functools.partial(print, flush=True))
+
+
+def _bar(progress, total):
+    """Return a context that shows progress over `total` samples on standard error, or nothing."""
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    if not progress:
+        return _Silent()
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=0.3, leave=False)
+    bar.write = functools.partial(tqdm.write, file=sys.stdout)
+    return bar
