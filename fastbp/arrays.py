@@ -84,24 +84,32 @@ def views(flat, plan):
     return weights, biases
 
 
-def flatten(weights, biases, plan, dtype):
-    """Return a new flat vector with the values of the lists weights and biases.
+def layers(weights, biases, plan):
+    """Return (weights, biases) as lists of arrays that fit the network.
 
-    Raises ValueError or TypeError where a list, an array's shape or its type does not fit the
-    network's sizes.
+    Raises ValueError or TypeError where a list, an array's shape or its type does not.
     """
-    flat = np.empty(plan.n_params, dtype)
-    slots = views(flat, plan)
-    for name, given, wanted in zip(("weights", "biases"), (weights, biases), slots, strict=True):
-        if len(given) != len(wanted):
+    lists = []
+    for name, given, column in (("weights", weights, False), ("biases", biases, True)):
+        if len(given) != len(plan.sizes) - 1:
             raise ValueError(
-                f"{name} has {len(given)} arrays, expected {len(wanted)}: one per layer after the "
-                f"input layer"
+                f"{name} has {len(given)} arrays, expected {len(plan.sizes) - 1}: one per layer "
+                f"after the input layer"
             )
-        for l, (array, slot) in enumerate(zip(given, wanted, strict=True)):
-            array = _numeric(array, f"{name}[{l}]")
-            if array.shape != slot.shape:
-                raise ValueError(f"{name}[{l}] has shape {array.shape}, expected {slot.shape}")
+        arrays = [_numeric(array, f"{name}[{l}]") for l, array in enumerate(given)]
+        for l, (n_in, n_out) in enumerate(itertools.pairwise(plan.sizes)):
+            wanted = (n_out, 1 if column else n_in)
+            if arrays[l].shape != wanted:
+                raise ValueError(f"{name}[{l}] has shape {arrays[l].shape}, expected {wanted}")
+        lists.append(arrays)
+    return lists
+
+
+def flatten(weights, biases, plan, dtype):
+    """Return a new flat vector with the values of weights and biases. Raises as layers does."""
+    flat = np.empty(plan.n_params, dtype)
+    for slots, given in zip(views(flat, plan), layers(weights, biases, plan)):
+        for slot, array in zip(slots, given):
             slot[...] = array
     return flat
 
@@ -176,7 +184,7 @@ def pairs(data, plan, dtype):
     if not is_arrays(data):
         return list(data)
     X, Y = training_arrays(data, plan, dtype)
-    return list(zip(X.astype(dtype)[:, :, None], Y[:, :, None], strict=True))
+    return list(zip(X.astype(dtype)[:, :, None], Y[:, :, None]))
 
 
 def labelled_pairs(data, plan, dtype, name="test_data"):
@@ -186,7 +194,7 @@ def labelled_pairs(data, plan, dtype, name="test_data"):
     """
     if is_arrays(data):
         X, labels = labelled_arrays(data, plan, dtype, name)
-        return list(zip(X.astype(dtype)[:, :, None], labels.tolist(), strict=True))
+        return list(zip(X.astype(dtype)[:, :, None], labels.tolist()))
     if not len(data):
         raise _empty(name)
     checked = []

@@ -140,7 +140,7 @@ def _spline(control):
             row = np.zeros(k)
             basis = (-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3,
                      t**3 - t**2)  # fmt: skip
-            for weight, point in zip(basis, range(piece - 1, piece + 3), strict=True):
+            for weight, point in zip(basis, range(piece - 1, piece + 3)):
                 row[min(max(point, 0), k - 1)] += 0.5 * weight
             rows.append(row)
     rows.append(np.eye(k)[-1])

@@ -104,14 +104,16 @@ def evaluates_in_parallel(plan, n, threads):
 # ------------------------------------------------ calls into the kernels
 
 
-def _pixels(X):
-    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads.
+def _fixed(array):
+    """Return a read-only view, whatever the array's own flags: one type, one compilation."""
+    array = array.view()
+    array.flags.writeable = False
+    return array
 
-    The bytes are marked read-only, whatever X is: one type, one compilation.
-    """
-    pixels = X.reshape(-1).view(np.uint8)
-    pixels.flags.writeable = False
-    return pixels, kernels.PIXEL_KINDS.index(X.dtype)
+
+def _pixels(X):
+    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads."""
+    return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
 
 
 def _chunk(m, tasks, least):
@@ -147,7 +149,7 @@ def feedforward_columns(a, weights, biases):
     A product with one column is bound by memory, and many columns would have to be turned into
     rows for the kernels: here NumPy's products are as fast as it gets.
     """
-    for w, b in zip(weights, biases, strict=True):
+    for w, b in zip(weights, biases):
         a = np.dot(w, a)
         kernels.sigmoid_columns(a, b)
     return a
@@ -160,7 +162,7 @@ def gradient(params, plan, X, Y, threads=None):
     partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
     work = np.empty(m * plan.units, params.dtype)
     pixels, kind = _pixels(X)
-    args = partials, work, pixels, kind, Y, np.arange(m), params, plan.table, chunk
+    args = partials, work, pixels, kind, _fixed(Y), np.arange(m), params, plan.table, chunk
     if len(partials) > 1 and trains_in_parallel(plan, m, threads):
         with _launching(usable_threads(threads)):
             kernels.backprop_batch_parallel(*args)
@@ -176,7 +178,7 @@ def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
     about every 100 ms, params stand at a mini-batch boundary and on_samples(count) is called.
     """
     work = np.empty(m * plan.units, params.dtype)
-    pixels, kind = _pixels(X)
+    (pixels, kind), Y = _pixels(X), _fixed(Y)
     parallel = trains_in_parallel(plan, m, threads)
     steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
     chunk = _chunk(m, 8, 8)
@@ -214,12 +216,12 @@ def warm_up(plan, dtype, m, n_test, threads=None):
     nothing, none = np.empty((0, plan.sizes[0]), np.float32), np.empty(0, np.int64)
     kernels.shuffle(none, np.zeros(625, np.uint32))
     work, (pixels, kind) = np.empty(0, dtype), _pixels(nothing)
-    targets = np.empty((0, plan.sizes[-1]), dtype)
+    out = np.empty((0, plan.sizes[-1]), dtype)
     parallel = trains_in_parallel(plan, m, threads)
     steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    steps(params, work, pixels, kind, targets, none, plan.table, m, 1.0, 8)
+    steps(params, work, pixels, kind, _fixed(out), none, plan.table, m, 1.0, 8)
     if n_test:
         parallel = evaluates_in_parallel(plan, n_test, threads)
         forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
-        forward(targets, work, pixels, kind, none, params, plan.table, 1, 8)
+        forward(out, work, pixels, kind, none, params, plan.table, 1, 8)
     return time.perf_counter() - began

@@ -158,7 +158,7 @@ def _load_npz(path):
         raise ValueError(
             f"{path} is not Keras's mnist.npz with {', '.join(names)}: {error}"
         ) from None
-    for (x, y), (x_name, y_name) in zip((sets[:2], sets[2:]), (names[:2], names[2:]), strict=True):
+    for (x, y), (x_name, y_name) in zip((sets[:2], sets[2:]), (names[:2], names[2:])):
         if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or not len(x):
             raise ValueError(
                 f"{path}: {x_name} has shape {x.shape} and dtype {x.dtype}, expected "

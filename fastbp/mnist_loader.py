@@ -93,7 +93,7 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0):
     generators are not touched. Raises ValueError for negative counts.
     """
     counts = (n_train, n_validation, n_test)
-    for name, n in zip(("n_train", "n_validation", "n_test"), counts, strict=True):
+    for name, n in zip(("n_train", "n_validation", "n_test"), counts):
         if n < 0:
             raise ValueError(f"{name} is {n}, expected at least 0")
     labels = np.random.default_rng(seed).integers(0, 10, sum(counts))
@@ -101,10 +101,10 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0):
     ends = np.cumsum(counts)
     return tuple(
         mnist_files.as_set(images[end - n : end], labels[end - n : end])
-        for n, end in zip(counts, ends, strict=True)
+        for n, end in zip(counts, ends)
     )
 
 
 def _columns(data):
     images, labels = data
-    return zip(images[:, :, None], labels.tolist(), strict=True)
+    return zip(images[:, :, None], labels.tolist())

@@ -16,6 +16,7 @@ import numpy as np
 from fastbp import arrays, engine, files
 
 FORMAT_VERSION = 1
+BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
 
 
 def sigmoid(z):
@@ -71,7 +72,7 @@ class Network:
         """
         a = arrays.columns(a, self.sizes[0], self.dtype, "a")
         if self._general("sigmoid") or not self._is_published():
-            for w, b in zip(self.weights, self.biases, strict=True):
+            for w, b in zip(*self._layers()):
                 a = sigmoid(np.dot(w, a) + b)
             return a
         return engine.feedforward_columns(a, self.weights, self.biases)
@@ -139,15 +140,16 @@ class Network:
             self._train(X, Y, np.arange(len(X)), len(X), eta)
             return
         pairs = arrays.pairs(mini_batch, plan, dtype)
-        nabla_b = [np.zeros(b.shape, dtype) for b in self.biases]
-        nabla_w = [np.zeros(w.shape, dtype) for w in self.weights]
+        weights, biases = self._layers()
+        nabla_b = [np.zeros(b.shape, dtype) for b in biases]
+        nabla_w = [np.zeros(w.shape, dtype) for w in weights]
         for x, y in pairs:
             sample_b, sample_w = self.backprop(x, y)
-            nabla_b = [total + n for total, n in zip(nabla_b, sample_b, strict=True)]
-            nabla_w = [total + n for total, n in zip(nabla_w, sample_w, strict=True)]
+            nabla_b = [total + n for total, n in zip(nabla_b, sample_b)]
+            nabla_w = [total + n for total, n in zip(nabla_w, sample_w)]
         rate = eta / len(pairs)
-        self.weights = [w - rate * n for w, n in zip(self.weights, nabla_w, strict=True)]
-        self.biases = [b - rate * n for b, n in zip(self.biases, nabla_b, strict=True)]
+        self.weights = [w - rate * n for w, n in zip(weights, nabla_w)]
+        self.biases = [b - rate * n for b, n in zip(biases, nabla_b)]
 
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
@@ -230,6 +232,12 @@ class Network:
             return self._flat
         return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
 
+    def _layers(self):
+        """Return (weights, biases) as they are now, sure to fit the network."""
+        if self._is_published():
+            return self.weights, self.biases
+        return arrays.layers(self.weights, self.biases, self._plan)
+
     def _train(self, X, Y, order, m, eta, on_samples=None):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
         params = self._parameters().copy()
@@ -271,14 +279,15 @@ class Network:
         return False
 
     def _backprop_general(self, x, y):
+        weights, biases = self._layers()
         activations, zs = [x], []
-        for w, b in zip(self.weights, self.biases, strict=True):
+        for w, b in zip(weights, biases):
             zs.append(np.dot(w, activations[-1]) + b)
             activations.append(sigmoid(zs[-1]))
         delta = self.cost_derivative(activations[-1], y) * sigmoid_prime(zs[-1])
         nabla_b, nabla_w = [delta], [np.dot(delta, activations[-2].T)]
         for l in range(len(zs) - 2, -1, -1):
-            delta = np.dot(self.weights[l + 1].T, delta) * sigmoid_prime(zs[l])
+            delta = np.dot(weights[l + 1].T, delta) * sigmoid_prime(zs[l])
             nabla_b.append(delta)
             nabla_w.append(np.dot(delta, activations[l].T))
         return nabla_b[::-1], nabla_w[::-1]
@@ -353,6 +362,6 @@ def _bar(progress, total):
         return _Silent()
     from tqdm import tqdm
 
-    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=0.3, leave=False)
+    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
     bar.write = functools.partial(tqdm.write, file=sys.stdout)
     return bar

@@ -1,0 +1,47 @@
+"""What the tests share: small data, and a world without the tester's own data and cache."""
+
+import os
+
+# More threads than cores, so that results can be compared over 1, 2, 3 and 4 of them. Must be set
+# before Numba is imported.
+os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+
+import numpy as np
+import pytest
+
+REAL_DATA = os.environ.pop("FASTBP_DATA", None)  # tests that want it ask for `real_mnist`
+JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch, tmp_path):
+    """An own cache folder, an own working folder, no address to download from."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("FASTBP_MNIST_URL", "http://127.0.0.1:9/")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def real_mnist():
+    """The real MNIST as arrays, from the folder that FASTBP_DATA named."""
+    if not REAL_DATA:
+        pytest.skip("set FASTBP_DATA to a folder with MNIST to run the tests on real data")
+    from fastbp import mnist_loader
+
+    return mnist_loader.load_data(REAL_DATA)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(12345)
+
+
+def make_pairs(n, sizes, rng, labelled=False):
+    """The book's list of n random pairs for a network of these sizes; x is sparse as digits are."""
+    pairs = []
+    for _ in range(n):
+        x = rng.random((sizes[0], 1)) * (rng.random((sizes[0], 1)) < 0.4)
+        label = int(rng.integers(sizes[-1]))
+        pairs.append((x, label if labelled else np.eye(sizes[-1])[:, [label]]))
+    return pairs

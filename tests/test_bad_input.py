@@ -1,0 +1,244 @@
+"""Every refusal says what, where, what was seen, what was wanted; and no weight has changed."""
+
+import random
+
+import numpy as np
+import pytest
+from conftest import make_pairs
+
+from fastbp.network import Network
+
+SIZES = [6, 5, 4]
+
+
+@pytest.fixture
+def net():
+    return Network(SIZES)
+
+
+@pytest.fixture
+def pairs(rng):
+    return make_pairs(20, SIZES, rng)
+
+
+def with_bad(pairs, i, x=None, y=None):
+    bad = list(pairs)
+    bad[i] = (bad[i][0] if x is None else x, bad[i][1] if y is None else y)
+    return bad
+
+
+X, LABELS = np.zeros((20, 6)), np.zeros(20, int)
+ROW = np.zeros(6)
+
+TRAINING = {
+    "1-D x": (
+        lambda p: with_bad(p, 17, x=ROW),
+        r"training_data\[17\]: x has shape \(6,\), expected \(6, 1\); use x.reshape\(-1, 1\)",
+    ),
+    "row x": (lambda p: with_bad(p, 3, x=ROW[None]), r"\[3\]: x has shape \(1, 6\).* use x.T"),
+    "short x": (
+        lambda p: with_bad(p, 3, x=np.zeros((5, 1))),
+        r"\[3\]: x has shape \(5, 1\), expected \(6, 1\): the network was built for 6",
+    ),
+    "1-D y": (
+        lambda p: with_bad(p, 0, y=np.zeros(4)),
+        r"\[0\]: y has shape \(4,\), expected \(4, 1\); use y.reshape\(-1, 1\)",
+    ),
+    "label as y": (
+        lambda p: with_bad(p, 5, y=2),
+        r"\[5\]: y is the label 2, expected a column \(4, 1\); use .*vectorized_result\(y, 4\)",
+    ),
+    "long y": (
+        lambda p: with_bad(p, 5, y=np.zeros((10, 1))),
+        r"y has shape \(10, 1\), expected \(4, 1\): the network was built for 4",
+    ),
+    "not a pair": (lambda p: [*p, 7], r"training_data\[20\] is 7 \(int\), expected a pair"),
+    "a triple": (lambda p: [*p, (1, 2, 3)], r"training_data\[20\] is \(1, 2, 3\) \(tuple\)"),
+    "ragged x": (lambda p: with_bad(p, 1, x=[[1], [2, 3]]), r"\[1\]: x is ragged"),
+    "empty list": (lambda p: [], r"training_data is empty.*used up after one pass"),
+    "used up iterator": (lambda p: iter(()), r"training_data is empty.*list\(training_data\)"),
+    "wide X": (
+        lambda p: (np.zeros((20, 7)), LABELS),
+        r"training_data: X has shape \(20, 7\), expected \(n, 6\), one sample a row",
+    ),
+    "1-D X": (lambda p: (np.zeros(20), LABELS), r"X has shape \(20,\), expected \(n, 6\)"),
+    "images": (
+        lambda p: (np.zeros((20, 2, 3)), LABELS),
+        r"X has shape \(20, 2, 3\).*use X.reshape\(len\(X\), -1\)",
+    ),
+    "no rows": (lambda p: (X[:0], LABELS[:0]), "training_data is empty"),
+    "fewer labels": (lambda p: (X, LABELS[:19]), r"X has 20 rows and Y has shape \(19,\)"),
+    "0-D labels": (lambda p: (X, np.array(3)), r"X has 20 rows and Y has shape \(\)"),
+    "wide Y": (lambda p: (X, np.zeros((20, 3))), r"Y has shape \(20, 3\), expected \(n, 4\)"),
+    "large label": (
+        lambda p: (X, LABELS + 4),
+        r"training_data\[0\]: label 4 is outside 0..3, the network has 4 output neurons",
+    ),
+    "negative label": (lambda p: (X, LABELS - 1), r"label -1 is outside 0..3"),
+}
+TRAINING_TYPES = {
+    "None": (lambda p: None, r"training_data is None \(NoneType\), expected pairs"),
+    "a number": (lambda p: 5, r"training_data is 5 \(int\)"),
+    "string x": (lambda p: with_bad(p, 2, x="abc"), r"\[2\]: x has dtype <U3, expected real"),
+    "object x": (lambda p: with_bad(p, 2, x=[[None]] * 6), r"\[2\]: x has dtype object"),
+    "complex X": (lambda p: (X + 1j, LABELS), r"X has dtype complex128, expected real numbers"),
+    "fractional labels": (lambda p: (X, LABELS + 0.5), r"labels have dtype float64, expected int"),
+}
+
+
+def values(net):
+    return [a.copy() for a in net.weights + net.biases]
+
+
+@pytest.mark.parametrize("name", [*TRAINING, *TRAINING_TYPES])
+def test_training_data(name, net, pairs):
+    make, message = {**TRAINING, **TRAINING_TYPES}[name]
+    before, state = values(net), random.getstate()
+    error = TypeError if name in TRAINING_TYPES else ValueError
+    with pytest.raises(error, match=message) as raised:
+        net.SGD(make(pairs), 1, 5, 3.0)
+    assert "\n" not in str(raised.value)
+    data = make(pairs)
+    if isinstance(data, (list, tuple)):
+        with pytest.raises(error, match=message.replace("training_data", "mini_batch")):
+            net.update_mini_batch(data, 3.0)
+    for now, then in zip(values(net), before):
+        np.testing.assert_array_equal(now, then)
+    assert random.getstate() == state
+
+
+TEST_DATA = {
+    "one-hot y": (
+        lambda p: p,
+        r"test_data\[0\]: y has shape \(4, 1\), expected an integer label.*np.argmax\(y\)",
+    ),
+    "1-D x": (lambda p: [(ROW, 1)] * 9, r"(test_data\[0\]: x|a) has shape \(6,\).*reshape"),
+    "large label": (lambda p: [(p[0][0], 4)] * 9, r"4.*(outside 0..3|0..n_out-1)"),
+    "fractional": (lambda p: [(p[0][0], 1.5)] * 9, r"1.5|float64"),
+    "used up": (lambda p: iter(()), "test_data is empty"),
+    "arrays": (lambda p: (X[:, :3], LABELS), r"test_data: X has shape \(20, 3\)"),
+    "labels": (lambda p: (X, LABELS + 9), r"test_data\[0\]: label 9"),
+}
+
+
+@pytest.mark.parametrize("name", TEST_DATA)
+def test_test_data(name, net, pairs):
+    make, message = TEST_DATA[name]
+    before = values(net)
+    with pytest.raises((ValueError, TypeError), match=message):
+        net.evaluate(make(pairs))
+    with pytest.raises((ValueError, TypeError), match=message):
+        net.SGD(pairs, 1, 5, 3.0, test_data=make(pairs))
+    for now, then in zip(values(net), before):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_few_test_data_are_refused_with_the_same_words(count, net, pairs):
+    with pytest.raises(ValueError, match=r"test_data\[0\]: y has shape \(4, 1\)"):
+        net.evaluate(pairs[:count])
+
+
+ARGUMENTS = [
+    (dict(epochs=-1), ValueError, "epochs is -1, expected at least 0"),
+    (dict(epochs=1.5), TypeError, r"epochs is 1.5 \(float\), expected an integer"),
+    (dict(epochs=True), TypeError, "epochs is True, expected an integer"),
+    (dict(mini_batch_size=0), ValueError, "mini_batch_size is 0, expected at least 1"),
+    (dict(mini_batch_size=-10), ValueError, "mini_batch_size is -10"),
+    (dict(mini_batch_size=10.0), TypeError, r"mini_batch_size is 10.0 .*use int\("),
+    (dict(mini_batch_size="10"), TypeError, "mini_batch_size is '10'"),
+    (dict(eta="fast"), TypeError, "eta is 'fast'"),
+    (dict(eta=None), TypeError, "eta is None"),
+    (dict(eta=float("nan")), ValueError, "eta is nan, expected a finite number"),
+    (dict(eta=np.inf), ValueError, "eta is inf"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), ARGUMENTS, ids=str)
+def test_hyper_parameters(change, error, message, net, pairs):
+    arguments = {"epochs": 1, "mini_batch_size": 5, "eta": 3.0} | change
+    with pytest.raises(error, match=message):
+        net.SGD(pairs, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (([784],), {}, ValueError, r"sizes has 1 layer\(s\), expected at least 2"),
+        (([],), {}, ValueError, "sizes has 0 layer"),
+        (([3, 0, 2],), {}, ValueError, r"sizes\[1\] is 0, expected at least 1 neuron"),
+        (([3, -1],), {}, ValueError, r"sizes\[1\] is -1"),
+        (([3, 2.5],), {}, TypeError, r"sizes is \[3, 2.5\] \(list\), expected a list of integers"),
+        ((784,), {}, TypeError, "sizes is 784"),
+        (([3, 2],), {"dtype": np.int32}, ValueError, "dtype is .*int32.*expected numpy.float64"),
+        (([3, 2],), {"dtype": "double trouble"}, ValueError, "dtype is 'double trouble'"),
+        (([3, 2],), {"threads": 0}, ValueError, "threads is 0, expected at least 1"),
+        (([3, 2],), {"threads": 1.5}, TypeError, "threads is 1.5"),
+    ],
+)
+def test_constructor(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        Network(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("a", "message"),
+    [
+        (np.zeros(6), r"a has shape \(6,\), expected \(6, 1\).*use a.reshape\(-1, 1\)"),
+        (np.zeros((1, 6)), r"a has shape \(1, 6\).*use a.T"),
+        (np.zeros((5, 1)), r"a has shape \(5, 1\).*the network was built for 6"),
+        (np.zeros((6, 1, 1)), r"a has shape \(6, 1, 1\)"),
+        (3.0, r"a has shape \(\)"),
+    ],
+)
+def test_feedforward(a, message, net):
+    with pytest.raises(ValueError, match=message):
+        net.feedforward(a)
+
+
+def test_backprop(net):
+    x, y = np.zeros((6, 1)), np.zeros((4, 1))
+    with pytest.raises(ValueError, match=r"x has shape \(6,\), expected \(6, 1\); use x.reshape"):
+        net.backprop(x[:, 0], y)
+    with pytest.raises(ValueError, match=r"y has shape \(4,\), expected \(4, 1\); use y.reshape"):
+        net.backprop(x, y[:, 0])
+    with pytest.raises(ValueError, match=r"y has shape \(\), expected \(4, 1\)"):
+        net.backprop(x, 3)
+    with pytest.raises(ValueError, match=r"x has shape \(6, 2\), expected \(6, 1\)"):
+        net.backprop(np.zeros((6, 2)), y)
+
+
+def test_update_mini_batch_of_nothing(net):
+    with pytest.raises(ValueError, match="mini_batch is empty"):
+        net.update_mini_batch([], 3.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n: n.weights.pop(), "weights has 1 arrays, expected 2"),
+        (lambda n: n.biases.append(0), "biases has 3 arrays, expected 2"),
+        (
+            lambda n: n.weights.__setitem__(0, np.zeros((5, 7))),
+            r"weights\[0\] has shape \(5, 7\), expected \(5, 6\)",
+        ),
+        (
+            lambda n: n.biases.__setitem__(1, np.zeros(4)),
+            r"biases\[1\] has shape \(4,\), expected \(4, 1\)",
+        ),
+        (lambda n: n.weights.__setitem__(0, "w"), r"weights\[0\] has dtype <U1"),
+    ],
+)
+def test_weights_that_do_not_fit(change, message, net, pairs, tmp_path):
+    change(net)
+    for call in (
+        lambda: net.SGD(pairs, 1, 5, 3.0),
+        lambda: net.update_mini_batch(pairs, 3.0),
+        lambda: net.evaluate([(x, 1) for x, _ in pairs]),
+        lambda: net.backprop(*pairs[0]),
+        lambda: net.feedforward(pairs[0][0]),
+        lambda: net.save(tmp_path / "model.npz"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            call()
+    assert not (tmp_path / "model.npz").exists()

@@ -1,0 +1,384 @@
+"""Each kernel against the oracle's formulas, an invariant or finite difference, nasty sizes.
+
+This file also runs with the JIT off, where it must cover every line, and with bounds checked.
+"""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from conftest import JIT
+from reference import Oracle, sigma
+
+from fastbp import engine, kernels
+
+DTYPES = [np.float64, np.float32]
+# m and n_out on both sides of the tiles 4 and 3, and 1; n_in odd, 1, and beyond a vector.
+SHAPES = list(itertools.product([1, 2, 4, 5, 9], [1, 2, 3, 4, 7], [1, 5, 33]))
+NETS = [[2, 2, 1], [1, 1], [7, 5, 4, 3], [33, 13, 10]]
+
+exact_bits = pytest.mark.skipif(not JIT, reason="a property of compiled code")
+
+
+def close(a, b, dtype):
+    rtol = 1e-10 if dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
+
+
+def randoms(rng, dtype, *shapes):
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def pixels_of(X):
+    return engine._pixels(X)
+
+
+def problem(sizes, n, dtype, seed=0):
+    """(plan, params, X, Y) of a random network and data set, and the oracle with these weights."""
+    rng = np.random.default_rng(seed)
+    plan = engine.plan_of(tuple(sizes))
+    params, X, Y = randoms(rng, dtype, plan.n_params, (n, sizes[0]), (n, sizes[-1]))
+    Y = np.abs(np.tanh(Y))
+    oracle = Oracle(sizes)
+    at = 0
+    for l, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+        oracle.weights[l] = params[at : at + n_in * n_out].reshape(n_out, n_in).astype(float)
+        at += n_in * n_out
+        oracle.biases[l] = params[at : at + n_out].reshape(n_out, 1).astype(float)
+        at += n_out
+    return plan, params, X, Y, oracle
+
+
+def flat_of(weights, biases):
+    return np.concatenate([a.ravel() for pair in zip(weights, biases) for a in pair])
+
+
+def oracle_gradient(oracle, X, Y):
+    total = 0
+    for x, y in zip(X.astype(float), Y.astype(float)):
+        nabla_b, nabla_w = oracle.gradient(x[:, None], y[:, None])
+        total = total + flat_of(nabla_w, nabla_b)
+    return total
+
+
+# ------------------------------------------------ sigmoid
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_is_within_4_ulp(dtype, rng):
+    most = 700 if dtype == np.float64 else 86
+    count = 100_000 if JIT else 500
+    z = np.concatenate(
+        [np.linspace(-most, most, count), rng.standard_normal(count), [0.0, -0.0, 1e-300]]
+    ).astype(dtype)
+    rows = z[None].copy()
+    kernels.sigmoid_rows(rows, np.zeros(z.size, dtype))
+    wide = z.astype(np.longdouble)
+    exact = 1 / (1 + np.exp(-wide))
+    ulp = np.spacing(exact.astype(dtype)).astype(np.longdouble)
+    assert np.max(np.abs(rows[0] - exact) / ulp) <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_in_the_limit(dtype):
+    big = np.finfo(dtype).max
+    z = np.array([[-np.inf, -big, -800, 800, big, np.inf, np.nan]], dtype)
+    kernels.sigmoid_rows(z, np.zeros(7, dtype))
+    np.testing.assert_array_equal(z[0], np.array([0, 0, 0, 1, 1, 1, np.nan], dtype))
+    edge = np.linspace(-110, -86, 50) if dtype == np.float32 else np.linspace(-760, -700, 50)
+    edge = edge.astype(dtype)[None]
+    kernels.sigmoid_rows(edge, np.zeros(50, dtype))
+    assert ((edge >= 0) & (edge < np.finfo(dtype).tiny * 1e8)).all()
+
+
+def test_sigmoid_is_symmetric_and_monotonic():
+    z = np.linspace(-30, 30, 501)
+    rows = np.array([z, -z])
+    kernels.sigmoid_rows(rows, np.zeros(501))
+    np.testing.assert_allclose(rows[0] + rows[1], 1, rtol=1e-15)
+    assert (np.diff(rows[0]) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_columns_adds_a_bias_per_row(dtype, rng):
+    Z, b = randoms(rng, dtype, (5, 3), (5, 1))
+    wanted = sigma(Z.astype(float) + b)
+    kernels.sigmoid_columns(Z, b)
+    close(Z, wanted, dtype)
+
+
+# ------------------------------------------------ layers: the four equations
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_layer_against_the_formula_at_nasty_sizes(dtype, rng):
+    for m, n_out, n_in in SHAPES:
+        A, w, b = randoms(rng, dtype, (m, n_in), (n_out, n_in), n_out)
+        out = np.full((m, n_out), np.nan, dtype)
+        kernels.forward_layer(out, A, w, b)
+        close(out, sigma(A.astype(float) @ w.T.astype(float) + b), dtype)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_layer_treats_every_sample_alike(dtype, rng):
+    """A chunk that starts at a multiple of the tile gives the same bits as the whole."""
+    A, w, b = randoms(rng, dtype, (13, 40), (10, 40), 10)
+    whole, part = np.empty((13, 10), dtype), np.empty((5, 10), dtype)
+    kernels.forward_layer(whole, A, w, b)
+    kernels.forward_layer(part, A[8:], w, b)
+    np.testing.assert_array_equal(whole[8:], part)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_layer_saturates_without_a_warning(dtype):
+    A, w = np.full((5, 3), 800, dtype), np.ones((4, 3), dtype)
+    w[::2] = -1
+    out = np.empty((5, 4), dtype)
+    kernels.forward_layer(out, A, w, np.zeros(4, dtype))
+    np.testing.assert_array_equal(out, np.tile(np.array([0, 1, 0, 1], dtype), (5, 1)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_output_delta_is_BP1(dtype, rng):
+    for m, n_out in itertools.product([1, 4, 5], [1, 3, 10]):
+        Z, Y = randoms(rng, dtype, (m, n_out), (m + 3, n_out))
+        A = sigma(Z).astype(dtype)
+        order = rng.permutation(m + 3)[:m]
+        Delta = np.empty((m, n_out), dtype)
+        kernels.output_delta(Delta, A, Y, order)
+        close(Delta, (A - Y[order]) * A * (1 - A), dtype)
+
+
+def test_output_delta_is_the_derivative_of_the_cost(rng):
+    z, y = rng.standard_normal((2, 6))
+    Delta = np.empty((1, 6))
+    kernels.output_delta(Delta, sigma(z)[None], y[None], np.zeros(1, np.int64))
+    h = 1e-6
+    numeric = [(0.5 * (sigma(z + s) - y) ** 2) for s in (h, -h)]
+    np.testing.assert_allclose(Delta[0], (numeric[0] - numeric[1]) / (2 * h), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backward_layer_is_BP2_at_nasty_sizes(dtype, rng):
+    for m, n_out, n_in in SHAPES:
+        Delta, w, Z = randoms(rng, dtype, (m, n_out), (n_out, n_in), (m, n_in))
+        A = sigma(Z).astype(dtype)
+        out = np.full((m, n_in), np.nan, dtype)
+        kernels.backward_layer(out, Delta, w, A)
+        close(out, (Delta.astype(float) @ w) * A * (1 - A), dtype)
+
+
+def test_backward_layer_of_saturated_neurons_is_zero(rng):
+    w, Delta = rng.standard_normal((3, 6)), rng.standard_normal((5, 3))
+    out = np.empty((5, 6))
+    kernels.backward_layer(out, Delta, w, np.repeat([[0.0, 1.0]], 3, 1).repeat(5, 0))
+    np.testing.assert_array_equal(out, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_update_layer_is_BP3_and_BP4_with_the_step_at_nasty_sizes(dtype, rng):
+    for m, n_out, n_in in SHAPES:
+        w, b, Delta, A = randoms(rng, dtype, (n_out, n_in), n_out, (m, n_out), (m, n_in))
+        w_wanted = w - 0.25 * Delta.T.astype(float) @ A
+        b_wanted = b - 0.25 * Delta.sum(axis=0, dtype=float)
+        kernels.update_layer(w, b, Delta, A, dtype(0.25), 0, n_out)
+        close(w, w_wanted, dtype)
+        close(b, b_wanted, dtype)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_update_layer_in_parts_is_the_whole(dtype, rng):
+    w, b, Delta, A = randoms(rng, dtype, (10, 40), 10, (7, 10), (7, 40))
+    w2, b2 = w.copy(), b.copy()
+    kernels.update_layer(w, b, Delta, A, dtype(0.5), 0, 10)
+    kernels.update_layer(w2, b2, Delta, A, dtype(0.5), 6, 10)
+    kernels.update_layer(w2, b2, Delta, A, dtype(0.5), 0, 6)
+    np.testing.assert_array_equal(w, w2)
+    np.testing.assert_array_equal(b, b2)
+
+
+def test_update_layer_leaves_other_rows_alone(rng):
+    w, b, Delta, A = randoms(rng, np.float64, (7, 5), 7, (4, 7), (4, 5))
+    w_before, b_before = w.copy(), b.copy()
+    kernels.update_layer(w, b, Delta, A, 1.0, 3, 5)
+    changed = np.flatnonzero((w != w_before).any(axis=1) | (b != b_before))
+    np.testing.assert_array_equal(changed, [3, 4])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_layer_adds_to_what_is_there(dtype, rng):
+    for m, n_out, n_in in SHAPES[::4]:
+        nabla_w, nabla_b, Delta, A = randoms(
+            rng, dtype, (n_out, n_in), n_out, (m, n_out), (m, n_in)
+        )
+        w_wanted = nabla_w + Delta.T.astype(float) @ A
+        b_wanted = nabla_b + Delta.sum(axis=0, dtype=float)
+        kernels.gradient_layer(nabla_w, nabla_b, Delta, A)
+        close(nabla_w, w_wanted, dtype)
+        close(nabla_b, b_wanted, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
+def test_gather_converts_and_orders(dtype, stored, rng):
+    X = (rng.random((6, 9)) * 200).astype(stored)
+    order = np.array([5, 0, 0, 3])
+    A = np.full((4, 9), np.nan, dtype)
+    kernels.gather(A, *pixels_of(X), order)
+    np.testing.assert_array_equal(A, X[order].astype(dtype))
+
+
+# ------------------------------------------------ drivers
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", NETS, ids=str)
+def test_feedforward_batch_against_the_oracle(dtype, sizes):
+    plan, params, X, _, oracle = problem(sizes, 11, dtype)
+    wanted = np.array([oracle.feedforward(x[:, None].astype(float))[:, 0] for x in X])
+    for rows in (4, 11, 64):
+        out = np.full((11, sizes[-1]), np.nan, dtype)
+        work = np.full(rows * plan.forward_units, np.nan, dtype)
+        args = (out, work, *pixels_of(X), np.arange(11), params, plan.table, rows, 4)
+        kernels.feedforward_batch(*args)
+        close(out, wanted, dtype)
+
+
+def gradient(driver, plan, params, X, Y, chunk):
+    m = len(X)
+    partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
+    work = np.full(m * plan.units, np.nan, params.dtype)
+    driver(partials, work, *pixels_of(X), engine._fixed(Y), np.arange(m), params, plan.table, chunk)
+    return partials[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", NETS, ids=str)
+def test_backprop_batch_against_the_oracle(dtype, sizes):
+    for m, chunk in ((1, 4), (4, 4), (11, 4), (11, 32)):
+        plan, params, X, Y, oracle = problem(sizes, m, dtype)
+        nabla = gradient(kernels.backprop_batch, plan, params, X, Y, chunk)
+        close(nabla, oracle_gradient(oracle, X, Y), dtype)
+
+
+def test_backprop_batch_is_the_finite_difference_of_the_cost():
+    sizes = [4, 3, 3, 2]
+    plan, params, X, Y, _ = problem(sizes, 5, np.float64)
+    nabla = gradient(kernels.backprop_batch, plan, params, X, Y, 4)
+
+    def cost(p):
+        return 0.5 * np.sum((engine.feedforward(p, plan, X) - Y) ** 2)
+
+    h = 1e-5
+    for p in range(plan.n_params):
+        step = np.zeros_like(params)
+        step[p] = h
+        numeric = (cost(params + step) - cost(params - step)) / (2 * h)
+        assert nabla[p] == pytest.approx(numeric, rel=1e-6, abs=1e-9)
+
+
+def steps(driver, plan, params, X, Y, m, eta=0.7):
+    order = np.random.default_rng(5).permutation(len(X))
+    work = np.full(m * plan.units, np.nan, params.dtype)
+    params = params.copy()
+    Y = engine._fixed(Y)
+    driver(params, work, *pixels_of(X), Y, order, plan.table, m, eta, engine._chunk(m, 8, 8))
+    return params, order
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", NETS, ids=str)
+@pytest.mark.parametrize("m", [1, 3, 10, 23, 40])
+def test_sgd_steps_against_the_oracle(dtype, sizes, m):
+    """23 samples: a ragged last mini-batch, one that is exactly full, m > n."""
+    plan, params, X, Y, oracle = problem(sizes, 23, dtype)
+    seen, order = steps(kernels.sgd_steps, plan, params, X, Y, m)
+    pairs = [(X[i][:, None].astype(float), Y[i][:, None].astype(float)) for i in order]
+    for k in range(0, 23, m):
+        oracle.step(pairs[k : k + m], 0.7)
+    close(seen, flat_of(oracle.weights, oracle.biases), dtype)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [[33, 13, 10], [50, 40, 30, 7]], ids=str)
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_parallel_drivers_give_the_bits_of_the_serial_ones(dtype, sizes, threads):
+    plan, params, X, Y, _ = problem(sizes, 131, dtype)
+    out = [np.full((131, sizes[-1]), np.nan, dtype) for _ in range(2)]
+    work = np.empty(64 * plan.forward_units, dtype)
+    rest = (work, *pixels_of(X), np.arange(131), params, plan.table, 64, 8)
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(threads)
+    try:
+        kernels.feedforward_batch(out[0], *rest)
+        kernels.feedforward_batch_parallel(out[1], *rest)
+        np.testing.assert_array_equal(*out)
+        nabla = [
+            gradient(driver, plan, params, X, Y, 12)
+            for driver in (kernels.backprop_batch, kernels.backprop_batch_parallel)
+        ]
+        np.testing.assert_array_equal(*nabla)
+        for m in (1, 10, 50, 200):
+            serial, _ = steps(kernels.sgd_steps, plan, params, X, Y, m)
+            parallel, _ = steps(kernels.sgd_steps_parallel, plan, params, X, Y, m)
+            np.testing.assert_array_equal(serial, parallel)
+    finally:
+        kernels.set_num_threads(before)
+
+
+# ------------------------------------------------ the book's order of samples
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
+def test_shuffle_is_random_shuffle(n):
+    random.seed(n)
+    wanted = list(range(n))
+    random.shuffle(wanted)
+    state_after, next_draw = random.getstate(), random.random()
+
+    random.seed(n)
+    order = np.arange(n)
+    engine.shuffle(order)
+    assert order.tolist() == wanted
+    assert random.getstate() == state_after
+    assert random.random() == next_draw
+
+
+def test_shuffle_goes_on_from_any_state_and_keeps_a_pending_gauss():
+    random.seed(7)
+    random.gauss(0, 1)  # leaves a second value in the state
+    for n in (5, 700, 3):
+        state = random.getstate()
+        wanted = list(range(n))
+        random.shuffle(wanted)
+        after = random.getstate()
+        random.setstate(state)
+        order = np.arange(n)
+        engine.shuffle(order)
+        assert order.tolist() == wanted
+        assert random.getstate() == after
+
+
+# ------------------------------------------------ one compilation per kernel and dtype
+
+
+@exact_bits
+def test_every_depth_storage_and_flag_shares_one_specialisation():
+    """Layers, stored types, read-only data and ragged batches must not compile anything new."""
+    drivers = (kernels.feedforward_batch, kernels.backprop_batch, kernels.sgd_steps)
+    for sizes in ([5, 4], [5, 6, 4], [9, 8, 7, 6, 3]):
+        for stored in (np.float64, np.float32, np.uint8):
+            for dtype in DTYPES:
+                plan, params, X, Y, _ = problem(sizes, 7, dtype)
+                X = np.abs(X).astype(stored)
+                X.flags.writeable = Y.flags.writeable = False
+                engine.feedforward(params, plan, X)
+                engine.gradient(params, plan, X, Y)
+                engine.train(params, plan, X, Y, np.arange(7), 3, 0.1)
+    for driver in drivers:
+        dtypes = sorted(str(signature[0].dtype) for signature in driver.signatures)
+        assert dtypes == ["float32", "float64"], driver.signatures
