@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from fastbp import __version__, engine, files, mnist_loader, network
+from fastbp import __version__, arrays, engine, files, mnist_loader, network
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
@@ -50,7 +50,8 @@ def _train(options):
         random.seed(options.seed)
         np.random.seed(options.seed)
     net = _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
-    epochs, m = options.epochs, options.mini_batch_size
+    epochs = arrays.check_count("epochs", options.epochs, 0)
+    m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
     n, n_test = len(training[1]), len(test[1])
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
     _say("compiling (the first time on a machine; later runs read it from a cache) ...")

@@ -4,6 +4,10 @@ import contextlib
 import os
 import pathlib
 import tempfile
+import zipfile
+import zlib
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -42,6 +46,22 @@ def check_writable(path):
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"cannot write {path}: no permission in the folder {path.parent}")
+
+
+def read_npz(path):
+    """Return the arrays of an .npz file as a dictionary; objects are refused, nothing is executed.
+
+    Raises OSError if the file cannot be read, ValueError, with the reason, if it is not sound.
+    """
+    with open(path, "rb") as file:  # numpy.load would leave a damaged file open
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                return {name: content[name] for name in content.files}
+        except AttributeError:
+            raise ValueError("it is not an .npz file") from None
+        except (KeyError, TypeError, EOFError, NotImplementedError, zlib.error,
+                zipfile.BadZipFile) as error:  # fmt: skip
+            raise ValueError(str(error) or "it is cut off") from None
 
 
 def _umask():

@@ -135,7 +135,7 @@ def sigmoid(z):
 
 
 @overload(sigmoid)
-def _compiled_sigmoid(z):
+def _compiled_sigmoid(z):  # pragma: no cover  (runs in the compiler only)
     body = _sigmoid_float32 if str(z) == "float32" else _sigmoid_float64
     return lambda z: body(z)
 

@@ -8,12 +8,11 @@ import gzip
 import io
 import pathlib
 import pickle
-import zipfile
 import zlib
 
 import numpy as np
 
-from fastbp import download
+from fastbp import download, files
 
 IMAGES, LABELS = 2051, 2049  # the magic numbers of IDX files of images and of labels
 MOST_BYTES = 1 << 30  # no file of digits unpacks to more
@@ -50,7 +49,7 @@ def load(path):
 
 def as_set(images, labels):
     """Return bytes 0..255 as (images (n, 784) float32 = pixel/256, labels int64)."""
-    images = images.reshape(len(images), -1).astype(np.float32)
+    images = images.reshape(len(images), 784).astype(np.float32)
     images /= 256
     return images, np.asarray(labels, np.int64)
 
@@ -64,17 +63,17 @@ def _split(train_images, train_labels, test_images, test_labels):
     )
 
 
-def _unpacked(path, most=MOST_BYTES):
-    """Return the bytes of a file, unpacked if it is gzip, at most `most` of them."""
+def _unpacked(path):
+    """Return the bytes of a file, unpacked if it is gzip, at most MOST_BYTES of them."""
     try:
         with open(path, "rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
-            content = file.read(most + 1)
+            content = file.read(MOST_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or cut off: {error}") from None
-    if len(content) > most:
-        raise ValueError(f"{path} unpacks to more than {most:,} bytes, it can't be MNIST")
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path} unpacks to more than {MOST_BYTES:,} bytes, it can't be MNIST")
     return content
 
 
@@ -151,10 +150,9 @@ def _check_labels(labels, path):
 def _load_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            sets = [content[name] for name in names]
-    except (KeyError, ValueError, EOFError, AttributeError, TypeError, zlib.error,
-            zipfile.BadZipFile) as error:  # fmt: skip
+        content = files.read_npz(path)
+        sets = [content[name] for name in names]
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} is not Keras's mnist.npz with {', '.join(names)}: {error}"
         ) from None

@@ -67,8 +67,7 @@ def load_data_wrapper(path=None):
 def wrap(data):
     """Return (training, validation, test) in load_data's form as the book's lists of pairs."""
     training, validation, test = data
-    n = int(max(labels.max() for _, labels in data)) + 1
-    units = [vectorized_result(j, max(n, 10)) for j in range(max(n, 10))]
+    units = [vectorized_result(j) for j in range(10)]
     pairs = [(x, units[label].copy()) for x, label in _columns(training)]
     return pairs, list(_columns(validation)), list(_columns(test))
 

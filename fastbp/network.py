@@ -9,7 +9,6 @@ import functools
 import itertools
 import operator
 import sys
-import zipfile
 
 import numpy as np
 
@@ -305,11 +304,7 @@ def load(path, *, threads=None):
     the file is executed: it holds numbers only.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            stored = {name: content[name] for name in content.files}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
-        raise ValueError(f"{path} is not a model written by Network.save") from None
-    try:
+        stored = files.read_npz(path)
         version, kind = int(stored["format_version"]), str(stored["kind"])
         sizes, dtype = stored["sizes"].tolist(), str(stored["dtype"])
         layers = range(len(sizes) - 1)

@@ -10,8 +10,8 @@ import fastbp
 
 PACKAGE = pathlib.Path(fastbp.__file__).parent
 # Reading order: a module imports only from those before it.
-ORDER = """kernels files engine arrays digits download mnist_files mnist_loader network
-__init__ __main__""".split()
+ORDER = ["kernels", "files", "engine", "arrays", "digits", "download", "mnist_files"]
+ORDER += ["mnist_loader", "network", "__init__", "__main__"]
 OPTIONAL = {"tqdm", "pooch", "requests"}
 
 

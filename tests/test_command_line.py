@@ -1,0 +1,178 @@
+"""The command line, as a person meets it: a process, its output, its exit status."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
+
+from fastbp import network
+
+
+def fastbp(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "fastbp", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+def refused(*arguments, **environment):
+    """The one line that a bad call prints; its exit status is 2."""
+    run = fastbp(*arguments, **environment)
+    assert run.returncode == 2, run.stderr
+    assert run.stdout == ""
+    lines = [line for line in run.stderr.splitlines() if "error" in line]
+    assert len(lines) == 1, run.stderr
+    assert "Traceback" not in run.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def data(tmp_path, raw):  # noqa: F811
+    return write_idx(tmp_path / "data", raw)
+
+
+def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
+    model = tmp_path / "model.npz"
+    arguments = ["train", "--data", data, "--sizes", "784,12,10", "--epochs", "3"]
+    arguments += ["--mini-batch-size", "7", "--eta", "0.5", "--seed", "4", "--save", model]
+    run = fastbp(*arguments, "--threads", "1")
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert [re.fullmatch(r"Epoch (\d): (\d+) / 20", line)[1] for line in lines[:3]] == list("012")
+    assert re.fullmatch(r"accuracy on the test images: .*% at the end, .*at best.*", lines[3])
+    assert re.fullmatch(r"\d+\.\d+ s per epoch, evaluation included: [\d,]+ samples/s", lines[4])
+    assert re.fullmatch(r"compiling took \d+\.\d s", lines[5])
+    assert "MNIST: 50 training and 20 test images; network [784, 12, 10]" in run.stderr
+    assert "\r" not in run.stderr  # no bar: standard error is not a terminal
+
+    again = fastbp(*arguments)
+    assert again.stdout.splitlines()[:4] == lines[:4]
+    count = re.fullmatch(r"Epoch 2: (\d+) / 20", lines[2])[1]
+    run = fastbp("evaluate", model, "--data", data)
+    assert run.stdout.startswith(f"{model}: {count} / 20 (")
+
+    net = network.load(model)
+    image = raw[2][0]
+    forms = {"square": image, "flat": image.reshape(784), "float": image / 256.0}
+    for name, form in forms.items():
+        np.save(tmp_path / f"{name}.npy", form)
+    paths = [tmp_path / f"{name}.npy" for name in forms]
+    run = fastbp("predict", model, *paths)
+    j = net.feedforward(image.reshape(784, 1) / 256).argmax()
+    assert [line.partition(" (")[0] for line in run.stdout.splitlines()] == [
+        f"{path}: {j}" for path in paths
+    ]
+
+
+def test_the_seed_is_the_books(data, tmp_path):
+    """--seed N is random.seed(N); np.random.seed(N) before the constructor, and nothing else."""
+    import random
+
+    from fastbp import mnist_loader
+
+    model = tmp_path / "m.npz"
+    fastbp("train", "--data", data, "--epochs", 2, "--seed", 3, "--save", model)
+    random.seed(3)
+    np.random.seed(3)
+    net = network.Network([784, 30, 10])
+    net.SGD(mnist_loader.load_data(data)[0], 2, 10, 3.0)
+    np.testing.assert_array_equal(network.load(model).weights[0], net.weights[0])
+
+
+def test_environment_and_float32(data, tmp_path):
+    model = tmp_path / "m.npz"
+    run = fastbp(
+        "train", "--epochs", 1, "--dtype", "float32", "--save", model, FASTBP_DATA=str(data)
+    )
+    assert run.returncode == 0, run.stderr
+    assert network.load(model).dtype == np.float32
+
+
+def test_without_data_the_synthetic_digits_are_used_and_it_says_so():
+    run = fastbp("train", "--epochs", "1", "--sizes", "784,10", "--mini-batch-size", "100")
+    assert run.returncode == 0, run.stderr
+    said = [line for line in run.stderr.splitlines() if "synthetic digits" in line]
+    assert said[0].startswith("fastbp: using the built-in synthetic digits: MNIST is not to be had")
+    assert said[1].startswith("fastbp: synthetic digits: 50,000 training and 10,000 test images")
+    assert re.search(r"Epoch 0: \d+ / 10000", run.stdout)
+
+
+def test_help_has_examples():
+    for arguments in (["--help"], ["train", "--help"], ["evaluate", "-h"], ["predict", "-h"]):
+        run = fastbp(*arguments)
+        assert run.returncode == 0
+        assert "fastbp train --seed 1 --save model.npz" in run.stdout
+    assert re.fullmatch(r"fastbp \d+\.\d+\.\d+\n", fastbp("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train", "--epochs", "many"], "invalid int value: 'many'"),
+        (["train", "--sizes", "784;10"], "'784;10', expected e.g. 784,30,10"),
+        (["train", "--data", "nowhere"], "nowhere does not exist; expected a folder"),
+        (["evaluate", "nowhere.npz"], "nowhere.npz"),
+        (["predict", "nowhere.npz", "x.npy"], "nowhere.npz"),
+    ],
+)
+def test_errors_are_one_line(arguments, message):
+    assert message in refused(*arguments)
+
+
+def test_errors_of_the_arguments(data, tmp_path):
+    train = ["train", "--data", data]
+    assert "epochs is -1" in refused(*train, "--epochs", -1)
+    assert "mini_batch_size is 0" in refused(*train, "--mini-batch-size", 0)
+    assert "eta is nan" in refused(*train, "--eta", "nan")
+    assert "threads is 0" in refused(*train, "--threads", 0)
+    assert "sizes has 1 layer" in refused(*train, "--sizes", "784")
+    assert "expected (n, 100)" in refused(*train, "--sizes", "100,10")
+    assert "outside 0..2" in refused(*train, "--sizes", "784,3")
+    assert "does not exist" in refused(*train, "--save", tmp_path / "no" / "m.npz")
+    assert "is a folder" in refused(*train, "--save", tmp_path)
+    assert "FASTBP_DATA: " in refused("train", FASTBP_DATA=str(tmp_path / "no"))
+
+
+def test_bad_images(tmp_path):
+    model = tmp_path / "m.npz"
+    network.Network([784, 5, 10]).save(model)
+    cases = [
+        (np.zeros((14, 56, 2), np.uint8), r"shape (14, 56, 2) and dtype uint8, expected 784"),
+        (np.full((28, 28), 300), r"values from 300 to 300, expected 0..255"),
+        (np.full((28, 28), 128.0), r"expected 0..1 for float64"),
+        (np.full((28, 28), np.nan), r"values from nan to nan"),
+        (np.full((28, 28), "a"), r"dtype <U1, expected 784 numbers"),
+        (np.full((28, 28), None), r"is not an .npy file of numbers"),
+    ]
+    for image, message in cases:
+        np.save(tmp_path / "i.npy", image, allow_pickle=True)
+        assert message in refused("predict", model, tmp_path / "i.npy")
+    (tmp_path / "i.npy").write_bytes(b"\x89PNG")
+    assert "i.npy is not an .npy file of numbers" in refused("predict", model, tmp_path / "i.npy")
+
+
+def test_interrupt_is_one_line_and_status_130(data):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastbp", "train", "--data", str(data), "--epochs", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("Epoch 0")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "fastbp: interrupted"
+    assert "Traceback" not in stderr

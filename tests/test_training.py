@@ -1,0 +1,110 @@
+"""Whole trainings against the oracle: same seeds, same order, same weights, same counts."""
+
+import random
+
+import numpy as np
+import pytest
+from reference import Oracle
+
+from fastbp import mnist_loader
+from fastbp.network import Network
+
+SIZES = [784, 30, 10]
+
+
+def twins(sizes=SIZES, seed=1, **options):
+    made = []
+    for cls, keywords in ((Oracle, {}), (Network, options)):
+        random.seed(seed)
+        np.random.seed(seed)
+        made.append(cls(sizes, **keywords))
+    oracle, net = made
+    for ours, theirs in zip(net.weights + net.biases, oracle.weights + oracle.biases):
+        np.testing.assert_array_equal(ours, theirs)
+    return oracle, net
+
+
+def train_both(oracle, net, pairs, m, eta, seed=2):
+    ours, theirs = list(pairs), list(pairs)
+    random.seed(seed)
+    oracle.train(theirs, 1, m, eta)
+    random.seed(seed)
+    net.SGD(ours, 1, m, eta)
+    assert [id(pair) for pair in ours] == [id(pair) for pair in theirs]
+
+
+def largest_difference(net, oracle):
+    pairs = zip(net.weights + net.biases, oracle.weights + oracle.biases)
+    return max(np.abs(ours - theirs).max() for ours, theirs in pairs)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return mnist_loader.synthetic(10_000, 0, 2_000, seed=0)
+
+
+def test_a_thousand_steps_on_synthetic_digits(drawn):
+    oracle, net = twins()
+    pairs = mnist_loader.wrap(drawn)[0]
+    train_both(oracle, net, pairs, 10, 3.0)
+    assert largest_difference(net, oracle) <= 1e-10
+
+
+@pytest.mark.parametrize("sizes", [[784, 10], [784, 20, 15, 10]], ids=str)
+def test_other_depths(sizes, drawn):
+    oracle, net = twins(sizes)
+    train_both(oracle, net, mnist_loader.wrap(drawn)[0][:2000], 7, 1.0)
+    assert largest_difference(net, oracle) <= 1e-10
+
+
+def test_float32_stays_near_float64(drawn):
+    oracle, _ = twins()
+    random.seed(1)
+    np.random.seed(1)
+    net = Network(SIZES, dtype=np.float32)
+    train_both(oracle, net, mnist_loader.wrap(drawn)[0][:1000], 10, 3.0)
+    assert largest_difference(net, oracle) < 1e-3
+
+
+def test_arrays_and_lists_give_the_same_bits(drawn):
+    (X, labels), _, (U, v) = drawn
+    pairs, _, test = mnist_loader.wrap(drawn)
+    results = []
+    for data, tests in ((pairs, test), ((X, labels), (U, v)), ((X, np.eye(10)[labels]), test)):
+        random.seed(1)
+        np.random.seed(1)
+        net = Network(SIZES)
+        net.SGD(data, 2, 10, 3.0, tests)
+        results.append((*net.weights, *net.biases, net.evaluate(tests)))
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            np.testing.assert_array_equal(a, b)
+
+
+# ------------------------------------------------ the real MNIST
+
+
+def test_real_thousand_steps(real_mnist):
+    oracle, net = twins()
+    train_both(oracle, net, mnist_loader.wrap(real_mnist)[0][:10_000], 10, 3.0)
+    assert largest_difference(net, oracle) <= 1e-10
+
+
+def test_real_whole_epoch_counts_within_25(real_mnist):
+    oracle, net = twins()
+    training, _, test = mnist_loader.wrap(real_mnist)
+    train_both(oracle, net, training, 10, 3.0)
+    theirs, ours = oracle.count_correct(test), net.evaluate(test)
+    assert abs(ours - theirs) <= 25
+    assert ours > 8000
+
+
+def test_real_95_percent_within_30_epochs(real_mnist, capsys):
+    """The book: 95.42 % at its peak, best of three runs."""
+    random.seed(1)
+    np.random.seed(1)
+    net = Network(SIZES)
+    net.SGD(real_mnist[0], 30, 10, 3.0, test_data=real_mnist[2])
+    counts = [int(line.split()[2]) for line in capsys.readouterr().out.splitlines()]
+    assert len(counts) == 30
+    assert max(counts) >= 9500
