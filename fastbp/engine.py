@@ -116,14 +116,13 @@ def _pixels(X):
     return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
 
 
-def _chunk(m, tasks, least):
-    """Return how many of m samples one task takes.
+def _chunk(m, tasks, tiles=2):
+    """Return how many of m samples one task takes: at least so many register tiles.
 
-    Fixed by m alone, so that no sum depends on the number of threads, and a multiple of the
-    register tile, so that no tile does either.
+    Fixed by m alone, so that no sum depends on the number of threads, and in whole tiles, so that
+    no tile does either.
     """
-    tile = kernels.SAMPLE_TILE
-    return max(least, -(-m // (tasks * tile)) * tile)
+    return kernels.SAMPLE_TILE * max(tiles, -(-m // (tasks * kernels.SAMPLE_TILE)))
 
 
 def feedforward(params, plan, X, threads=None):
@@ -134,7 +133,7 @@ def feedforward(params, plan, X, threads=None):
     work = np.empty(rows * plan.forward_units, params.dtype)
     pixels, kind = _pixels(X)
     order = np.arange(n)
-    args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16, 16)
+    args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16)
     if evaluates_in_parallel(plan, n, threads):
         with _launching(usable_threads(threads)):
             kernels.feedforward_batch_parallel(*args)
@@ -158,7 +157,7 @@ def feedforward_columns(a, weights, biases):
 def gradient(params, plan, X, Y, threads=None):
     """Return the flat gradient of the quadratic cost, summed over X (m, n_in) and Y (m, n_out)."""
     m = len(X)
-    chunk = _chunk(m, MAX_PARTIALS, 32)
+    chunk = _chunk(m, MAX_PARTIALS, 6)
     partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
     work = np.empty(m * plan.units, params.dtype)
     pixels, kind = _pixels(X)
@@ -181,7 +180,7 @@ def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
     (pixels, kind), Y = _pixels(X), _fixed(Y)
     parallel = trains_in_parallel(plan, m, threads)
     steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    chunk = _chunk(m, 8, 8)
+    chunk = _chunk(m, 8)
     per_call = max(1, int(KERNEL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
     start = 0
     with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
@@ -219,9 +218,9 @@ def warm_up(plan, dtype, m, n_test, threads=None):
     out = np.empty((0, plan.sizes[-1]), dtype)
     parallel = trains_in_parallel(plan, m, threads)
     steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    steps(params, work, pixels, kind, _fixed(out), none, plan.table, m, 1.0, 8)
+    steps(params, work, pixels, kind, _fixed(out), none, plan.table, m, 1.0, 1)
     if n_test:
         parallel = evaluates_in_parallel(plan, n_test, threads)
         forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
-        forward(out, work, pixels, kind, none, params, plan.table, 1, 8)
+        forward(out, work, pixels, kind, none, params, plan.table, 1, 1)
     return time.perf_counter() - began

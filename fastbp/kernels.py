@@ -34,8 +34,10 @@ FAST = {"reassoc", "nsz", "contract", "arcp"}
 # parts of ln 2 into one and cost a hundred ulp.
 EXACT = {"nsz", "contract"}
 
-SAMPLE_TILE = 4  # samples per register tile; chunks of samples are multiples of it
-ROW_TILE = 3  # output neurons per register tile; 4 x 3 accumulators fill two FMA pipes
+# A register tile of 5 samples x 3 neurons: 15 sums keep two FMA pipes of latency 4 busy, and the
+# book's mini-batch of 10 is two tiles with nothing left over.
+SAMPLE_TILE = 5  # chunks of samples are multiples of it
+ROW_TILE = 3
 SIZE, W_AT, B_AT, A_AT, D_AT = range(5)  # columns of the plan
 ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
 
@@ -204,14 +206,14 @@ def gather(A, pixels, kind, order):
 
 @kernel()
 def dot_tile(Z, A, w, i, j):
-    """Write the 4 x 3 tile Z[i:i+4, j:j+3] of A @ w.T."""
-    a0, a1, a2, a3 = A[i], A[i + 1], A[i + 2], A[i + 3]
+    """Write the 5 x 3 tile Z[i:i+5, j:j+3] of A @ w.T."""
+    a0, a1, a2, a3, a4 = A[i], A[i + 1], A[i + 2], A[i + 3], A[i + 4]
     w0, w1, w2 = w[j], w[j + 1], w[j + 2]
-    zero = Z.dtype.type(0)
-    # Twelve named sums: an array of them would live in memory, not in registers.
-    s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = zero
+    # Fifteen named sums: an array of them would live in memory, not in registers.
+    s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = Z.dtype.type(0)
+    s30 = s31 = s32 = s40 = s41 = s42 = Z.dtype.type(0)
     for k in range(a0.size):
-        x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
+        x0, x1, x2, x3, x4 = a0[k], a1[k], a2[k], a3[k], a4[k]
         y0, y1, y2 = w0[k], w1[k], w2[k]
         s00 += x0 * y0
         s01 += x0 * y1
@@ -225,10 +227,14 @@ def dot_tile(Z, A, w, i, j):
         s30 += x3 * y0
         s31 += x3 * y1
         s32 += x3 * y2
+        s40 += x4 * y0
+        s41 += x4 * y1
+        s42 += x4 * y2
     Z[i, j], Z[i, j + 1], Z[i, j + 2] = s00, s01, s02
     Z[i + 1, j], Z[i + 1, j + 1], Z[i + 1, j + 2] = s10, s11, s12
     Z[i + 2, j], Z[i + 2, j + 1], Z[i + 2, j + 2] = s20, s21, s22
     Z[i + 3, j], Z[i + 3, j + 1], Z[i + 3, j + 2] = s30, s31, s32
+    Z[i + 4, j], Z[i + 4, j + 1], Z[i + 4, j + 2] = s40, s41, s42
 
 
 @kernel()
@@ -254,27 +260,29 @@ def dot(a, w):
 
 @kernel()
 def add_row_tile(w0, w1, w2, Delta, A, rate, j):
-    """Subtract rate * Delta.T @ A from the three rows w[j:j+3] = w0, w1, w2, four samples a pass.
+    """Subtract rate * Delta.T @ A from the three rows w[j:j+3] = w0, w1, w2, five samples a pass.
 
     Left-over samples run through the same tile with coefficient zero.
     """
     m = A.shape[0]
     zero = w0.dtype.type(0)
-    for i in range(0, m, 4):
-        i1, i2, i3 = min(i + 1, m - 1), min(i + 2, m - 1), min(i + 3, m - 1)
+    for i in range(0, m, 5):
+        i1, i2, i3, i4 = min(i + 1, m - 1), min(i + 2, m - 1), min(i + 3, m - 1), min(i + 4, m - 1)
         r1 = rate if i + 1 < m else zero
         r2 = rate if i + 2 < m else zero
         r3 = rate if i + 3 < m else zero
-        a0, a1, a2, a3 = A[i], A[i1], A[i2], A[i3]
+        r4 = rate if i + 4 < m else zero
+        a0, a1, a2, a3, a4 = A[i], A[i1], A[i2], A[i3], A[i4]
         c00, c01, c02 = rate * Delta[i, j], rate * Delta[i, j + 1], rate * Delta[i, j + 2]
         c10, c11, c12 = r1 * Delta[i1, j], r1 * Delta[i1, j + 1], r1 * Delta[i1, j + 2]
         c20, c21, c22 = r2 * Delta[i2, j], r2 * Delta[i2, j + 1], r2 * Delta[i2, j + 2]
         c30, c31, c32 = r3 * Delta[i3, j], r3 * Delta[i3, j + 1], r3 * Delta[i3, j + 2]
+        c40, c41, c42 = r4 * Delta[i4, j], r4 * Delta[i4, j + 1], r4 * Delta[i4, j + 2]
         for k in range(w0.size):
-            x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
-            w0[k] -= c00 * x0 + c10 * x1 + c20 * x2 + c30 * x3
-            w1[k] -= c01 * x0 + c11 * x1 + c21 * x2 + c31 * x3
-            w2[k] -= c02 * x0 + c12 * x1 + c22 * x2 + c32 * x3
+            x0, x1, x2, x3, x4 = a0[k], a1[k], a2[k], a3[k], a4[k]
+            w0[k] -= c00 * x0 + c10 * x1 + c20 * x2 + c30 * x3 + c40 * x4
+            w1[k] -= c01 * x0 + c11 * x1 + c21 * x2 + c31 * x3 + c41 * x4
+            w2[k] -= c02 * x0 + c12 * x1 + c22 * x2 + c32 * x3 + c42 * x4
 
 
 @kernel()
