@@ -5,8 +5,11 @@ exit status 2.
 """
 
 import argparse
+import contextlib
+import os
 import random
 import sys
+import threading
 import time
 
 import numpy as np
@@ -16,7 +19,7 @@ from fastbp import __version__, arrays, engine, files, mnist_loader, network
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
   fastbp train --seed 1 --save model.npz         the same weights every time, kept in a file
-  fastbp train --sizes 784,100,10 --dtype float32 --epochs 60
+  fastbp train --sizes 784,50,20,10 --dtype float32 --eta 1.5
   fastbp train --data ~/mnist                    a folder with the IDX files
   fastbp evaluate model.npz
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -32,39 +35,45 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-        sys.stdout.flush()
-    except (OSError, ValueError, TypeError) as error:
-        print(f"fastbp: error: {_one_line(error)}", file=sys.stderr)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, ValueError, TypeError, MemoryError) as error:
+        _say(f"error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt:
-        print("fastbp: interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
     return 0
 
 
 def _train(options):
     training, _, test, name = _data(options.data)
-    if options.save:
+    if options.save is not None:
         files.check_writable(options.save)
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
     net = _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
     epochs = arrays.check_count("epochs", options.epochs, 0)
-    m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
     n, n_test = len(training[1]), len(test[1])
+    m = min(arrays.check_count("mini_batch_size", options.mini_batch_size, 1), n)
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
-    _say("compiling (the first time on a machine; later runs read it from a cache) ...")
     plan = engine.plan_of(tuple(options.sizes))
-    compiling = engine.warm_up(plan, net.dtype, m, n_test, net.threads)
+    arrays.training_arrays(training, plan, net.dtype)  # what does not fit is said before compiling
+    compiling = _compile(plan, net, m, n_test)
 
     began = time.perf_counter()
-    net.SGD(training, epochs, m, options.eta, test_data=test)
+    try:
+        net.SGD(training, epochs, m, options.eta, test_data=test)
+    finally:  # interrupted or not
+        if options.save is not None:
+            net.save(options.save)
+            _say(f"saved to {options.save}")
     seconds = (time.perf_counter() - began) / max(epochs, 1)
 
-    if options.save:
-        net.save(options.save)
-        _say(f"saved to {options.save}")
     if net.counts:
         best = int(np.argmax(net.counts))
         print(
@@ -73,6 +82,17 @@ def _train(options):
         )
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     print(f"compiling took {compiling:.1f} s")
+
+
+def _compile(plan, net, m, n_test):
+    """Compile what the run will call. Return the seconds; say so if it takes more than one."""
+    text = "compiling (only the first time on a machine; later runs read it from a cache) ..."
+    patience = threading.Timer(1.0, _say, [text])
+    patience.start()
+    try:
+        return engine.warm_up(plan, net.dtype, m, n_test, net.threads)
+    finally:
+        patience.cancel()
 
 
 class _Recorder(network.Network):
@@ -103,24 +123,26 @@ def _predict(options):
 
 
 def _image(path, n_in):
-    """Return the pixels in a .npy file as a column (n_in, 1) of values 0..1."""
+    """Return the pixels in a .npy file as a column (n_in, 1): uint8 0..255, or values 0..1."""
     try:
         with open(path, "rb") as file:
-            image = np.lib.format.read_array(file, allow_pickle=False)
+            image = files.read_npy(file, os.path.getsize(path))
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    if image.size != n_in or image.dtype.kind not in "fiu":
+    if image.size != n_in or image.dtype.kind not in "fiub":
         raise ValueError(
             f"{path} has shape {image.shape} and dtype {image.dtype}, expected {n_in} numbers, "
             f"one image"
         )
-    most = 255 if image.dtype.kind in "iu" else 1
+    image = image.reshape(n_in, 1)
+    whole = image.dtype == np.uint8 or (image.dtype.kind in "iu" and image.max() > 1)
+    most = 255 if whole else 1
     if not (image.min() >= 0 and image.max() <= most):
         raise ValueError(
             f"{path} has values from {image.min()} to {image.max()}, expected 0..{most} for "
             f"{image.dtype}: integers 0..255 or floats 0..1"
         )
-    return image.reshape(n_in, 1) / (256 if most == 255 else 1)
+    return image.astype(np.uint8) if whole else image
 
 
 def _data(choice):
@@ -131,12 +153,15 @@ def _data(choice):
         return *mnist_loader.load_data(None if choice == "auto" else choice), "MNIST"
     except mnist_loader.DataNotFoundError as error:
         reason = _one_line(error).partition("; give load_data")[0]
-        _say(f"using the built-in synthetic digits: {reason}")
+        _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return *mnist_loader.synthetic(), "synthetic digits"
 
 
 def _say(text):
-    print(f"fastbp: {text}", file=sys.stderr, flush=True)
+    """Write a line to standard error, if there is one that takes it."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"fastbp: {text}", file=sys.stderr, flush=True)
 
 
 def _one_line(error):

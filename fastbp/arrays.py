@@ -1,7 +1,8 @@
 """The boundary: the book's lists of (x, y) to contiguous arrays, parameters to one flat vector.
 
 Law: every error about a shape, a type or a value is raised here, before any weight changes, and
-says what is wrong, where, what was seen, what was wanted and what to do.
+says what is wrong, where, what was seen, what was wanted and what to do. Inputs x of type uint8 are
+pixels, and mean value/256, as the book's loader scales them; all other types mean what they say.
 """
 
 import itertools
@@ -17,8 +18,8 @@ from fastbp import kernels
 def check_sizes(sizes):
     """Return the layer sizes as a tuple of ints, or raise."""
     try:
-        checked = tuple(operator.index(n) for n in sizes)
-    except TypeError:
+        checked = tuple(operator.index(sizes[l]) for l in range(len(sizes)))
+    except (TypeError, KeyError):
         raise TypeError(
             f"sizes is {_brief(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
         ) from None
@@ -58,14 +59,16 @@ def check_count(name, value, least):
     return count
 
 
-def check_rate(name, value):
-    """Return a finite real number as a float, or raise."""
+def check_rate(name, value, dtype):
+    """Return a real number that is finite in `dtype` as a float, or raise."""
     try:
         rate = float(value)
+    except OverflowError:
+        rate = np.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {_brief(value)}, expected a number") from None
-    if not np.isfinite(rate):
-        raise ValueError(f"{name} is {rate}, expected a finite number")
+    if not abs(rate) <= float(np.finfo(dtype).max):
+        raise ValueError(f"{name} is {rate}, expected a finite number in {dtype}")
     return rate
 
 
@@ -91,6 +94,8 @@ def layers(weights, biases, plan):
     """
     lists = []
     for name, given, column in (("weights", weights, False), ("biases", biases, True)):
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"{name} is {_brief(given)}, expected a list of arrays, one per layer")
         if len(given) != len(plan.sizes) - 1:
             raise ValueError(
                 f"{name} has {len(given)} arrays, expected {len(plan.sizes) - 1}: one per layer "
@@ -107,8 +112,9 @@ def layers(weights, biases, plan):
 
 def flatten(weights, biases, plan, dtype):
     """Return a new flat vector with the values of weights and biases. Raises as layers does."""
+    checked = layers(weights, biases, plan)
     flat = np.empty(plan.n_params, dtype)
-    for slots, given in zip(views(flat, plan), layers(weights, biases, plan)):
+    for slots, given in zip(views(flat, plan), checked):
         for slot, array in zip(slots, given):
             slot[...] = array
     return flat
@@ -179,27 +185,32 @@ def labelled_arrays(data, plan, dtype, name="test_data"):
     return _stored(X.reshape(len(data), n_in), dtype), _labels(labels, n_out, name)
 
 
-def pairs(data, plan, dtype):
+def pairs(data, plan, dtype, name="training_data"):
     """Return training data as the book's list of pairs (x, y), for the general path."""
     if not is_arrays(data):
+        if not len(data):
+            raise _empty(name)
         return list(data)
-    X, Y = training_arrays(data, plan, dtype)
-    return list(zip(X.astype(dtype)[:, :, None], Y[:, :, None]))
+    X, Y = training_arrays(data, plan, dtype, name)
+    return list(zip(_values(X, dtype)[:, :, None], Y[:, :, None]))
 
 
-def labelled_pairs(data, plan, dtype, name="test_data"):
+def labelled_pairs(data, plan, dtype, check_x, name="test_data"):
     """Return test data as the book's list of pairs (x, label), for the general path.
 
+    check_x: hold x to the shape (n_in, 1), too; whoever writes their own feedforward need not.
     Raises ValueError or TypeError where a label is not an integer 0..n_out-1.
     """
     if is_arrays(data):
         X, labels = labelled_arrays(data, plan, dtype, name)
-        return list(zip(X.astype(dtype)[:, :, None], labels.tolist()))
+        return list(zip(_values(X, dtype)[:, :, None], labels.tolist()))
     if not len(data):
         raise _empty(name)
     checked = []
     for i, pair in enumerate(data):
         x, y = _pair(pair, f"{name}[{i}]", plan.sizes[0])
+        if check_x:
+            x = columns(x, plan.sizes[0], dtype, f"{name}[{i}]: x", 1)
         checked.append((x, _label(y, plan.sizes[-1], f"{name}[{i}]")))
     return checked
 
@@ -215,14 +226,14 @@ def columns(a, n, dtype, name, m=None):
         raise ValueError(
             f"{name} has shape {array.shape}, expected {wanted}{_reshape_hint(array, n, name)}"
         )
-    return array.astype(dtype, copy=False)
+    return _values(array, dtype)
 
 
 # ------------------------------------------------ how it is done
 
 
 def _brief(value):
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
@@ -236,12 +247,19 @@ def _empty(name):
 def _numeric(value, what):
     """Return value as an array of real numbers in native byte order, or raise."""
     try:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{what} is a masked array, expected plain numbers; use .filled(0)")
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{what} is ragged, expected an array of numbers") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what} has dtype {array.dtype}, expected real numbers")
     return array
+
+
+def _values(x, dtype):
+    """Return inputs as values of `dtype`: pixels of uint8 become value/256."""
+    return x.astype(dtype) / dtype.type(256) if x.dtype == np.uint8 else x.astype(dtype, copy=False)
 
 
 def _stored(X, dtype):
@@ -261,7 +279,9 @@ def _rows(X, n_in, dtype, name):
 def _check_row_shape(array, n, what, alternative=""):
     if array.ndim != 2 or array.shape[1] != n:
         hint = ""
-        if array.ndim > 2 and array[0].size == n:
+        if array.ndim == 2 and array.shape[1] == 1 and what[-1] == "Y":
+            hint = "; use Y.ravel() for labels"
+        elif array.ndim > 2 and array[0].size == n:
             hint = f"; use {what[-1]}.reshape(len({what[-1]}), -1)"
         raise ValueError(
             f"{what} has shape {array.shape}, expected (n, {n}), one sample a row"
@@ -278,8 +298,10 @@ def _same_length(X, Y, name):
 
 def _labels(labels, n_out, name):
     """Return integer labels 0..n_out-1 as int64, or raise naming the first that is not one."""
-    if labels.dtype.kind == "f" and labels.size and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)
+    labels = _numeric(labels, f"{name}: labels")
+    if labels.dtype.kind == "f" and (np.abs(labels) < 2**53).all():
+        whole = labels.astype(np.int64)
+        labels = whole if (whole == labels).all() else labels
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"{name}: labels have dtype {labels.dtype}, expected integers 0..{n_out - 1}"
@@ -322,6 +344,8 @@ def _stacked(data, n_in, y_shape, name):
 
 def _explain(data, n_in, y_shape, name):
     """Raise the error that names the first pair that does not fit."""
+    if len(data) == 2 and all(isinstance(part, np.ndarray) for part in data):
+        raise TypeError(f"{name} is a list of two arrays, expected a tuple: ({name}[0], {name}[1])")
     for i, pair in enumerate(data):
         where = f"{name}[{i}]"
         x, y = _pair(pair, where, n_in)
@@ -334,10 +358,8 @@ def _explain(data, n_in, y_shape, name):
             continue
         y = _numeric(y, f"{where}: y")
         if y.shape == ():
-            raise ValueError(
-                f"{where}: y is the label {y}, expected a column {y_shape}; use "
-                f"fastbp.mnist_loader.vectorized_result(y, {y_shape[0]})"
-            )
+            hint = _reshape_hint(y, y_shape[0], "y")
+            raise ValueError(f"{where}: y is the label {y}, expected a column {y_shape}{hint}")
         if y.shape != y_shape:
             hint = _reshape_hint(y, y_shape[0], "y")
             raise ValueError(f"{where}: y has shape {y.shape}, expected {y_shape}{hint}")
@@ -364,13 +386,16 @@ def _label(y, n_out, where):
             f"{where}: y has shape {y.shape}, expected an integer label, not a vector; use "
             f"int(np.argmax(y))"
         )
-    label = int(y) if np.isfinite(y) else -1
-    if label != y or (n_out is not None and not 0 <= label < n_out):
-        raise ValueError(f"{where}: y is {y}, expected an integer label 0..n_out-1")
-    return label
+    if y.dtype.kind == "b" or not np.isfinite(y) or int(y) != y:
+        raise TypeError(f"{where}: y is {y}, expected an integer label")
+    if n_out is not None and not 0 <= y < n_out:
+        raise ValueError(f"{where}: label {int(y)} is outside 0..{n_out - 1}")
+    return int(y)
 
 
 def _reshape_hint(array, n, name):
+    if array.ndim == 0 and name == "y":
+        return f"; use fastbp.mnist_loader.vectorized_result(y, {n})"
     if array.ndim == 1 and array.size == n:
         return f"; use {name}.reshape(-1, 1)"
     if array.ndim == 2 and array.shape[1] == n:

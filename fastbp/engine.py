@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import random
+import threading
 import time
 
 import numpy as np
@@ -79,15 +80,21 @@ def usable_threads(threads):
     return available if threads is None else min(threads, available)
 
 
+# Numba's workqueue layer, the one it falls back to, ends the process when two Python threads
+# launch at once. Where the layer can do it, there is little to gain: a launch takes all cores.
+_launch_lock = threading.Lock()
+
+
 @contextlib.contextmanager
 def _launching(threads):
     """Hold Numba's thread count at `threads` for a call, and put it back."""
     before = kernels.get_num_threads()
-    kernels.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        kernels.set_num_threads(before)
+    with _launch_lock:
+        kernels.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            kernels.set_num_threads(before)
 
 
 def trains_in_parallel(plan, m, threads):
@@ -176,6 +183,7 @@ def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
     X (n, n_in); Y (n, n_out); order: row numbers; m samples per mini-batch. Between kernel calls,
     about every 100 ms, params stand at a mini-batch boundary and on_samples(count) is called.
     """
+    m = min(m, len(order))
     work = np.empty(m * plan.units, params.dtype)
     (pixels, kind), Y = _pixels(X), _fixed(Y)
     parallel = trains_in_parallel(plan, m, threads)
@@ -183,18 +191,18 @@ def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
     chunk = _chunk(m, 8)
     per_call = max(1, int(KERNEL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
     start = 0
-    with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
-        while start < len(order):
-            part = order[start : start + per_call * m]
-            began = time.perf_counter()
+    while start < len(order):
+        part = order[start : start + per_call * m]
+        began = time.perf_counter()
+        with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
             steps(params, work, pixels, kind, Y, part, plan.table, m, float(eta), chunk)
-            seconds = time.perf_counter() - began
-            start += len(part)
-            if on_samples:
-                on_samples(len(part))
-            if len(part) == per_call * m:
-                pace = KERNEL_SECONDS / max(seconds, 1e-6)
-                per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+        seconds = time.perf_counter() - began
+        start += len(part)
+        if on_samples:
+            on_samples(len(part))
+        if len(part) == per_call * m:
+            pace = KERNEL_SECONDS / max(seconds, 1e-6)
+            per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
 
 
 def shuffle(order):

@@ -177,11 +177,12 @@ def block(flat, start, rows, columns):
 
 @kernel()
 def gather(A, pixels, kind, order):
-    """Copy the samples `order` of the data set into A, converted to A's type.
+    """Copy the samples `order` of the data set into A, converted to A's type; bytes become v/256.
 
     A (m, n); pixels: bytes of the rows, n values each; kind: index into PIXEL_KINDS; order (m,).
     """
     m, n = A.shape
+    scale = A.dtype.type(1 / 256)
     if kind == 0:
         stored64 = pixels.view(np.float64)
         for i in range(m):
@@ -198,7 +199,7 @@ def gather(A, pixels, kind, order):
         for i in range(m):
             row8 = pixels[order[i] * n : (order[i] + 1) * n]
             for k in range(n):
-                A[i, k] = row8[k]
+                A[i, k] = scale * A.dtype.type(row8[k])
 
 
 # ------------------------------------------------ helpers: tiles

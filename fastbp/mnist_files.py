@@ -27,7 +27,7 @@ def load(path):
 
     Raises ValueError for content that is not what it should be, OSError if it can't be read.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; {KNOWN}")
     if path.is_dir():
@@ -150,8 +150,8 @@ def _check_labels(labels, path):
 def _load_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        content = files.read_npz(path)
-        sets = [content[name] for name in names]
+        with files.Npz(path) as content:
+            sets = [content[name] for name in names]
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} is not Keras's mnist.npz with {', '.join(names)}: {error}"
@@ -177,7 +177,7 @@ def _load_npz(path):
 def _load_pickle(path):
     content = _unpacked(path)
     try:
-        data = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        data = _Unpickler(content).load()
     except _Refused as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can raise anything at all
@@ -189,7 +189,12 @@ def _load_pickle(path):
     if len(sets) != 3:
         raise ValueError(f"{path} does not hold three pairs (images, labels)")
     for images, labels in sets:
-        if images.ndim != 2 or images.shape[1] != 784 or images.dtype.kind != "f":
+        if (
+            images.ndim != 2
+            or images.shape[1] != 784
+            or images.dtype.kind != "f"
+            or not len(images)
+        ):
             raise ValueError(
                 f"{path}: images of shape {images.shape} and dtype {images.dtype}, expected "
                 f"(n, 784) floats"
@@ -199,8 +204,10 @@ def _load_pickle(path):
                 f"{path}: labels of shape {labels.shape} and dtype {labels.dtype}, expected "
                 f"{images.shape[:1]} integers"
             )
-        if not np.isfinite(images).all():
-            raise ValueError(f"{path}: an image holds NaN or infinity")
+        if not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(
+                f"{path}: pixels go from {images.min()} to {images.max()}, expected 0..1"
+            )
         _check_labels(labels, path)
     return tuple((x.astype(np.float32), y.astype(np.int64)) for x, y in sets)
 
@@ -209,49 +216,65 @@ class _Refused(Exception):
     """A pickle names something that is not on the allow-list."""
 
 
-class _Dtype:
-    """Stands in for numpy.dtype: a name, and a byte order."""
+def _stand_ins():
+    """Return what a pickle of arrays may name, and our own classes that it gets instead.
 
-    def __init__(self, name, *flags):
-        self.name, self.order = str(name), "="
-
-    def __setstate__(self, state):
-        self.order = state[1]
-
-
-class _Array:
-    """Stands in for numpy.ndarray: takes numbers only, and only as many bytes as there are."""
-
-    def __setstate__(self, state):
-        _, shape, dtype, fortran, raw = state
-        numbers = np.dtype(dtype.name).newbyteorder(dtype.order)
-        if numbers.kind not in "fiu":
-            raise _Refused(f"it holds an array of {dtype.name}, expected numbers")
-        raw = raw.encode("latin1") if isinstance(raw, str) else raw
-        array = np.frombuffer(raw, numbers).reshape(shape, order="F" if fortran else "C")
-        self.array = array.astype(numbers.newbyteorder("="), copy=False)
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads pickled arrays without a single class of the pickle's own choice.
-
-    The book's file was written by Python 2 under NumPy's old module names; whoever pickled it
-    again has the new ones.
+    Made anew for each file: a pickle can write to whatever it is given.
     """
 
-    STAND_INS = {
-        ("numpy.core.multiarray", "_reconstruct"): lambda *arguments: _Array(),
-        ("numpy._core.multiarray", "_reconstruct"): lambda *arguments: _Array(),
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Dtype,
-        ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
-    }
+    class Dtype:
+        def __init__(self, name, *flags):
+            self.name, self.order = str(name), "="
+
+        def __setstate__(self, state):
+            self.order = state[1]
+
+    class Array:
+        """Takes numbers only, and only as many as there are bytes for."""
+
+        def __setstate__(self, state):
+            _, shape, dtype, fortran, raw = state
+            numbers = np.dtype(dtype.name).newbyteorder(dtype.order)
+            if numbers.kind not in "fiu":
+                raise _Refused(f"it holds an array of {dtype.name}, expected numbers")
+            raw = raw.encode("latin1") if isinstance(raw, str) else raw
+            array = np.frombuffer(raw, numbers).reshape(shape, order="F" if fortran else "C")
+            self.array = array.astype(numbers.newbyteorder("="), copy=False)
+
+    def new_array(*arguments):
+        return Array()
+
+    def array_from_buffer(raw, dtype, shape, order):
+        array = Array()
+        array.__setstate__((1, shape, dtype, order == "F", raw))
+        return array
+
+    def encode(text, encoding):
+        return text.encode("latin1")
+
+    allowed = {("numpy", "ndarray"): Array, ("numpy", "dtype"): Dtype}
+    allowed["_codecs", "encode"] = encode
+    for core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
+        allowed[f"{core}.multiarray", "_reconstruct"] = new_array
+        allowed[f"{core}.numeric", "_frombuffer"] = array_from_buffer
+    return allowed
+
+
+class _Unpickler(pickle._Unpickler):
+    """Reads pickled arrays without a single class of the pickle's own choice.
+
+    The one in Python, not the one in C: the latter allocates a table as large as the largest
+    number that a pickle uses for its memo, which a file of ten bytes can set to gigabytes.
+    """
+
+    def __init__(self, content):
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.allowed = _stand_ins()
 
     def find_class(self, module, name):
         try:
-            return self.STAND_INS[module, name]
+            return self.allowed[module, name]
         except KeyError:
             raise _Refused(
-                f"refused: it wants to use {module}.{name}, which no data set needs; do not "
-                f"open it with anything else either"
+                f"refused: it wants to use {module}.{name}, which no data set needs"
             ) from None

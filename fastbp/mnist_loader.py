@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from fastbp import digits, download, mnist_files
+from fastbp import arrays, digits, download, mnist_files
 
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files or a mnist.pkl.gz or mnist.npz, or set "
@@ -75,8 +75,9 @@ def wrap(data):
 def vectorized_result(j, n=10):
     """Return the unit column (n, 1), float64, with 1.0 in row j: the wanted output for label j.
 
-    Raises ValueError for j outside 0..n-1.
+    Raises ValueError for j outside 0..n-1, TypeError for a j that is not an integer.
     """
+    j = arrays.check_count("j", j, 0)
     if not 0 <= j < n:
         raise ValueError(f"label {j} is outside 0..{n - 1}; pass n, the number of classes")
     e = np.zeros((n, 1))
@@ -89,12 +90,11 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0):
 
     Our own stroke shapes with random variant, slant, rotation, scale, shift, thickness and ink.
     About as hard as MNIST for the book's networks; 70,000 take a few seconds. The global random
-    generators are not touched. Raises ValueError for negative counts.
+    generators are not touched. Raises ValueError or TypeError for counts that make no sense.
     """
     counts = (n_train, n_validation, n_test)
     for name, n in zip(("n_train", "n_validation", "n_test"), counts):
-        if n < 0:
-            raise ValueError(f"{name} is {n}, expected at least 0")
+        arrays.check_count(name, n, 0)
     labels = np.random.default_rng(seed).integers(0, 10, sum(counts))
     images = digits.draw(labels, seed)
     ends = np.cumsum(counts)

@@ -81,7 +81,8 @@ class Network:
 
         training_data: pairs (x, y), x (n_in, 1) and y (n_out, 1), as a list (shuffled in place,
         as in the book) or any iterable; or arrays (X, Y), X (n, n_in), one sample a row, and Y
-        (n, n_out) or integer labels (n,). test_data: pairs (x, label), or arrays (X, labels) or
+        (n, n_out) or integer labels (n,). Inputs are values 0..1, or pixels 0..255 in uint8, which
+        mean pixel/256. test_data: pairs (x, label), or arrays (X, labels) or
         (X, Y); with it, every epoch ends with an evaluation. progress: True or False for a bar
         on standard error, None for one where standard error is a terminal.
 
@@ -94,7 +95,7 @@ class Network:
         plan, dtype = self._plan, self.dtype
         epochs = arrays.check_count("epochs", epochs, 0)
         m = arrays.check_count("mini_batch_size", mini_batch_size, 1)
-        eta = arrays.check_rate("eta", eta)
+        eta = arrays.check_rate("eta", eta, dtype)
         training_data = arrays.materialise(training_data, "training_data")
         own_gradient = self._general("update_mini_batch", "backprop")
         general = own_gradient or self._general("cost_derivative", "sigmoid")
@@ -105,19 +106,28 @@ class Network:
         n = len(pairs) if general else len(X)
         evaluate, n_test = self._evaluator(test_data)
 
+        own_code = general or self._general("evaluate", "feedforward")
         callers_list = training_data if isinstance(training_data, list) else None
         samples = list(training_data) if callers_list is not None else None
         order = np.arange(n)
         with _bar(progress, epochs * n) as bar:
             for epoch in range(epochs):
+                if own_code and epoch and callers_list is not None:
+                    # Whoever has code of their own in here may have changed their list with it.
+                    samples, order = list(callers_list), np.arange(len(callers_list))
+                    if general:
+                        pairs = samples
+                    else:
+                        X, Y = arrays.training_arrays(samples, plan, dtype)
                 engine.shuffle(order)
                 if callers_list is not None:
                     callers_list[:] = [samples[i] for i in order]
                 bar.set_description(f"Epoch {epoch}", refresh=False)
                 if general:
-                    for k in range(0, n, m):
-                        self.update_mini_batch([pairs[i] for i in order[k : k + m]], eta)
-                        bar.update(min(m, n - k))
+                    for k in range(0, len(order), m):
+                        batch = order[k : k + m]
+                        self.update_mini_batch([pairs[i] for i in batch], eta)
+                        bar.update(len(batch))
                 else:
                     self._train(X, Y, order, m, eta, bar.update)
                 if evaluate is None:
@@ -132,13 +142,13 @@ class Network:
         Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
         """
         plan, dtype = self._plan, self.dtype
-        eta = arrays.check_rate("eta", eta)
+        eta = arrays.check_rate("eta", eta, dtype)
         mini_batch = arrays.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
             self._train(X, Y, np.arange(len(X)), len(X), eta)
             return
-        pairs = arrays.pairs(mini_batch, plan, dtype)
+        pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()
         nabla_b = [np.zeros(b.shape, dtype) for b in biases]
         nabla_w = [np.zeros(w.shape, dtype) for w in weights]
@@ -172,9 +182,10 @@ class Network:
         Raises ValueError or TypeError for data that do not fit.
         """
         test_data = arrays.materialise(test_data, "test_data")
+        own_forward = self._general("feedforward", "sigmoid")
         few = len(test_data) < 4 and not arrays.is_arrays(test_data)
-        if few or self._general("feedforward", "sigmoid"):
-            pairs = arrays.labelled_pairs(test_data, self._plan, self.dtype)
+        if few or own_forward:
+            pairs = arrays.labelled_pairs(test_data, self._plan, self.dtype, not own_forward)
             return sum(int(np.argmax(self.feedforward(x)) == y) for x, y in pairs)
         return self._count_correct(*arrays.labelled_arrays(test_data, self._plan, self.dtype))
 
@@ -205,7 +216,10 @@ class Network:
 
     def __getstate__(self):
         """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_flat", "_views")}
+        state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
+        attributes, *slots = state if isinstance(state, tuple) else (state,)
+        kept = {k: v for k, v in attributes.items() if k not in ("_flat", "_views", "_flat_plan")}
+        return (kept, *slots) if slots else kept
 
     # ------------------------------------------------ the compiled path
 
@@ -216,14 +230,19 @@ class Network:
     def _publish(self, flat):
         """Bind new lists of weights and biases: views into `flat`, which from now on is theirs."""
         self.weights, self.biases = arrays.views(flat, self._plan)
-        self._flat, self._views = flat, (*self.weights, *self.biases)
+        self._flat, self._flat_plan = flat, self._plan
+        self._views = (*self.weights, *self.biases)
 
     def _is_published(self):
         """Tell whether weights and biases are still the views into the flat vector, so that
         whatever was written into them is there already."""
-        seen = self.__dict__.get("_views", ())
-        now = (*self.weights, *self.biases)
-        return len(seen) == len(now) and all(map(operator.is_, seen, now))
+        if self.__dict__.get("_flat_plan") is not self._plan:
+            return False
+        try:
+            now = (*self.weights, *self.biases)
+        except TypeError:  # None, a number
+            return False
+        return len(self._views) == len(now) and all(map(operator.is_, self._views, now))
 
     def _parameters(self):
         """Return the flat vector of what weights and biases hold now. Not to be written to."""
@@ -304,13 +323,13 @@ def load(path, *, threads=None):
     the file is executed: it holds numbers only.
     """
     try:
-        stored = files.read_npz(path)
-        version, kind = int(stored["format_version"]), str(stored["kind"])
-        sizes, dtype = stored["sizes"].tolist(), str(stored["dtype"])
-        layers = range(len(sizes) - 1)
-        weights = [stored[f"weights_{l}"] for l in layers]
-        biases = [stored[f"biases_{l}"] for l in layers]
-    except (KeyError, TypeError, ValueError) as error:
+        with files.Npz(path) as content:
+            version, kind = int(content["format_version"]), str(content["kind"])
+            sizes, dtype = content["sizes"].tolist(), str(content["dtype"])
+            layers = range(len(sizes) - 1)
+            weights = [content[f"weights_{l}"] for l in layers]
+            biases = [content[f"biases_{l}"] for l in layers]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is not a model written by Network.save: {error}") from None
     if version != FORMAT_VERSION or kind != "network":
         raise ValueError(
@@ -353,10 +372,15 @@ def _bar(progress, total):
     """Return a context that shows progress over `total` samples on standard error, or nothing."""
     if progress is None:
         progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress:
+    if not progress or sys.stderr is None:
         return _Silent()
     from tqdm import tqdm
 
     bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
-    bar.write = functools.partial(tqdm.write, file=sys.stdout)
+
+    def write(line):
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
+
+    bar.write = write
     return bar

@@ -70,6 +70,7 @@ TRAINING = {
     "fewer labels": (lambda p: (X, LABELS[:19]), r"X has 20 rows and Y has shape \(19,\)"),
     "0-D labels": (lambda p: (X, np.array(3)), r"X has 20 rows and Y has shape \(\)"),
     "wide Y": (lambda p: (X, np.zeros((20, 3))), r"Y has shape \(20, 3\), expected \(n, 4\)"),
+    "column of labels": (lambda p: (X, LABELS[:, None]), r"Y has shape \(20, 1\).*Y.ravel\(\)"),
     "large label": (
         lambda p: (X, LABELS + 4),
         r"training_data\[0\]: label 4 is outside 0..3, the network has 4 output neurons",
@@ -81,6 +82,10 @@ TRAINING_TYPES = {
     "a number": (lambda p: 5, r"training_data is 5 \(int\)"),
     "string x": (lambda p: with_bad(p, 2, x="abc"), r"\[2\]: x has dtype <U3, expected real"),
     "object x": (lambda p: with_bad(p, 2, x=[[None]] * 6), r"\[2\]: x has dtype object"),
+    "list of arrays": (
+        lambda p: [X, LABELS],
+        r"training_data is a list of two arrays, expected a tuple: \(training_data\[0\], ",
+    ),
     "complex X": (lambda p: (X + 1j, LABELS), r"X has dtype complex128, expected real numbers"),
     "fractional labels": (lambda p: (X, LABELS + 0.5), r"labels have dtype float64, expected int"),
 }
@@ -161,6 +166,50 @@ def test_hyper_parameters(change, error, message, net, pairs):
         net.SGD(pairs, **arguments)
 
 
+def test_a_rate_that_the_dtype_cannot_hold(pairs):
+    net = Network(SIZES, dtype=np.float32)
+    for eta in (1e300, 10**400):
+        with pytest.raises(ValueError, match=r"eta is .*expected a finite number in float32"):
+            net.SGD(pairs, 1, 5, eta)
+
+
+@pytest.mark.parametrize("m", [10**9, 10**18, 10**30])
+def test_a_mini_batch_larger_than_any_memory_is_the_whole_data(m, pairs):
+    results = []
+    for size in (m, 20):
+        random.seed(1)
+        np.random.seed(1)
+        net = Network(SIZES)
+        net.SGD(list(pairs), 2, size, 1.0)
+        results.append(net.weights[0])
+    np.testing.assert_array_equal(*results)
+
+
+def test_sizes_changed_after_construction_are_refused(pairs):
+    sizes = [6, 5, 4]
+    net = Network(sizes)
+    for l, n in ((1, 3), (1, 5000), (0, 7)):
+        sizes[:] = [6, 5, 4]
+        sizes[l] = n
+        for call in (
+            lambda: net.update_mini_batch((X[:, :1].repeat(sizes[0], 1), LABELS), 1.0),
+            lambda: net.feedforward(np.zeros((sizes[0], 1))),
+            lambda: net.evaluate((np.zeros((9, sizes[0])), LABELS[:9])),
+        ):
+            with pytest.raises(ValueError, match=r"weights\[0\] has shape \(5, 6\), expected"):
+                call()
+    sizes[:] = [6, 5, 4]
+    net.SGD(pairs, 1, 5, 1.0)
+
+
+def test_masked_arrays(net):
+    masked = np.ma.masked_greater(X, 1)
+    with pytest.raises(TypeError, match=r"X is a masked array, .*use .filled\(0\)"):
+        net.SGD((masked, LABELS), 1, 5, 1.0)
+    with pytest.raises(TypeError, match="masked array"):
+        net.evaluate((X, np.ma.masked_equal(LABELS, 0)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
@@ -170,6 +219,8 @@ def test_hyper_parameters(change, error, message, net, pairs):
         (([3, -1],), {}, ValueError, r"sizes\[1\] is -1"),
         (([3, 2.5],), {}, TypeError, r"sizes is \[3, 2.5\] \(list\), expected a list of integers"),
         ((784,), {}, TypeError, "sizes is 784"),
+        ((iter([3, 2]),), {}, TypeError, "sizes is <list_iterator.*expected a list of integers"),
+        (({3, 2},), {}, TypeError, "sizes is {.*expected a list of integers"),
         (([3, 2],), {"dtype": np.int32}, ValueError, "dtype is .*int32.*expected numpy.float64"),
         (([3, 2],), {"dtype": "double trouble"}, ValueError, "dtype is 'double trouble'"),
         (([3, 2],), {"threads": 0}, ValueError, "threads is 0, expected at least 1"),
@@ -204,6 +255,8 @@ def test_backprop(net):
         net.backprop(x, y[:, 0])
     with pytest.raises(ValueError, match=r"y has shape \(\), expected \(4, 1\)"):
         net.backprop(x, 3)
+    with pytest.raises(ValueError, match=r"use fastbp.mnist_loader.vectorized_result\(y, 4\)"):
+        net.backprop(x, 3)
     with pytest.raises(ValueError, match=r"x has shape \(6, 2\), expected \(6, 1\)"):
         net.backprop(np.zeros((6, 2)), y)
 
@@ -226,6 +279,7 @@ def test_update_mini_batch_of_nothing(net):
             lambda n: n.biases.__setitem__(1, np.zeros(4)),
             r"biases\[1\] has shape \(4,\), expected \(4, 1\)",
         ),
+        (lambda n: setattr(n, "weights", None), r"weights is None \(NoneType\), expected a list"),
         (lambda n: n.weights.__setitem__(0, "w"), r"weights\[0\] has dtype <U1"),
     ],
 )

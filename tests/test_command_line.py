@@ -63,6 +63,7 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
     net = network.load(model)
     image = raw[2][0]
     forms = {"square": image, "flat": image.reshape(784), "float": image / 256.0}
+    forms["int"] = image.astype(int)
     for name, form in forms.items():
         np.save(tmp_path / f"{name}.npy", form)
     paths = [tmp_path / f"{name}.npy" for name in forms]
@@ -141,6 +142,8 @@ def test_errors_of_the_arguments(data, tmp_path):
     assert "outside 0..2" in refused(*train, "--sizes", "784,3")
     assert "does not exist" in refused(*train, "--save", tmp_path / "no" / "m.npz")
     assert "is a folder" in refused(*train, "--save", tmp_path)
+    assert "is a folder" in refused(*train, "--save", "")
+    assert "Unable to allocate" in refused(*train, "--sizes", "784,1000000000000,10")
     assert "FASTBP_DATA: " in refused("train", FASTBP_DATA=str(tmp_path / "no"))
 
 
@@ -162,9 +165,45 @@ def test_bad_images(tmp_path):
     assert "i.npy is not an .npy file of numbers" in refused("predict", model, tmp_path / "i.npy")
 
 
-def test_interrupt_is_one_line_and_status_130(data):
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full"])
+def test_closed_streams_are_no_reason_to_fail(streams, data, tmp_path):
+    model = tmp_path / "m.npz"
+    command = f"{sys.executable} -m fastbp train --data {data} --epochs 1 --save {model} {streams}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "fastbp:" not in run.stdout
+    assert model.exists()
+
+
+def test_a_mini_batch_size_beyond_the_data(data):
+    for m in (10**9, 10**30):
+        assert (
+            fastbp("train", "--data", data, "--epochs", 1, "--mini-batch-size", m).returncode == 0
+        )
+
+
+def test_an_image_of_zeros_and_ones(tmp_path, rng):
+    net = network.Network([784, 5, 10])
+    net.save(tmp_path / "m.npz")
+    ink = rng.random((28, 28)) < 0.2
+    for form in (ink, ink.astype(int), ink.astype(float)):
+        np.save(tmp_path / "i.npy", form)
+        line = fastbp("predict", tmp_path / "m.npz", tmp_path / "i.npy").stdout
+        output = net.feedforward(ink.reshape(784, 1).astype(float))
+        assert f": {output.argmax()} (output {output.max():.3f})" in line
+
+
+def test_a_reader_who_has_seen_enough(data):
+    command = f"{sys.executable} -m fastbp train --data {data} --epochs 3000 | head -1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "rror" not in run.stderr
+
+
+def test_interrupt_is_one_line_and_status_130(data, tmp_path):
+    model = tmp_path / "m.npz"
+    command = ["train", "--data", str(data), "--epochs", "1000000", "--save", str(model)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastbp", "train", "--data", str(data), "--epochs", "1000000"],
+        [sys.executable, "-m", "fastbp", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -176,3 +215,4 @@ def test_interrupt_is_one_line_and_status_130(data):
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "fastbp: interrupted"
     assert "Traceback" not in stderr
+    network.load(model)  # what was learned until then

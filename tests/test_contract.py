@@ -1,10 +1,13 @@
 """The book's Network, row by row: whatever its readers rely on."""
 
+import contextlib
 import copy
 import io
 import itertools
+import os
 import pickle
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -250,13 +253,35 @@ def test_iterables_and_arrays_are_left_alone_and_give_the_same_bits(rng):
 def test_other_stored_types_train_like_their_float64_values(stored, rng):
     X = (rng.random((23, 6)) * 3).astype(stored)
     labels = rng.integers(0, 4, 23)
+    values = X / 256 if stored is np.uint8 else X.astype(np.float64)  # bytes are pixels
     results = []
-    for form in (X, X.astype(np.float64)):
+    for form in (X, values):
         net, _ = net_and_oracle()
         seeded(5)
         net.SGD((form, labels), 2, 5, 0.5)
         results.append(net.weights[0])
     np.testing.assert_array_equal(*results)
+
+
+def test_bytes_are_pixels_everywhere(rng):
+    X, labels = rng.integers(0, 256, (20, 6), np.uint8), rng.integers(0, 4, 20)
+    results = []
+    for form in (X, X / 256):
+        net, _ = net_and_oracle()
+        pairs = list(zip(form[:, :, None], labels.tolist()))
+        columns = [(x, np.eye(4)[:, [y]]) for x, y in pairs]
+        net.update_mini_batch((form, labels), 1.0)
+        net.update_mini_batch(columns, 1.0)
+        counts = [net.evaluate(pairs), net.evaluate(pairs[:1]), net.evaluate((form, labels))]
+        general = CrossEntropy(SIZES)
+        general.weights, general.biases = net.weights, net.biases
+        general.update_mini_batch((form, labels), 1.0)
+        results.append([
+            counts, net.weights[0], net.feedforward(form.T), net.backprop(*columns[0])[1][0],
+            general.weights[0],
+        ])  # fmt: skip
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_read_only_and_memory_mapped_data_train(tmp_path, rng):
@@ -543,6 +568,55 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
     assert_same(net, oracle)
 
 
+@pytest.mark.parametrize("name", ["evaluate", "update_mini_batch"])
+def test_code_of_ones_own_may_change_the_training_list(name, rng):
+    """Augmentation: what stands in the list when an epoch begins is what it trains on."""
+    more = iter(make_pairs(100, [6, 4], rng))
+
+    class Augmenting(Network):
+        def evaluate(self, test_data):
+            if name == "evaluate":
+                self.data.append(next(more))
+                self.data[0] = (self.data[0][0] * 0.5, self.data[0][1])
+            return 0
+
+        if name == "update_mini_batch":
+
+            def update_mini_batch(self, mini_batch, eta):
+                super().update_mini_batch(mini_batch, eta)
+                self.data.append(next(more))
+
+    net, _ = net_and_oracle(cls=Augmenting)
+    seen = []
+    net.data = make_pairs(7, [6, 4], rng)
+    train = net._train
+
+    def spy(X, Y, order, m, eta, on_samples=None):
+        seen.append(len(X))
+        train(X, Y, order, m, eta, on_samples)
+
+    net._train = spy
+    net.SGD(net.data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))
+    if name == "evaluate":
+        assert seen == [7, 8, 9]
+        assert len(net.data) == 10
+    else:  # 2, 2 and 3 mini-batches
+        assert sum(seen) == 7 + 9 + 11
+        assert len(net.data) == 14
+
+
+def test_slots_survive_copies_and_pickles():
+    net = Slotted([3, 2])
+    net.extra = 5
+    for other in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert other.extra == 5
+        np.testing.assert_array_equal(other.weights[0], net.weights[0])
+
+
+class Slotted(Network):
+    __slots__ = ("extra",)
+
+
 def test_a_backprop_of_ones_own_may_take_data_of_ones_own(rng):
     """Labels as y are an error for the compiled path; a reader's own backprop may want them."""
 
@@ -645,6 +719,38 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+def test_two_python_threads_train_in_parallel_drivers(monkeypatch, rng):
+    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
+    nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
+    workers = [
+        threading.Thread(target=net.update_mini_batch, args=((X, labels), 1.0)) for net in nets[1:]
+    ]
+    for worker in workers:
+        worker.start()
+    nets[0].update_mini_batch((X, labels), 1.0)
+    for worker in workers:
+        worker.join()
+    for net in nets[1:]:
+        np.testing.assert_array_equal(net.weights[0], nets[0].weights[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
+    """OpenMP ends a forked child at its first parallel region."""
+    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
+    net, _ = net_and_oracle([20, 17, 10])
+    net.update_mini_batch((X, labels), 1.0)
+    pid = os.fork()
+    if not pid:  # the child: no pytest in here
+        with contextlib.suppress(BaseException):
+            net.update_mini_batch((X, labels), 1.0)
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_the_door():

@@ -1,9 +1,11 @@
 """Models on the disk: written whole or not at all, read with suspicion."""
 
+import io
 import os
 import pathlib
 import random
 import stat
+import zipfile
 
 import numpy as np
 import pytest
@@ -72,10 +74,78 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_paths_that_cannot_be_written(tmp_path):
     net = Network([2, 2])
-    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder, expected the name"):
+    with pytest.raises(IsADirectoryError, match=r"is a folder, expected the name"):
         net.save(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist"):
         net.save(tmp_path / "nowhere" / "model.npz")
+
+
+def test_a_link_is_followed_and_permissions_are_kept(tmp_path):
+    net, target, link = Network([2, 2]), tmp_path / "model.npz", tmp_path / "latest"
+    net.save(target)
+    target.chmod(0o600)
+    link.symlink_to(target)
+    net.weights[0][:] = 7.0
+    net.save(link)
+    assert link.is_symlink()
+    assert (network.load(target).weights[0] == 7).all()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["pipe", "", "new/", "x" * 300])
+def test_names_that_are_refused_before_any_work(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    for write in (files.check_writable, Network([2, 2]).save):
+        with pytest.raises(OSError, match=r"not a regular file|is a folder|cannot write .*long"):
+            write(name)
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    assert sorted(os.listdir()) == ["pipe", "work"]
+
+
+def rewritten(path, stored, name, content):
+    """A model in which one member's bytes are exchanged."""
+    np.savez(path, **stored)
+    with zipfile.ZipFile(path) as old:
+        members = {info.filename: old.read(info) for info in old.infolist()}
+    members[f"{name}.npy"] = content
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for member, data in members.items():
+            new.writestr(member, data)
+
+
+def npy_header(shape, descr="<f8"):
+    buffer = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def test_a_header_is_believed_only_if_the_bytes_are_there(tmp_path):
+    path = tmp_path / "model.npz"
+    Network([3, 2]).save(path)
+    stored = dict(np.load(path))
+    for shape in ((10**12,), (10**30,), (2, 10**18), (5, 3), (1,)):
+        rewritten(path, stored, "weights_0", npy_header(shape) + bytes(48))
+        with pytest.raises(ValueError, match=r"its header promises [\d,]+ bytes, 48 are there"):
+            network.load(path)
+    rewritten(path, stored, "weights_0", npy_header((6,), "|O") + bytes(48))
+    with pytest.raises(ValueError, match="it holds Python objects"):
+        network.load(path)
+    for change in (
+        {"sizes": [10**6, 10**7, 3]},
+        {"sizes": [2**40] * 3},
+        {"format_version": np.inf},
+    ):
+        np.savez(path, **(stored | change))
+        with pytest.raises(ValueError, match=r"model.npz"):
+            network.load(path)
+    np.savez(path, **stored)
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.find(b"PK\x01\x02") + 8] |= 1  # the bit that says: encrypted
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="encrypted"):
+        network.load(path)
 
 
 def test_files_that_are_not_models(tmp_path):

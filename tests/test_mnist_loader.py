@@ -101,7 +101,7 @@ def test_keras_npz(packed, tmp_path, raw):
     assert_loads(tmp_path, raw)
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_the_books_pickle(protocol, tmp_path, raw):
     path = write_pickle(tmp_path / "mnist.pkl.gz", as_sets(raw), protocol)
     assert_loads(path, raw)
@@ -169,8 +169,12 @@ def test_wrapper_gives_the_books_lists(tmp_path, raw):
 def test_vectorized_result():
     np.testing.assert_array_equal(mnist_loader.vectorized_result(2), np.eye(10)[:, [2]])
     assert mnist_loader.vectorized_result(2, 3).tolist() == [[0], [0], [1]]
-    for j in (-1, 10):
-        with pytest.raises(ValueError, match=r"outside 0..9; pass n"):
+    with pytest.raises(ValueError, match=r"outside 0..9; pass n"):
+        mnist_loader.vectorized_result(10)
+    with pytest.raises(ValueError, match="j is -1"):
+        mnist_loader.vectorized_result(-1)
+    for j in (2.5, True, "2", np.zeros(2)):
+        with pytest.raises(TypeError, match=r"j is .*expected an integer"):
             mnist_loader.vectorized_result(j)
 
 
@@ -289,7 +293,11 @@ def hostile_pickles(raw):
     yield pickle.dumps(bad, 2), r"labels go from"
     bad = [list(s) for s in good]
     bad[2][0] = bad[2][0] * np.float32("nan")
-    yield pickle.dumps(bad, 2), "an image holds NaN or infinity"
+    yield pickle.dumps(bad, 2), "pixels go from nan to nan, expected 0..1"
+    bad = [list(s) for s in good]
+    bad[2][0] = bad[2][0].astype(np.float64) * 1e300
+    yield pickle.dumps(bad, 2), "pixels go from 0.0 to .*e.299"
+    yield b"\x80\x02Nr" + struct.pack("<I", 2_000_000_000) + b".", "does not hold three pairs"
 
 
 def test_hostile_and_wrong_pickles_are_refused_and_nothing_runs(tmp_path, raw):
