@@ -69,6 +69,33 @@ def test_gather(benchmark, stored, dtype):
     benchmark(kernels.gather, A, *engine._pixels(X), order)
 
 
+@pytest.fixture(scope="module")
+def listed():
+    """Images as sparse as digits, their lists in both dtypes, and a mini-batch."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((10_000, 784)) * (rng.random((10_000, 784)) < 0.19)).astype(np.float32)
+    lists = {dtype: engine._listed(X, np.dtype(dtype)) for dtype in DTYPES}
+    return X, lists, rng.permutation(10_000)[:100]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+class TestListedKernels:
+    def test_list_pixels(self, benchmark, listed, dtype):
+        benchmark(engine._listed, listed[0], np.dtype(dtype))
+
+    def test_listed_forward(self, benchmark, listed, dtype):
+        pad, panels = randoms(dtype, 100 * kernels.PANEL, 784 * kernels.PANEL)
+        args = *listed[1][dtype], listed[2], 100, 784, 0, 0, 100
+        benchmark(kernels.listed_forward, pad, panels, *args)
+        note_flops(benchmark, 2 * 100 * 784 * kernels.PANEL)  # as many as a dense layer has
+
+    def test_listed_update(self, benchmark, listed, dtype):
+        pad, panels = randoms(dtype, 100 * kernels.PANEL, 784 * kernels.PANEL)
+        args = *listed[1][dtype], listed[2], 100, 784, 0
+        benchmark(kernels.listed_update, panels, 1e-9 * pad, *args)
+        note_flops(benchmark, 2 * 100 * 784 * kernels.PANEL)
+
+
 def test_shuffle(benchmark):
     benchmark(engine.shuffle, np.arange(50_000))
 

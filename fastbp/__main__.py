@@ -62,8 +62,11 @@ def _train(options):
     m = min(arrays.check_count("mini_batch_size", options.mini_batch_size, 1), n)
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
     plan = engine.plan_of(tuple(options.sizes))
-    arrays.training_arrays(training, plan, net.dtype)  # what does not fit is said before compiling
-    compiling = _compile(plan, net, m, n_test)
+    X, Y = arrays.training_arrays(training, plan, net.dtype)
+    few = engine.Samples(X[: 2 * m], Y[: 2 * m], plan, m, net.dtype)
+    compiling = _Compiling(engine.warm_up, plan, net.dtype, few, m, net.threads).wait()
+    # Evaluation is first needed after an epoch: it compiles beside the training.
+    net.compiling = _Compiling(engine.warm_up_evaluation, plan, net.dtype, test[0], net.threads)
 
     began = time.perf_counter()
     try:
@@ -72,7 +75,7 @@ def _train(options):
         if options.save is not None:
             net.save(options.save)
             _say(f"saved to {options.save}")
-    seconds = (time.perf_counter() - began) / max(epochs, 1)
+    seconds = (time.perf_counter() - began - net.waited) / max(epochs, 1)
 
     if net.counts:
         best = int(np.argmax(net.counts))
@@ -81,28 +84,50 @@ def _train(options):
             f"{net.counts[best] / n_test:.2%} at best (epoch {best})"
         )
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
-    print(f"compiling took {compiling:.1f} s")
+    seconds = compiling.seconds, net.compiling.wait().seconds
+    print("compiling took {:.1f} s, and {:.1f} s beside the training".format(*seconds))
 
 
-def _compile(plan, net, m, n_test):
-    """Compile what the run will call. Return the seconds; say so if it takes more than one."""
-    text = "compiling (only the first time on a machine; later runs read it from a cache) ..."
-    patience = threading.Timer(1.0, _say, [text])
-    patience.start()
-    try:
-        return engine.warm_up(plan, net.dtype, m, n_test, net.threads)
-    finally:
-        patience.cancel()
+class _Compiling(threading.Thread):
+    """Calls a function that compiles, on a thread of its own, and takes the time."""
+
+    def __init__(self, function, *arguments):
+        super().__init__(daemon=True)
+        self.work = function, arguments
+        self.start()
+
+    def run(self):
+        began = time.perf_counter()
+        function, arguments = self.work
+        self.error = None
+        try:
+            function(*arguments)
+        except BaseException as error:
+            self.error = error
+        self.seconds = time.perf_counter() - began
+
+    def wait(self):
+        """Wait for the end; say what is going on if that takes more than a second."""
+        self.join(1.0)
+        if self.is_alive():
+            _say("compiling (only the first time on a machine; then it is read from a cache) ...")
+            self.join()
+        if self.error is not None:
+            raise self.error
+        return self
 
 
 class _Recorder(network.Network):
-    """A Network that remembers the count of every evaluation."""
+    """A Network that remembers the counts of its evaluations, and how long the first one waited."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        self.counts = []
+        self.counts, self.waited = [], 0.0
 
     def evaluate(self, test_data):
+        began = time.perf_counter()
+        self.compiling.wait()
+        self.waited += time.perf_counter() - began
         self.counts.append(super().evaluate(test_data))
         return self.counts[-1]
 

@@ -20,6 +20,8 @@ from fastbp import kernels
 PARALLEL_FLOPS = 8e6
 # Loading the parallel evaluation costs more than it can save below this work per call.
 PARALLEL_EVALUATION_FLOPS = 4e9
+# Lists of pixels pay where most pixels are zero; what is left over is denser arithmetic.
+MOST_LISTED = 0.4  # of all pixels
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
 EVALUATION_ROWS = 512  # samples in the workspace of a forward pass
 MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
@@ -123,6 +125,36 @@ def _pixels(X):
     return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
 
 
+class Samples:
+    """A training set as the kernels read it: X (n, n_in), Y (n, n_out), and which form is faster.
+
+    The form depends on the shapes and the data, never on the number of threads: the first layer
+    runs on lists of the pixels that are not zero where most are zero, mini-batches are small
+    enough for one thread, and there is more than one of them; else on register tiles over all
+    pixels.
+    """
+
+    def __init__(self, X, Y, plan, m, dtype):
+        self.pixels, self.Y = _pixels(X), _fixed(Y)
+        small = plan.flops * m < PARALLEL_FLOPS and plan.sizes[0] <= 1 << 16
+        worth_it = small and len(X) > m and kernels.VECTORS
+        self.lists = _listed(X, dtype) if worth_it else None
+
+    def __len__(self):
+        return len(self.Y)
+
+
+def _listed(X, dtype):
+    """Return (columns, values, starts) of the pixels of X that are not zero, or None: too many."""
+    n, n_in = X.shape
+    most = int(MOST_LISTED * X.size) + n_in  # memory is taken only as far as it is written
+    columns, values = np.empty(most, np.uint16), np.empty(most, dtype)
+    starts = np.empty(n + 1, np.int64)
+    bits = _fixed(X.view(f"u{X.itemsize}"))
+    listed = kernels.list_pixels(columns, values, starts, _fixed(X), bits)
+    return (columns, values, starts) if listed else None
+
+
 def _chunk(m, tasks, tiles=2):
     """Return how many of m samples one task takes: at least so many register tiles.
 
@@ -177,32 +209,65 @@ def gradient(params, plan, X, Y, threads=None):
     return partials[0]
 
 
-def train(params, plan, X, Y, order, m, eta, threads=None, on_samples=None):
-    """Run one epoch of gradient descent on params, in place, over the samples in `order`.
+def train(params, plan, samples, order, m, eta, threads=None, on_samples=None):
+    """Run one epoch of gradient descent on params, in place, over the rows `order` of samples.
 
-    X (n, n_in); Y (n, n_out); order: row numbers; m samples per mini-batch. Between kernel calls,
-    about every 100 ms, params stand at a mini-batch boundary and on_samples(count) is called.
+    m samples per mini-batch. Between kernel calls, about every 100 ms, params stand at a
+    mini-batch boundary and on_samples(count) is called.
     """
-    m = min(m, len(order))
-    work = np.empty(m * plan.units, params.dtype)
-    (pixels, kind), Y = _pixels(X), _fixed(Y)
-    parallel = trains_in_parallel(plan, m, threads)
-    steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    chunk = _chunk(m, 8)
+    m = min(m, max(1, len(order)))
+    if samples.lists is None:
+        steps = _tiled_steps(params, plan, samples, m, eta, threads)
+    else:
+        steps = _listed_steps(params, plan, samples, m, eta)
     per_call = max(1, int(KERNEL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
     start = 0
-    while start < len(order):
-        part = order[start : start + per_call * m]
-        began = time.perf_counter()
-        with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
-            steps(params, work, pixels, kind, Y, part, plan.table, m, float(eta), chunk)
-        seconds = time.perf_counter() - began
-        start += len(part)
-        if on_samples:
-            on_samples(len(part))
-        if len(part) == per_call * m:
+    with contextlib.closing(steps):
+        next(steps)
+        while True:
+            part = order[start : start + per_call * m]
+            began = time.perf_counter()
+            steps.send(part)
+            seconds = time.perf_counter() - began
+            start += len(part)
+            if on_samples:
+                on_samples(len(part))
+            if start == len(order):
+                return
             pace = KERNEL_SECONDS / max(seconds, 1e-6)
             per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+
+
+def _tiled_steps(params, plan, samples, m, eta, threads):
+    """A coroutine that takes slices of the order and trains on them, on register tiles."""
+    work = np.empty(m * plan.units, params.dtype)
+    args = plan.table, m, float(eta), _chunk(m, 8)
+    parallel = trains_in_parallel(plan, m, threads)
+    kernel = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
+    while True:
+        part = yield
+        with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
+            kernel(params, work, *samples.pixels, samples.Y, part, *args)
+
+
+def _listed_steps(params, plan, samples, m, eta):
+    """The same on lists of pixels, with the first layer's weights in panels until it is closed."""
+    n_in, n = plan.sizes[:2]
+    n_panels = -(-n // kernels.PANEL)
+    w = params[: n * n_in].reshape(n, n_in)
+    rows = np.zeros((n_in, n_panels * kernels.PANEL), params.dtype)
+    rows[:, :n] = w.T
+    panels = rows.reshape(n_in, n_panels, kernels.PANEL).swapaxes(0, 1).reshape(-1)
+    pad = np.empty(n_panels * m * kernels.PANEL, params.dtype)
+    work = np.empty(m * plan.units, params.dtype)
+    args = pad, work, *samples.lists, samples.Y
+    try:
+        while True:
+            part = yield
+            kernels.sgd_steps_listed(params, panels, *args, part, plan.table, m, float(eta))
+    finally:
+        rows = panels.reshape(n_panels, n_in, kernels.PANEL).swapaxes(0, 1).reshape(n_in, -1)
+        w[...] = rows[:, :n].T
 
 
 def shuffle(order):
@@ -213,22 +278,16 @@ def shuffle(order):
     random.setstate((version, tuple(state.tolist()), gauss))
 
 
-def warm_up(plan, dtype, m, n_test, threads=None):
-    """Compile, or load from the cache, what a training run will call. Return the seconds it took.
-
-    m: mini-batch size; n_test: samples per evaluation, 0 for none.
-    """
-    began = time.perf_counter()
-    params = np.zeros(plan.n_params, dtype)
-    nothing, none = np.empty((0, plan.sizes[0]), np.float32), np.empty(0, np.int64)
+def warm_up(plan, dtype, samples, m, threads=None):
+    """Compile, or load from the cache, what training on mini-batches of m samples will call."""
+    none = np.empty(0, np.int64)
     kernels.shuffle(none, np.zeros(625, np.uint32))
-    work, (pixels, kind) = np.empty(0, dtype), _pixels(nothing)
-    out = np.empty((0, plan.sizes[-1]), dtype)
-    parallel = trains_in_parallel(plan, m, threads)
-    steps = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    steps(params, work, pixels, kind, _fixed(out), none, plan.table, m, 1.0, 1)
-    if n_test:
-        parallel = evaluates_in_parallel(plan, n_test, threads)
-        forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
-        forward(out, work, pixels, kind, none, params, plan.table, 1, 1)
-    return time.perf_counter() - began
+    train(np.zeros(plan.n_params, dtype), plan, samples, none, m, 1.0, threads)
+
+
+def warm_up_evaluation(plan, dtype, X, threads=None):
+    """Compile, or load from the cache, what evaluations of X will call."""
+    parallel = evaluates_in_parallel(plan, len(X), threads)
+    forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
+    out, work, none = np.empty((0, plan.sizes[-1]), dtype), np.empty(0, dtype), np.empty(0, int)
+    forward(out, work, *_pixels(X), none, np.empty(plan.n_params, dtype), plan.table, 1, 1)

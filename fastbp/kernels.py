@@ -14,6 +14,11 @@ Legend
     pixels, kind, order
                 the data set as raw bytes, the type that these bytes have (PIXEL_KINDS), and the
                 row numbers in the order of this epoch: mini-batches are slices of `order`
+    starts, columns, values
+                the data set as lists of the pixels that are not zero (of MNIST's, four fifths
+                are): sample i has values[t] in column columns[t], t = starts[i] .. starts[i+1]
+    panels      the first layer's w in the listed form: (panels, n_in, PANEL), 32 neurons a panel,
+                one pixel a row; `pad` (panels, rows, PANEL) is its Z, and later its rate * Delta
     i j k l     sample, output neuron, input neuron, layer
 
 Storeys: helpers (sigmoid, tiles), layer kernels named after the book's four equations, drivers.
@@ -24,8 +29,10 @@ results are equal to the bit for any number of threads.
 import warnings
 
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads  # noqa: F401  (the engine's door)
-from numba.extending import overload
+from llvmlite import ir
+from numba import config, get_num_threads, njit, prange, set_num_threads, types  # noqa: F401
+from numba.extending import intrinsic, models, overload, register_model
+from numba.np.arrayobj import make_array, populate_array
 
 # Sums may be reordered (that is what lets a dot product use vector registers), but NaN and
 # infinity keep their meaning: never fastmath=True.
@@ -41,6 +48,9 @@ ROW_TILE = 3
 SIZE, W_AT, B_AT, A_AT, D_AT = range(5)  # columns of the plan
 ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
 
+LANES = 16  # numbers in a Vector
+PANEL = 2 * LANES  # neurons in a panel of the listed form
+
 PIXEL_KINDS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
 
 
@@ -53,6 +63,9 @@ def kernel(fastmath=FAST, parallel=False):
             parallel=parallel,
             error_model="numpy",  # the default model's branch on x/0 stops vectorisation
             nogil=True,
+            # Views of arrays need not be counted where nothing is allocated: less to compile. The
+            # bodies of parallel regions belong to Numba, which counts.
+            _nrt=parallel,
         )
         try:
             return njit(cache=True, **options)(function)
@@ -71,6 +84,8 @@ def kernel(fastmath=FAST, parallel=False):
 
 
 _uncached = []
+
+VECTORS = not config.DISABLE_JIT  # whether the kernels that use vectors can run
 
 
 # ------------------------------------------------ helpers: sigmoid
@@ -169,10 +184,36 @@ def sigmoid_columns(Z, b):
 # ------------------------------------------------ helpers: views of flat memory
 
 
-@kernel()
 def block(flat, start, rows, columns):
     """Return the view (rows, columns) that starts at flat[start]."""
     return flat[start : start + rows * columns].reshape((rows, columns))
+
+
+@intrinsic
+def _compiled_block(typing, flat, start, rows, columns):  # pragma: no cover
+    # What block says, without reshape's checks: those took a third of all compile time.
+    view_type = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
+
+    def build(context, builder, signature, arguments):
+        array, start, rows, columns = arguments
+        source = make_array(flat)(context, builder, array)
+        view = make_array(view_type)(context, builder)
+        item = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
+        populate_array(
+            view,
+            data=builder.gep(source.data, [start]),
+            shape=[rows, columns],
+            strides=[builder.mul(columns, item), item],
+            itemsize=item,
+            meminfo=None,  # borrowed: `flat` outlives every kernel
+        )
+        return view._getvalue()
+
+    return view_type(flat, types.intp, types.intp, types.intp), build
+
+
+if not config.DISABLE_JIT:  # pragma: no cover
+    block = _compiled_block
 
 
 @kernel()
@@ -200,6 +241,106 @@ def gather(A, pixels, kind, order):
             row8 = pixels[order[i] * n : (order[i] + 1) * n]
             for k in range(n):
                 A[i, k] = scale * A.dtype.type(row8[k])
+
+
+# ------------------------------------------------ helpers: vectors
+#
+# A value of LANES numbers that LLVM keeps in registers. Loops over 30 neurons are too short for the
+# loop vectoriser: its checks that arrays do not overlap cost more than the arithmetic.
+
+
+class Vector(types.Type):
+    def __init__(self, dtype):  # pragma: no cover
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype} x {LANES})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):  # pragma: no cover
+        number = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(number, LANES))
+
+
+def _place(context, builder, array_type, array, index, pointed):  # pragma: no cover
+    data = make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), pointed.as_pointer())
+
+
+@intrinsic
+def vector_zero(typing, like):  # pragma: no cover
+    """Return the vector of zeros of an array's type."""
+
+    def build(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), None)
+
+    return Vector(like.dtype)(like), build
+
+
+@intrinsic
+def vector_load(typing, array, index):  # pragma: no cover
+    """Return array[index : index + LANES] of a flat array."""
+
+    def build(context, builder, signature, arguments):
+        pointed = context.get_value_type(signature.return_type)
+        place = _place(context, builder, array, *arguments, pointed)
+        return builder.load(place, align=array.dtype.bitwidth // 8)
+
+    return Vector(array.dtype)(array, types.intp), build
+
+
+@intrinsic
+def vector_store(typing, array, index, vector):  # pragma: no cover
+    """Write a vector to array[index : index + LANES] of a flat array."""
+
+    def build(context, builder, signature, arguments):
+        place = _place(context, builder, array, *arguments[:2], arguments[2].type)
+        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), build
+
+
+@intrinsic
+def vector_add(typing, a, b):  # pragma: no cover
+    """Return a + b."""
+
+    def build(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return a(a, b), build
+
+
+@intrinsic
+def vector_multiply_add(typing, total, number, vector):  # pragma: no cover
+    """Return total + number * vector, fused where the processor can."""
+
+    def build(context, builder, signature, arguments):
+        total, number, vector = arguments
+        lanes = ir.VectorType(ir.IntType(32), LANES)
+        first = builder.insert_element(
+            ir.Constant(vector.type, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
+        )
+        same = builder.shuffle_vector(first, first, ir.Constant(lanes, None))
+        product = builder.fmul(same, vector, flags=("contract",))
+        return builder.fadd(total, product, flags=("contract",))
+
+    return total(total, total.dtype, vector), build
+
+
+@intrinsic
+def prefetch(typing, array, index):  # pragma: no cover
+    """Ask for the cache line of array[index], ahead of its use."""
+
+    def build(context, builder, signature, arguments):
+        byte, i32 = ir.IntType(8), ir.IntType(32)
+        place = _place(context, builder, array, *arguments, byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte.as_pointer()], kind)
+        builder.call(ask, [place, i32(0), i32(2), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
 
 
 # ------------------------------------------------ helpers: tiles
@@ -344,7 +485,8 @@ def backward_layer(Delta_in, Delta_out, w, A_in):
     zero, one = w.dtype.type(0), w.dtype.type(1)
     for i in range(m):
         d, a = Delta_in[i], A_in[i]
-        d[:] = zero
+        for k in range(d.size):
+            d[k] = zero
         for j in range(0, n_out, 4):  # four rows of w a pass; beyond the last, coefficient zero
             j1, j2, j3 = min(j + 1, n_out - 1), min(j + 2, n_out - 1), min(j + 3, n_out - 1)
             w0, w1, w2, w3 = w[j], w[j1], w[j2], w[j3]
@@ -372,6 +514,12 @@ def update_layer(w, b, Delta, A_in, rate, first, last):
         add_row_tile(w[j], w[j + 1], w[j + 2], Delta, A_in, rate, j)
     for j in range(tiled, last):
         add_row(w[j], Delta, A_in, rate, j)
+    step_biases(b, Delta, rate, first, last)
+
+
+@kernel()
+def step_biases(b, Delta, rate, first, last):
+    """BP3 with the step: b -= rate * sum over samples of Delta, for neurons first..last."""
     for j in range(first, last):
         s = b.dtype.type(0)
         for i in range(Delta.shape[0]):
@@ -388,6 +536,96 @@ def gradient_layer(nabla_w, nabla_b, Delta, A_in):
     update_layer(nabla_w, nabla_b, Delta, A_in, nabla_w.dtype.type(-1), 0, nabla_w.shape[0])
 
 
+# ------------------------------------------------ the first layer on lists of pixels
+
+
+@kernel()
+def list_pixels(columns, values, starts, X, bits):
+    """Write the columns and values of all pixels that are not zero; bytes become v/256.
+
+    columns uint16, values: as many as may be listed at most; starts (n + 1,): where each sample's
+    list begins; X (n, n_in); bits: X as unsigned integers, which compare faster than floats.
+    Returns whether all fitted in.
+    """
+    n, n_in = X.shape
+    scale = values.dtype.type(1 / 256 if bits.itemsize == 1 else 1)
+    t = np.uintp(0)  # unsigned: no check for negative indices
+    for i in range(n):
+        starts[i] = t
+        if t + np.uintp(n_in) > np.uintp(values.size):
+            return False
+        row, row_bits = X[i], bits[i]
+        for k in range(n_in):
+            columns[t] = k  # overwritten by the next pixel, if this one is zero: no branch
+            values[t] = scale * values.dtype.type(row[k])
+            t += np.uintp(row_bits[k] != 0)
+    starts[n] = t
+    return True
+
+
+@kernel()
+def prefetch_lists(columns, values, starts, order):  # pragma: no cover
+    """Ask for the lists of the samples `order`: in random order, memory is the bottleneck."""
+    for i in order:
+        for t in range(starts[i], starts[i + 1], 32):
+            prefetch(columns, t)
+        for t in range(starts[i], starts[i + 1], 64 // values.itemsize):
+            prefetch(values, t)
+
+
+@kernel()
+def listed_forward(  # pragma: no cover
+    pad, panels, columns, values, starts, order, rows, n_in, panel, first, last
+):
+    """Write the first layer's Z, without bias, for samples first..last of order and one panel.
+
+    pad (panels, rows, PANEL) flat; panels (panels, n_in, PANEL) flat. Each sample adds up its own
+    pixels in their order: the same bits whichever thread has it.
+    """
+    one, two = np.uintp(1), np.uintp(2)
+    at = panel * n_in * PANEL
+    for i in range(first, last):
+        t, end = np.uintp(starts[order[i]]), np.uintp(starts[order[i] + 1])
+        # Even and odd pixels apart: four sums that need not wait for each other.
+        s0 = s1 = s2 = s3 = vector_zero(pad)
+        while t + one < end:
+            k, x = at + np.intp(columns[t]) * PANEL, values[t]
+            s0 = vector_multiply_add(s0, x, vector_load(panels, k))
+            s1 = vector_multiply_add(s1, x, vector_load(panels, k + LANES))
+            k, x = at + np.intp(columns[t + one]) * PANEL, values[t + one]
+            s2 = vector_multiply_add(s2, x, vector_load(panels, k))
+            s3 = vector_multiply_add(s3, x, vector_load(panels, k + LANES))
+            t += two
+        if t < end:
+            k, x = at + np.intp(columns[t]) * PANEL, values[t]
+            s0 = vector_multiply_add(s0, x, vector_load(panels, k))
+            s1 = vector_multiply_add(s1, x, vector_load(panels, k + LANES))
+        z = (panel * rows + i) * PANEL
+        vector_store(pad, z, vector_add(s0, s2))
+        vector_store(pad, z + LANES, vector_add(s1, s3))
+
+
+@kernel()
+def listed_update(  # pragma: no cover
+    panels, pad, columns, values, starts, order, rows, n_in, panel
+):
+    """Subtract the gradient from one panel of the first layer's weights: BP4 on lists of pixels.
+
+    pad holds rate * Delta. Samples in the order of the mini-batch: the same bits always.
+    """
+    at = panel * n_in * PANEL
+    for i in range(order.size):
+        d = (panel * rows + i) * PANEL
+        d0, d1 = vector_load(pad, d), vector_load(pad, d + LANES)
+        t, end = np.uintp(starts[order[i]]), np.uintp(starts[order[i] + 1])
+        while t < end:
+            k, x = at + np.intp(columns[t]) * PANEL, -values[t]
+            vector_store(panels, k, vector_multiply_add(vector_load(panels, k), x, d0))
+            k += LANES
+            vector_store(panels, k, vector_multiply_add(vector_load(panels, k), x, d1))
+            t += np.uintp(1)
+
+
 # ------------------------------------------------ a chunk of samples, a chunk of rows
 
 
@@ -397,11 +635,19 @@ def forward_pass(work, pixels, kind, order, params, plan, rows, first, last):
 
     Writes rows first..last of the activations in a workspace of `rows` samples.
     """
-    m = last - first
     n_in = plan[0, SIZE]
-    A_in = block(work, first * n_in, m, n_in)
-    gather(A_in, pixels, kind, order[first:last])
-    for l in range(1, plan.shape[0]):
+    gather(block(work, first * n_in, last - first, n_in), pixels, kind, order[first:last])
+    # A bare 1 would be a type of its own to the compiler, and forward_layers compiled once more.
+    forward_layers(work, params, plan, rows, first, last, np.intp(1))
+
+
+@kernel()
+def forward_layers(work, params, plan, rows, first, last, lowest):
+    """Carry rows first..last of the workspace from layer lowest - 1 to the output layer."""
+    m = last - first
+    n_in = plan[lowest - 1, SIZE]
+    A_in = block(work, rows * plan[lowest - 1, A_AT] + first * n_in, m, n_in)
+    for l in range(lowest, plan.shape[0]):
         n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
         A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
         w = block(params, plan[l, W_AT], n_out, n_in)
@@ -464,6 +710,14 @@ def partial_gradient(nabla, work, pixels, kind, Y, order, params, plan, first, l
         step_layer(nabla, work, plan, rows, first, last - first, minus_one, l, 0, plan[l, SIZE])
 
 
+@kernel()
+def copy(out, start, A):
+    """Write A into the rows of out from `start` on. A slice assignment compiles for seconds."""
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            out[start + i, j] = A[i, j]
+
+
 # ------------------------------------------------ drivers
 
 
@@ -476,8 +730,9 @@ def feedforward_batch(out, work, pixels, kind, order, params, plan, rows, chunk)
     top = plan.shape[0] - 1
     for start in range(0, order.size, rows):
         m = min(rows, order.size - start)
-        forward_pass(work, pixels, kind, order[start : start + m], params, plan, rows, 0, m)
-        out[start : start + m] = block(work, rows * plan[top, A_AT], m, plan[top, SIZE])
+        part = order[start : start + m]
+        forward_pass(work, pixels, kind, part, params, plan, rows, np.intp(0), m)
+        copy(out, start, block(work, rows * plan[top, A_AT], m, plan[top, SIZE]))
 
 
 @kernel(parallel=True)
@@ -491,7 +746,7 @@ def feedforward_batch_parallel(out, work, pixels, kind, order, params, plan, row
             first = np.intp(task) * chunk  # the index may be unsigned, and mixed types are floats
             last = min(first + chunk, m)
             forward_pass(work, pixels, kind, part, params, plan, rows, first, last)
-        out[start : start + m] = block(work, rows * plan[top, A_AT], m, plan[top, SIZE])
+        copy(out, start, block(work, rows * plan[top, A_AT], m, plan[top, SIZE]))
 
 
 @kernel()
@@ -538,10 +793,66 @@ def sgd_steps(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
     for start in range(0, order.size, m):
         size = min(m, order.size - start)
         batch = order[start : start + size]
-        forward_pass(work, pixels, kind, batch, params, plan, m, 0, size)
+        forward_pass(work, pixels, kind, batch, params, plan, m, np.intp(0), size)
         delta_recursion(work, Y, batch, params, plan, m, 0, size)
         rate = params.dtype.type(eta / size)
         for l in range(1, plan.shape[0]):
+            step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
+
+
+@kernel()
+def pad_to_activations(A, pad, b, rows):
+    """Write sigmoid(Z + b) of the first layer: Z lies in pad, panel by panel.
+
+    A (m, n); pad (panels, rows, PANEL) flat; b (n,).
+    """
+    for i in range(A.shape[0]):
+        for first in range(0, A.shape[1], PANEL):
+            z = pad[first * rows + i * PANEL : first * rows + (i + 1) * PANEL]
+            a = A[i, first : first + PANEL]
+            for j in range(a.size):
+                a[j] = z[j]
+    sigmoid_rows(A, b)
+
+
+@kernel()
+def deltas_to_pad(pad, Delta, rate, rows):
+    """Write rate * Delta into pad, panel by panel, with zeros where a panel has no neuron."""
+    m, n = Delta.shape
+    for i in range(m):
+        for first in range(0, n, PANEL):
+            z = pad[first * rows + i * PANEL : first * rows + (i + 1) * PANEL]
+            for j in range(PANEL):
+                z[j] = rate * Delta[i, first + j] if first + j < n else pad.dtype.type(0)
+
+
+@kernel()
+def sgd_steps_listed(  # pragma: no cover
+    params, panels, pad, work, columns, values, starts, Y, order, plan, m, eta
+):
+    """sgd_steps with the first layer on lists of pixels; its w is in panels, not in params.
+
+    pad (panels, m, PANEL) flat.
+    """
+    n_in, n = plan[0, SIZE], plan[1, SIZE]
+    n_panels = pad.size // (m * PANEL)
+    b = params[plan[1, B_AT] : plan[1, B_AT] + n]
+    for start in range(0, order.size, m):
+        size = min(m, order.size - start)
+        batch = order[start : start + size]
+        prefetch_lists(columns, values, starts, order[start + size : start + size + m])
+        for panel in range(n_panels):
+            listed_forward(pad, panels, columns, values, starts, batch, m, n_in, panel, 0, size)
+        pad_to_activations(block(work, m * plan[1, A_AT], size, n), pad, b, m)
+        forward_layers(work, params, plan, m, np.intp(0), size, np.intp(2))
+        delta_recursion(work, Y, batch, params, plan, m, 0, size)
+        rate = params.dtype.type(eta / size)
+        Delta = block(work, m * plan[1, D_AT], size, n)
+        deltas_to_pad(pad, Delta, rate, m)
+        for panel in range(n_panels):
+            listed_update(panels, pad, columns, values, starts, batch, m, n_in, panel)
+        step_biases(b, Delta, rate, 0, n)
+        for l in range(2, plan.shape[0]):
             step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
 
 

@@ -99,37 +99,37 @@ class Network:
         training_data = arrays.materialise(training_data, "training_data")
         own_gradient = self._general("update_mini_batch", "backprop")
         general = own_gradient or self._general("cost_derivative", "sigmoid")
-        if not own_gradient:  # whoever writes their own backprop may have data of their own, too
-            X, Y = arrays.training_arrays(training_data, plan, dtype)
-        if general:
-            pairs = arrays.pairs(training_data, plan, dtype)
-        n = len(pairs) if general else len(X)
-        evaluate, n_test = self._evaluator(test_data)
-
         own_code = general or self._general("evaluate", "feedforward")
+
+        def read(data):
+            if not own_gradient:  # whoever writes their own may have data of their own, too
+                X, Y = arrays.training_arrays(data, plan, dtype)
+            if general:
+                return arrays.pairs(data, plan, dtype)
+            return engine.Samples(X, Y, plan, m, dtype)
+
+        samples = read(training_data)
+        evaluate, n_test = self._evaluator(test_data)
         callers_list = training_data if isinstance(training_data, list) else None
-        samples = list(training_data) if callers_list is not None else None
-        order = np.arange(n)
-        with _bar(progress, epochs * n) as bar:
+        pairs = list(training_data) if callers_list is not None else None
+        order = np.arange(len(samples))
+        with _bar(progress, epochs * len(samples)) as bar:
             for epoch in range(epochs):
                 if own_code and epoch and callers_list is not None:
                     # Whoever has code of their own in here may have changed their list with it.
-                    samples, order = list(callers_list), np.arange(len(callers_list))
-                    if general:
-                        pairs = samples
-                    else:
-                        X, Y = arrays.training_arrays(samples, plan, dtype)
+                    pairs = list(callers_list)
+                    samples, order = read(pairs), np.arange(len(pairs))
                 engine.shuffle(order)
                 if callers_list is not None:
-                    callers_list[:] = [samples[i] for i in order]
+                    callers_list[:] = [pairs[i] for i in order]
                 bar.set_description(f"Epoch {epoch}", refresh=False)
                 if general:
                     for k in range(0, len(order), m):
                         batch = order[k : k + m]
-                        self.update_mini_batch([pairs[i] for i in batch], eta)
+                        self.update_mini_batch([samples[i] for i in batch], eta)
                         bar.update(len(batch))
                 else:
-                    self._train(X, Y, order, m, eta, bar.update)
+                    self._train(samples, order, m, eta, bar.update)
                 if evaluate is None:
                     bar.write(f"Epoch {epoch} complete")
                 else:
@@ -146,7 +146,8 @@ class Network:
         mini_batch = arrays.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
-            self._train(X, Y, np.arange(len(X)), len(X), eta)
+            m = len(X)
+            self._train(engine.Samples(X, Y, plan, m, dtype), np.arange(m), m, eta)
             return
         pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()
@@ -256,11 +257,11 @@ class Network:
             return self.weights, self.biases
         return arrays.layers(self.weights, self.biases, self._plan)
 
-    def _train(self, X, Y, order, m, eta, on_samples=None):
+    def _train(self, samples, order, m, eta, on_samples=None):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
         params = self._parameters().copy()
         try:
-            engine.train(params, self._plan, X, Y, order, m, eta, self.threads, on_samples)
+            engine.train(params, self._plan, samples, order, m, eta, self.threads, on_samples)
         finally:
             self._publish(params)
 

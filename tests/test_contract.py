@@ -591,9 +591,9 @@ def test_code_of_ones_own_may_change_the_training_list(name, rng):
     net.data = make_pairs(7, [6, 4], rng)
     train = net._train
 
-    def spy(X, Y, order, m, eta, on_samples=None):
-        seen.append(len(X))
-        train(X, Y, order, m, eta, on_samples)
+    def spy(samples, order, m, eta, on_samples=None):
+        seen.append(len(samples))
+        train(samples, order, m, eta, on_samples)
 
     net._train = spy
     net.SGD(net.data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))

@@ -232,6 +232,132 @@ def test_gather_converts_and_orders(dtype, stored, rng):
     np.testing.assert_array_equal(A, values.astype(dtype))
 
 
+# ------------------------------------------------ the first layer on lists of pixels
+
+
+def sparse(rng, stored, m, n_in, density=0.3):
+    """Images with an empty first one, in a type that data may be stored in."""
+    X = rng.random((m, n_in)) * (rng.random((m, n_in)) < density)
+    X[0] = 0
+    return (X * 255).astype(np.uint8) if stored is np.uint8 else X.astype(stored)
+
+
+def lists_of(X, dtype, room=None):
+    n, n_in = X.shape
+    room = X.size + n_in if room is None else room
+    columns, values = np.full(room, 9999, np.uint16), np.full(room, np.nan, dtype)
+    starts = np.full(n + 1, -1)
+    bits = X.view(f"u{X.itemsize}")
+    fits = kernels.list_pixels(columns, values, starts, engine._fixed(X), engine._fixed(bits))
+    return fits, (columns, values, starts)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
+def test_list_pixels_lists_what_is_not_zero(dtype, stored, rng):
+    X = sparse(rng, stored, 7, 37)
+    fits, (columns, values, starts) = lists_of(X, dtype)
+    assert fits
+    dense = np.zeros((7, 37), dtype)
+    for i in range(7):
+        part = slice(starts[i], starts[i + 1])
+        assert (np.diff(columns[part].astype(int)) > 0).all()  # in order, none twice
+        dense[i, columns[part]] = values[part]
+    wanted = X / 256 if stored is np.uint8 else X
+    np.testing.assert_array_equal(dense, wanted.astype(dtype))
+    assert starts[7] == np.count_nonzero(X)
+
+
+def test_list_pixels_stops_when_there_is_no_room(rng):
+    X = sparse(rng, np.float32, 7, 37)
+    assert lists_of(X, np.float64, np.count_nonzero(X) + 37)[0]
+    assert not lists_of(X, np.float64, np.count_nonzero(X) - 1)[0]
+    assert not lists_of(X, np.float64, 0)[0]
+
+
+def panels_of(w):
+    """w (n, n_in) as the listed form has it, and how many panels there are."""
+    n, n_in = w.shape
+    n_panels = -(-n // kernels.PANEL)
+    panels = np.zeros((n_panels, n_in, kernels.PANEL), w.dtype)
+    for j in range(n):
+        panels[j // kernels.PANEL, :, j % kernels.PANEL] = w[j]
+    return panels.reshape(-1), n_panels
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 70])
+@pytest.mark.parametrize("m", [1, 2, 5])
+def test_listed_forward_and_update_against_the_formulas(dtype, n, m, rng):
+    X, rows = sparse(rng, np.float64, 9, 37).astype(dtype), 6
+    w, b, Delta = randoms(rng, dtype, (n, 37), n, (m, n))
+    panels, n_panels = panels_of(w)
+    _, (columns, values, starts) = lists_of(X, dtype)
+    order = np.array([3, 0, 8, 1, 5])[:m]  # 0: an image without a single pixel
+    pad = np.full(n_panels * rows * kernels.PANEL, np.nan, dtype)
+    for panel in range(n_panels):
+        kernels.listed_forward(
+            pad, panels, columns, values, starts, order, rows, 37, panel, 0, m
+        )  # fmt: skip
+    A = np.full((m, n), np.nan, dtype)
+    kernels.pad_to_activations(A, pad, b, rows)
+    close(A, sigma(X[order].astype(float) @ w.T + b), dtype)
+
+    kernels.deltas_to_pad(pad, Delta, dtype(0.5), rows)
+    for panel in range(n_panels):
+        kernels.listed_update(panels, pad, columns, values, starts, order, rows, 37, panel)
+    wanted, _ = panels_of(w - 0.5 * Delta.T.astype(float) @ X[order])
+    close(panels, wanted, dtype)
+
+
+def test_pad_keeps_zeros_where_a_panel_has_no_neuron(rng):
+    Delta, rows = rng.random((3, 35)), 4
+    pad = np.full(2 * rows * kernels.PANEL, np.nan)
+    kernels.deltas_to_pad(pad, Delta, 2.0, rows)
+    panels = pad.reshape(2, rows, kernels.PANEL)
+    np.testing.assert_array_equal(panels[0, :3], 2 * Delta[:, :32])
+    np.testing.assert_array_equal(panels[1, :3, :3], 2 * Delta[:, 32:])
+    np.testing.assert_array_equal(panels[1, :3, 3:], 0)
+    assert np.isnan(panels[:, 3]).all()  # the row of no sample
+    A = np.empty((3, 35))
+    kernels.pad_to_activations(A, pad, np.zeros(35), rows)
+    np.testing.assert_allclose(A, sigma(2 * Delta), rtol=1e-14)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [[37, 5], [37, 40, 10], [37, 33, 20, 4]], ids=str)
+@pytest.mark.parametrize("m", [1, 10, 22])
+def test_training_on_lists_against_the_oracle_and_the_tiles(dtype, sizes, m, rng):
+    plan, params, _, Y, oracle = problem(sizes, 23, dtype)
+    X = sparse(rng, np.float32, 23, 37)
+    samples = engine.Samples(X, Y, plan, m, np.dtype(dtype))
+    assert samples.lists is not None
+    order = rng.permutation(23)
+    listed, tiled = params.copy(), params.copy()
+    engine.train(listed, plan, samples, order, m, 0.7)
+    samples.lists = None
+    engine.train(tiled, plan, samples, order, m, 0.7)
+    close(listed, tiled, dtype)
+    pairs = [(X[i][:, None].astype(float), Y[i][:, None].astype(float)) for i in order]
+    for k in range(0, 23, m):
+        oracle.step(pairs[k : k + m], 0.7)
+    close(listed, flat_of(oracle.weights, oracle.biases), dtype)
+
+
+@exact_bits
+def test_which_form_runs(rng):
+    """Lists where most pixels are zero and mini-batches are small; never by number of threads."""
+    plan = engine.plan_of((37, 33, 10))
+    X, Y, f8 = sparse(rng, np.float32, 23, 37), rng.random((23, 10)), np.dtype(float)
+    assert engine.Samples(X, Y, plan, 10, f8).lists is not None
+    assert engine.Samples(X + 1, Y, plan, 10, f8).lists is None  # no pixel is zero
+    assert engine.Samples(X, Y, plan, 23, f8).lists is None  # read once: not worth a list
+    wide = engine.plan_of((37, 20_000, 10))
+    assert engine.Samples(X, Y, wide, 10, f8).lists is None  # work for more than one thread
+
+
 # ------------------------------------------------ drivers
 
 
@@ -400,7 +526,8 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
                 X.flags.writeable = Y.flags.writeable = False
                 engine.feedforward(params, plan, X)
                 engine.gradient(params, plan, X, Y)
-                engine.train(params, plan, X, Y, np.arange(7), 3, 0.1)
+                samples = engine.Samples(X, Y, plan, 3, dtype)
+                engine.train(params, plan, samples, np.arange(7), 3, 0.1)
     for driver in drivers:
         dtypes = sorted(str(signature[0].dtype) for signature in driver.signatures)
         assert dtypes == ["float32", "float64"], driver.signatures
