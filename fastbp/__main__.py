@@ -32,7 +32,14 @@ DATA_HELP = (
 
 def main(arguments=None):
     """Run the command line. Return the exit status: 0, 2 for an error, 130 if interrupted."""
-    options = _parser().parse_args(arguments)
+    status = _run(_parser().parse_args(arguments))
+    if any(isinstance(thread, _Compiling) for thread in threading.enumerate()):
+        # Left half-way: a compiler that is at work must not see the interpreter taken down.
+        os._exit(status)
+    return status
+
+
+def _run(options):
     try:
         options.command(options)
         if sys.stdout is not None:
@@ -50,23 +57,24 @@ def main(arguments=None):
 
 
 def _train(options):
-    training, _, test, name = _data(options.data)
+    epochs = arrays.check_count("epochs", options.epochs, 0)
+    m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
     if options.save is not None:
         files.check_writable(options.save)
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
     net = _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
-    epochs = arrays.check_count("epochs", options.epochs, 0)
-    n, n_test = len(training[1]), len(test[1])
-    m = min(arrays.check_count("mini_batch_size", options.mini_batch_size, 1), n)
-    _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
     plan = engine.plan_of(tuple(options.sizes))
-    X, Y = arrays.training_arrays(training, plan, net.dtype)
-    few = engine.Samples(X[: 2 * m], Y[: 2 * m], plan, m, net.dtype)
-    compiling = _Compiling(engine.warm_up, plan, net.dtype, few, m, net.threads).wait()
+    compiling = _Compiling(engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads)
+
+    training, _, test, name = _data(options.data)
+    n, n_test = len(training[1]), len(test[1])
+    arrays.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
+    _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
+    compiling.wait()
     # Evaluation is first needed after an epoch: it compiles beside the training.
-    net.compiling = _Compiling(engine.warm_up_evaluation, plan, net.dtype, test[0], net.threads)
+    net.compiling = _Compiling(engine.warm_up_evaluation, plan, net.dtype, n_test, net.threads)
 
     began = time.perf_counter()
     try:
@@ -86,10 +94,13 @@ def _train(options):
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     seconds = compiling.seconds, net.compiling.wait().seconds
     print("compiling took {:.1f} s, and {:.1f} s beside the training".format(*seconds))
+    net.compiling.join()
 
 
 class _Compiling(threading.Thread):
     """Calls a function that compiles, on a thread of its own, and takes the time."""
+
+    said = False
 
     def __init__(self, function, *arguments):
         super().__init__(daemon=True)
@@ -107,11 +118,12 @@ class _Compiling(threading.Thread):
         self.seconds = time.perf_counter() - began
 
     def wait(self):
-        """Wait for the end; say what is going on if that takes more than a second."""
+        """Wait for the end; say what is going on, once, if that takes more than a second."""
         self.join(1.0)
-        if self.is_alive():
+        if self.is_alive() and not _Compiling.said:
             _say("compiling (only the first time on a machine; then it is read from a cache) ...")
-            self.join()
+            _Compiling.said = True
+        self.join()
         if self.error is not None:
             raise self.error
         return self

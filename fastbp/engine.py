@@ -278,16 +278,22 @@ def shuffle(order):
     random.setstate((version, tuple(state.tolist()), gauss))
 
 
-def warm_up(plan, dtype, samples, m, threads=None):
-    """Compile, or load from the cache, what training on mini-batches of m samples will call."""
+def warm_up(plan, dtype, m, threads=None):
+    """Compile, or load from the cache, what training on images in float32 will call.
+
+    m: mini-batch size.
+    """
+    X = np.zeros((m + 1, plan.sizes[0]), np.float32)  # blank, so that lists are chosen for them
+    samples = Samples(X, np.zeros((m + 1, plan.sizes[-1]), dtype), plan, m, dtype)
     none = np.empty(0, np.int64)
     kernels.shuffle(none, np.zeros(625, np.uint32))
     train(np.zeros(plan.n_params, dtype), plan, samples, none, m, 1.0, threads)
 
 
-def warm_up_evaluation(plan, dtype, X, threads=None):
-    """Compile, or load from the cache, what evaluations of X will call."""
-    parallel = evaluates_in_parallel(plan, len(X), threads)
+def warm_up_evaluation(plan, dtype, n, threads=None):
+    """Compile, or load from the cache, what evaluations of n images in float32 will call."""
+    parallel = evaluates_in_parallel(plan, n, threads)
     forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
     out, work, none = np.empty((0, plan.sizes[-1]), dtype), np.empty(0, dtype), np.empty(0, int)
-    forward(out, work, *_pixels(X), none, np.empty(plan.n_params, dtype), plan.table, 1, 1)
+    pixels = _pixels(np.empty((0, plan.sizes[0]), np.float32))
+    forward(out, work, *pixels, none, np.empty(plan.n_params, dtype), plan.table, 1, 1)

@@ -175,6 +175,16 @@ def test_closed_streams_are_no_reason_to_fail(streams, data, tmp_path):
     assert model.exists()
 
 
+def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
+    """With an empty cache the compiler is at work when the data turn out not to fit."""
+    began = time.monotonic()
+    line = refused(
+        "train", "--data", data, "--sizes", "100,10", NUMBA_CACHE_DIR=str(tmp_path / "numba")
+    )
+    assert "expected (n, 100)" in line
+    assert time.monotonic() - began < 15
+
+
 def test_a_mini_batch_size_beyond_the_data(data):
     for m in (10**9, 10**30):
         assert (
