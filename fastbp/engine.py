@@ -215,7 +215,7 @@ def train(params, plan, samples, order, m, eta, threads=None, on_samples=None):
     m samples per mini-batch. Between kernel calls, about every 100 ms, params stand at a
     mini-batch boundary and on_samples(count) is called.
     """
-    m = min(m, max(1, len(order)))
+    m = min(m, len(samples))
     if samples.lists is None:
         steps = _tiled_steps(params, plan, samples, m, eta, threads)
     else:

@@ -15,7 +15,7 @@ from conftest import make_pairs
 from reference import Oracle, sigma
 
 import fastbp
-from fastbp import network
+from fastbp import engine, network
 from fastbp.network import Network, sigmoid, sigmoid_prime
 
 SIZES = [6, 5, 4]
@@ -719,6 +719,20 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("m", [10, 200])
+def test_warming_up_calls_what_training_will_call(m, monkeypatch):
+    """Small mini-batches run on lists, large ones on the parallel tiles: so must the warm-up."""
+    called = []
+    for name in ("sgd_steps", "sgd_steps_listed", "sgd_steps_parallel"):
+        monkeypatch.setattr(engine.kernels, name, lambda *arguments, name=name: called.append(name))
+    monkeypatch.setattr("fastbp.engine.usable_threads", lambda threads: 2)
+    plan, dtype = engine.plan_of((784, 30, 10)), np.dtype(np.float64)
+    engine.warm_up(plan, dtype, m)
+    samples = engine.Samples(np.zeros((500, 784)), np.zeros((500, 10)), plan, m, dtype)
+    engine.train(np.zeros(plan.n_params), plan, samples, np.arange(500), m, 1.0)
+    assert called[0] == called[1] == ("sgd_steps_listed" if m == 10 else "sgd_steps_parallel")
 
 
 def test_two_python_threads_train_in_parallel_drivers(monkeypatch, rng):
