@@ -22,6 +22,7 @@ PARALLEL_FLOPS = 8e6
 PARALLEL_EVALUATION_FLOPS = 4e9
 # Lists of pixels pay where most pixels are zero; what is left over is denser arithmetic.
 MOST_LISTED = 0.4  # of all pixels
+MOSTLY = 0.6  # of a mini-batch's work in the first layer
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
 EVALUATION_ROWS = 512  # samples in the workspace of a forward pass
 MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
@@ -129,15 +130,17 @@ class Samples:
     """A training set as the kernels read it: X (n, n_in), Y (n, n_out), and which form is faster.
 
     The form depends on the shapes and the data, never on the number of threads: the first layer
-    runs on lists of the pixels that are not zero where most are zero, mini-batches are small
-    enough for one thread, and there is more than one of them; else on register tiles over all
-    pixels.
+    runs on lists of the pixels that are not zero where most are zero, where one thread is enough
+    for the mini-batches or the first layer is most of their work (then one thread on lists beats
+    two on tiles), and where there is more than one mini-batch; else on tiles over all pixels.
     """
 
     def __init__(self, X, Y, plan, m, dtype):
         self.pixels, self.Y = _pixels(X), _fixed(Y)
-        small = plan.flops * m < PARALLEL_FLOPS and plan.sizes[0] <= 1 << 16
-        worth_it = small and len(X) > m and kernels.VECTORS
+        first_layer = 4 * plan.sizes[0] * plan.sizes[1]  # flops per sample
+        suited = plan.flops * m < PARALLEL_FLOPS or first_layer > MOSTLY * plan.flops
+        possible = kernels.VECTORS and plan.sizes[0] <= 1 << 16  # columns are 16 bits wide
+        worth_it = suited and possible and len(X) > m
         self.lists = _listed(X, dtype) if worth_it else None
 
     def __len__(self):

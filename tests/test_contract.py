@@ -721,18 +721,20 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("m", [10, 200])
-def test_warming_up_calls_what_training_will_call(m, monkeypatch):
-    """Small mini-batches run on lists, large ones on the parallel tiles: so must the warm-up."""
+@pytest.mark.parametrize("sizes", [(784, 30, 10), (100, 300, 300, 10)], ids=str)
+def test_warming_up_calls_what_training_will_call(sizes, monkeypatch):
+    """On lists or on parallel tiles: whatever the shapes decide, the warm-up must decide, too."""
     called = []
     for name in ("sgd_steps", "sgd_steps_listed", "sgd_steps_parallel"):
         monkeypatch.setattr(engine.kernels, name, lambda *arguments, name=name: called.append(name))
     monkeypatch.setattr("fastbp.engine.usable_threads", lambda threads: 2)
-    plan, dtype = engine.plan_of((784, 30, 10)), np.dtype(np.float64)
+    plan, dtype, m = engine.plan_of(sizes), np.dtype(np.float64), 100
     engine.warm_up(plan, dtype, m)
-    samples = engine.Samples(np.zeros((500, 784)), np.zeros((500, 10)), plan, m, dtype)
+    samples = engine.Samples(np.zeros((500, sizes[0])), np.zeros((500, 10)), plan, m, dtype)
     engine.train(np.zeros(plan.n_params), plan, samples, np.arange(500), m, 1.0)
-    assert called[0] == called[1] == ("sgd_steps_listed" if m == 10 else "sgd_steps_parallel")
+    assert (
+        called[0] == called[1] == ("sgd_steps_listed" if sizes[0] == 784 else "sgd_steps_parallel")
+    )
 
 
 def test_two_python_threads_train_in_parallel_drivers(monkeypatch, rng):

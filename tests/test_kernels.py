@@ -354,8 +354,10 @@ def test_which_form_runs(rng):
     assert engine.Samples(X, Y, plan, 10, f8).lists is not None
     assert engine.Samples(X + 1, Y, plan, 10, f8).lists is None  # no pixel is zero
     assert engine.Samples(X, Y, plan, 23, f8).lists is None  # read once: not worth a list
-    wide = engine.plan_of((37, 20_000, 10))
-    assert engine.Samples(X, Y, wide, 10, f8).lists is None  # work for more than one thread
+    first = engine.plan_of((37, 20_000, 2))
+    assert engine.Samples(X, Y, first, 10, f8).lists is not None  # most work is in the first layer
+    deep = engine.plan_of((37, 1000, 1000, 10))
+    assert engine.Samples(X, Y, deep, 10, f8).lists is None  # work for more than one thread
 
 
 # ------------------------------------------------ drivers
