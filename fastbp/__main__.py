@@ -94,7 +94,6 @@ def _train(options):
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     seconds = compiling.seconds, net.compiling.wait().seconds
     print("compiling took {:.1f} s, and {:.1f} s beside the training".format(*seconds))
-    net.compiling.join()
 
 
 class _Compiling(threading.Thread):
