@@ -1,39 +1,118 @@
-"""python -m bench: measure, print the table, write it to bench/results and into the README."""
+"""python -m bench: measure, print the tables, write them and pictures to bench/results.
+
+Without --peers: the oracle, matrix NumPy and fastbp, no other package needed. A full run writes
+its summary into README.md.
+"""
 
 import argparse
-import re
+import json
+import random
+import sys
+import tempfile
 
-from bench import epoch
+from bench import contest, kernel_list, layers, peaks, peers, pictures, report, target, threads, work
 
-MARK = "<!-- bench -->"
+ROUNDS = 5
+QUICK_IMAGES = 2_560
+SEEDS = (1, 2, 3)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round on 10,000 images, not kept")
-    quick = parser.parse_args().quick
-    *sets, name = epoch.data()
-    if quick:
-        sets[0] = tuple(part[:10_000] for part in sets[0])
-    contests = []
-    for sizes in ([784, 30, 10], [784, 100, 10]):
-        print(f"measuring {sizes} on {len(sets[0][1]):,} images of {name} ...", flush=True)
-        contests.append(epoch.Contest(sizes, 10, sets).run(rounds=1 if quick else 5))
-    text = (
-        f"{epoch.table(contests)}\n"
-        f"One epoch of {len(sets[0][1]):,} images of {name}, eta {epoch.ETA}; medians of "
-        f"interleaved runs, compiling and evaluation not included. {epoch.machine()}. "
-        f"Made by `python -m bench`.\n"
-    )
+    parser.add_argument("--peers", action="store_true", help="PyTorch, JAX, scikit-learn, C, too")
+    parser.add_argument("--quick", action="store_true", help="fewer images, one round")
+    options = parser.parse_args()
+    try:
+        run(options)
+    except (ValueError, OSError, contest.WorkerError) as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted")
+
+
+def run(options):
+    training, _, test, name = work.data()
+    n = min(QUICK_IMAGES, len(training[1])) if options.quick else len(training[1])
+    command = "python -m bench" + " --peers" * options.peers + " --quick" * options.quick
+    results = {
+        "command": command,
+        "machine": report.machine(),
+        "data": name,
+        "images": n,
+        "quick": options.quick,
+    }
+    cores = results["machine"]["cores"]
+    names = ["oracle", *contest.OWN, *(contest.OTHERS if options.peers else ())]
+    for missing in [n for n in names if peers.PEERS[n].missing()]:
+        say(f"{missing} is left out: {peers.PEERS[missing].missing()}")
+        names.remove(missing)
+    with tempfile.TemporaryDirectory() as folder:
+        work.write_data(folder, training[0][:n], training[1][:n])
+        results |= measure(options, folder, training[0][:n], test, names, cores)
+    write(results)
+
+
+def measure(options, folder, X, test, names, cores):
+    """Return the figures of everything."""
+    n = len(X)
+    rounds = 1 if options.quick else ROUNDS
+    counts = (1, cores) if cores > 1 else (1,)
+    # An empty cache, so that what a first call costs is measured, and not what a second one does.
+    empty = {} if options.quick else {"NUMBA_CACHE_DIR": f"{folder}/numba"}
+    rows = []
+    with contest.Workers(empty) as workers:
+        for row in contest.ROWS:
+            for dtype in row.dtypes[-1:] if options.quick and row.parallel else row.dtypes:
+                say(f"{list(row.sizes)}, mini-batch {row.m}, {dtype} ...")
+                entering = [peer for peer in row.names if peer in names]
+                event = contest.Contest(row, dtype, folder, n, test, workers, options.quick, say)
+                rows.append(event.run(entering, counts, rounds))
+                for c in rows[-1]["contestants"]:
+                    say(f"  {c['name']:18} {c['threads']} {report.scaled(rows[-1], c):8.3f} s")
+    say("threads ...")
+    by_threads = threads.measured(folder, n, cores, 1 if options.quick else 3, say)
+    say("peaks and kernels ...")
+    figures = [
+        kernel_list.measured(kernel, dtype)
+        for dtype in ("float32", "float64")
+        for kernel in kernel_list.KERNELS
+    ]
+    result = {
+        "rows": rows,
+        "threads": by_threads,
+        "kernels": figures,
+        "layers": layers.measured(X, rounds),
+        "peaks": {
+            "fma": {dtype: kernel_list.cached_peak(dtype) for dtype in ("float32", "float64")},
+            "fma_all_cores": {
+                dtype: peaks.fma_peak(dtype, cores) for dtype in ("float32", "float64")
+            },
+            "bandwidth": peaks.bandwidth(),
+            "cache_bandwidth": peaks.bandwidth(peaks.CACHED),
+        },
+    }
+    if not options.quick:
+        state = random.getstate()
+        result["target"] = target.measured(folder, n, test, SEEDS, say=say)
+        random.setstate(state)
+    return result
+
+
+def write(results):
+    """Print the report and write it, the figures and the pictures."""
+    folder = work.ROOT / "bench" / "results"
+    folder.mkdir(exist_ok=True)
+    text = report.whole(results)
     print(text)
-    if not quick:
-        results = epoch.ROOT / "bench" / "results"
-        results.mkdir(exist_ok=True)
-        (results / "epoch.md").write_text(text)
-        readme = epoch.ROOT / "README.md"
-        parts = re.split(re.escape(MARK) + "\n", readme.read_text())
-        if len(parts) == 3:
-            readme.write_text(f"{MARK}\n".join([parts[0], text, parts[2]]))
+    (folder / "bench.md").write_text(text)
+    (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    pictures.draw(results, folder)
+    if not results["quick"]:
+        report.write_summary(results)
+
+
+def say(text):
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The training loop over the kernels: plans, the choice of serial or parallel, epochs in chunks.
+"""The training loop over the kernels: plans, the form of the data, epochs in chunks.
 
 Law: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
 """
@@ -6,6 +6,7 @@ Law: prints nothing, opens nothing, and takes only arrays that `arrays` has chec
 import contextlib
 import functools
 import itertools
+import math
 import os
 import random
 import threading
@@ -13,19 +14,24 @@ import time
 
 import numpy as np
 
-from fastbp import kernels
+from fastbp import kernels, threads, vectors
 
-# Two parallel regions per mini-batch cost some ten microseconds and move the weights between the
-# cores' caches: below this work per call of a region, one thread is faster.
-PARALLEL_FLOPS = 8e6
-# Loading the parallel evaluation costs more than it can save below this work per call.
-PARALLEL_EVALUATION_FLOPS = 4e9
+# Fewer samples than this are not worth turning the weights into panels and back.
+MANY = 256
 # Lists of pixels pay where most pixels are zero; what is left over is denser arithmetic.
 MOST_LISTED = 0.4  # of all pixels
-MOSTLY = 0.6  # of a mini-batch's work in the first layer
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
-EVALUATION_ROWS = 512  # samples in the workspace of a forward pass
+TRIAL_SECONDS = 0.005  # while it is not clear yet how many threads are best
+SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
+EVALUATION_ROWS = 256  # samples in the workspace of a forward pass
+# The row-major form
+PARALLEL_FLOPS = 8e6  # per call of a parallel region: below, one thread is faster
 MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
+
+
+def loops_only():
+    """Tell whether FASTBP_LOOPS asks for plain loops: no vector tiles, no lists, no panels."""
+    return not vectors.AVAILABLE or os.environ.get("FASTBP_LOOPS", "") not in ("", "0")
 
 
 class Plan:
@@ -50,65 +56,62 @@ class Plan:
         self.units = 2 * self.forward_units - sizes[0]  # the input layer has no Delta
         self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
         self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
+        self.layout = Layout(sizes)
+
+
+class Layout:
+    """Where everything lies in the panel form: see the legend in kernels.py.
+
+    A row of activations or Deltas is whole vectors and has room for the constant input of the
+    biases. Rows that are a multiple of 2 KB apart would compete for the same lines of the cache.
+    """
+
+    def __init__(self, sizes):
+        self.table = np.zeros((len(sizes), 6), np.int64)
+        self.shapes = []  # (panels, rows, PANEL) of each layer's weights and biases
+        self.n_panels = self.units = 0
+        for l, n in enumerate(sizes):
+            stride = vectors.LANES * (n // vectors.LANES + 1)
+            stride += vectors.LANES * (stride % 512 == 0)
+            panels_at, rows_at = self.n_panels, self.units
+            self.units += stride
+            deltas_at, scaled_at = self.units, self.units + stride
+            if l:
+                shape = -(-n // vectors.PANEL), sizes[l - 1] + 1, vectors.PANEL
+                self.shapes.append(shape)
+                self.n_panels += math.prod(shape)
+                self.units = scaled_at + shape[0] * vectors.PANEL
+            self.table[l] = n, stride, panels_at, rows_at, deltas_at, scaled_at
+        self.scratch = vectors.PANEL * (max(sizes[1:]) + vectors.LANES)
+
+    def to_panels(self, params, plan):
+        """Return the weights and biases of the flat params in panels."""
+        slack = vectors.LANES * vectors.PANEL  # a block that is turned over may read beyond the end
+        panels = _zeros(self.n_panels + slack, params.dtype)
+        for block, w, b in self._layers(panels, params, plan):
+            rows = np.zeros((block.shape[0] * vectors.PANEL, block.shape[1]), params.dtype)
+            rows[: len(w), :-1], rows[: len(w), -1] = w, b
+            block[...] = rows.reshape(len(block), vectors.PANEL, -1).swapaxes(1, 2)
+        return panels
+
+    def from_panels(self, panels, params, plan):
+        """Write the weights and biases in panels into the flat params."""
+        for block, w, b in self._layers(panels, params, plan):
+            rows = block.swapaxes(1, 2).reshape(-1, block.shape[1])[: len(w)]
+            w[...], b[...] = rows[:, :-1], rows[:, -1]
+
+    def _layers(self, panels, params, plan):
+        for l, shape in enumerate(self.shapes, 1):
+            n, w_at, b_at = plan.table[l, :3]
+            at = self.table[l, vectors.PANELS_AT]
+            block = panels[at : at + math.prod(shape)].reshape(shape)
+            yield block, params[w_at:b_at].reshape(n, -1), params[b_at : b_at + n]
 
 
 @functools.lru_cache(maxsize=64)
 def plan_of(sizes):
     """Return the Plan of a tuple of sizes."""
     return Plan(sizes)
-
-
-# ------------------------------------------------ threads
-
-
-_in_forked_child = False
-
-
-def _note_fork():
-    global _in_forked_child
-    _in_forked_child = True
-
-
-if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
-    os.register_at_fork(after_in_child=_note_fork)
-
-
-def usable_threads(threads):
-    """Return how many threads a call may use: `threads`, or all that this process may run on."""
-    if _in_forked_child:
-        return 1
-    available = kernels.get_num_threads()
-    if hasattr(os, "sched_getaffinity"):
-        available = min(available, len(os.sched_getaffinity(0)))
-    return available if threads is None else min(threads, available)
-
-
-# Numba's workqueue layer, the one it falls back to, ends the process when two Python threads
-# launch at once. Where the layer can do it, there is little to gain: a launch takes all cores.
-_launch_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _launching(threads):
-    """Hold Numba's thread count at `threads` for a call, and put it back."""
-    before = kernels.get_num_threads()
-    with _launch_lock:
-        kernels.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            kernels.set_num_threads(before)
-
-
-def trains_in_parallel(plan, m, threads):
-    """Tell whether mini-batches of m samples are worth more than one thread."""
-    return usable_threads(threads) > 1 and plan.flops * m >= PARALLEL_FLOPS
-
-
-def evaluates_in_parallel(plan, n, threads):
-    """Tell whether a forward pass of n samples is worth more than one thread."""
-    flops = plan.forward_flops * n
-    return flops >= PARALLEL_EVALUATION_FLOPS and usable_threads(threads) > 1
 
 
 # ------------------------------------------------ calls into the kernels
@@ -126,35 +129,52 @@ def _pixels(X):
     return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
 
 
-class Samples:
-    """A training set as the kernels read it: X (n, n_in), Y (n, n_out), and which form is faster.
+def _zeros(shape, dtype):
+    """Return zeros that begin on a line of the cache: a vector across two costs twice."""
+    dtype, line = np.dtype(dtype), 64
+    memory = np.zeros(math.prod(np.atleast_1d(shape)) * dtype.itemsize + line, np.uint8)
+    skip = -memory.ctypes.data % line
+    return memory[skip : skip + memory.size - line].view(dtype).reshape(shape)
 
-    The form depends on the shapes and the data, never on the number of threads: the first layer
-    runs on lists of the pixels that are not zero where most are zero, where one thread is enough
-    for the mini-batches or the first layer is most of their work (then one thread on lists beats
-    two on tiles), and where there is more than one mini-batch; else on tiles over all pixels.
+
+class Samples:
+    """A training set as the kernels read it: X (n, n_in), Y (n, n_out), in the form that suits.
+
+    The form depends on the shapes and the data, never on the number of threads:
+
+    - rows: the network as it is, row-major, on plain loops: for a few samples, and by request;
+    - panels: the weights turned into panels for the call, on vector tiles;
+    - lists: panels, and the first layer on lists of the pixels that are not zero, where most are.
     """
 
     def __init__(self, X, Y, plan, m, dtype):
-        self.pixels, self.Y = _pixels(X), _fixed(Y)
-        first_layer = 4 * plan.sizes[0] * plan.sizes[1]  # flops per sample
-        suited = plan.flops * m < PARALLEL_FLOPS or first_layer > MOSTLY * plan.flops
-        possible = kernels.VECTORS and plan.sizes[0] <= 1 << 16  # columns are 16 bits wide
-        worth_it = suited and possible and len(X) > m
-        self.lists = _listed(X, dtype) if worth_it else None
+        self.Y, self.lists = _fixed(Y), None
+        self.form = "rows" if loops_only() or len(X) < MANY else "panels"
+        if self.form == "panels" and plan.sizes[0] < 1 << 16:  # columns are 16 bits wide
+            self.lists = _listed(X, dtype) if len(X) > m else None  # else read only once
+        if self.lists is None:
+            self.pixels, self.kind = _pixels(X)
+        else:
+            self.form, self.kind = "lists", vectors.LISTED
+            self.pixels = _fixed(np.empty(0, np.uint8))
 
     def __len__(self):
         return len(self.Y)
 
 
+# Of one type, whatever the network's: training on lists and evaluating are one compilation.
+_NO_LISTS = np.empty(0, np.uint16), np.empty(0, np.float32), np.empty(0, np.int64)
+
+
 def _listed(X, dtype):
     """Return (columns, values, starts) of the pixels of X that are not zero, or None: too many."""
     n, n_in = X.shape
-    most = int(MOST_LISTED * X.size) + n_in  # memory is taken only as far as it is written
-    columns, values = np.empty(most, np.uint16), np.empty(most, dtype)
+    # Room for two more entries a sample. Memory is taken only as far as it is written.
+    most = int(MOST_LISTED * X.size) + 2 * n + n_in + vectors.PANEL
+    stored = np.float64 if X.dtype == dtype == np.float64 else np.float32  # the narrower
+    columns, values = np.empty(most, np.uint16), np.empty(most, stored)
     starts = np.empty(n + 1, np.int64)
-    bits = _fixed(X.view(f"u{X.itemsize}"))
-    listed = kernels.list_pixels(columns, values, starts, _fixed(X), bits)
+    listed = vectors.list_pixels(columns, values, starts, _fixed(X.reshape(-1)), n_in)
     return (columns, values, starts) if listed else None
 
 
@@ -167,20 +187,27 @@ def _chunk(m, tasks, tiles=2):
     return kernels.SAMPLE_TILE * max(tiles, -(-m // (tasks * kernels.SAMPLE_TILE)))
 
 
-def feedforward(params, plan, X, threads=None):
+def feedforward(params, plan, X, n_threads=None):
     """Return the network's outputs (n, n_out) for the rows of X (n, n_in)."""
-    n = len(X)
-    out = np.empty((n, plan.sizes[-1]), params.dtype)
+    n, dtype = len(X), params.dtype
+    out = np.empty((n, plan.sizes[-1]), dtype)
     rows = min(n, EVALUATION_ROWS)
-    work = np.empty(rows * plan.forward_units, params.dtype)
     pixels, kind = _pixels(X)
     order = np.arange(n)
-    args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16)
-    if evaluates_in_parallel(plan, n, threads):
-        with _launching(usable_threads(threads)):
-            kernels.feedforward_batch_parallel(*args)
-    else:
-        kernels.feedforward_batch(*args)
+    if loops_only() or n < MANY:
+        work = np.empty(rows * plan.forward_units, dtype)
+        args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16)
+        shares = _usable(n_threads)
+        if _worth_it(plan.forward_flops * n, shares):
+            with _launching(shares):
+                kernels.feedforward_batch_parallel(*args)
+        else:
+            kernels.feedforward_batch(*args)
+        return out
+    panels = plan.layout.to_panels(params, plan)
+    none, Y = _NO_LISTS, _fixed(np.empty((0, plan.sizes[-1]), dtype))
+    run = _runner(plan, out, panels, pixels, kind, none, Y, rows, 0.0, False, n_threads)
+    run(order)
     return out
 
 
@@ -196,7 +223,7 @@ def feedforward_columns(a, weights, biases):
     return a
 
 
-def gradient(params, plan, X, Y, threads=None):
+def gradient(params, plan, X, Y, n_threads=None):
     """Return the flat gradient of the quadratic cost, summed over X (m, n_in) and Y (m, n_out)."""
     m = len(X)
     chunk = _chunk(m, MAX_PARTIALS, 6)
@@ -204,73 +231,138 @@ def gradient(params, plan, X, Y, threads=None):
     work = np.empty(m * plan.units, params.dtype)
     pixels, kind = _pixels(X)
     args = partials, work, pixels, kind, _fixed(Y), np.arange(m), params, plan.table, chunk
-    if len(partials) > 1 and trains_in_parallel(plan, m, threads):
-        with _launching(usable_threads(threads)):
+    shares = _usable(n_threads)
+    if len(partials) > 1 and _worth_it(plan.flops * m, shares):
+        with _launching(shares):
             kernels.backprop_batch_parallel(*args)
     else:
         kernels.backprop_batch(*args)
     return partials[0]
 
 
-def train(params, plan, samples, order, m, eta, threads=None, on_samples=None):
+def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None):
     """Run one epoch of gradient descent on params, in place, over the rows `order` of samples.
 
     m samples per mini-batch. Between kernel calls, about every 100 ms, params stand at a
     mini-batch boundary and on_samples(count) is called.
     """
     m = min(m, len(samples))
-    if samples.lists is None:
-        steps = _tiled_steps(params, plan, samples, m, eta, threads)
-    else:
-        steps = _listed_steps(params, plan, samples, m, eta)
-    per_call = max(1, int(KERNEL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
-    start = 0
-    with contextlib.closing(steps):
-        next(steps)
-        while True:
+    form = _row_steps if samples.form == "rows" else _panel_steps
+    with form(params, plan, samples, m, eta, n_threads) as run:
+        per_call = max(1, int(TRIAL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
+        start = 0
+        while start < len(order):
             part = order[start : start + per_call * m]
-            began = time.perf_counter()
-            steps.send(part)
-            seconds = time.perf_counter() - began
+            seconds, wanted = run(part)
             start += len(part)
             if on_samples:
                 on_samples(len(part))
-            if start == len(order):
-                return
-            pace = KERNEL_SECONDS / max(seconds, 1e-6)
+            pace = wanted / max(seconds, 1e-6)
             per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
 
 
-def _tiled_steps(params, plan, samples, m, eta, threads):
-    """A coroutine that takes slices of the order and trains on them, on register tiles."""
+@contextlib.contextmanager
+def _panel_steps(params, plan, samples, m, eta, n_threads):
+    """Give a function that trains on a slice of the order, with the weights in panels meanwhile."""
+    panels = plan.layout.to_panels(params, plan)
+    out = np.empty((0, plan.sizes[-1]), params.dtype)
+    lists = samples.lists or _NO_LISTS
+    data = samples.pixels, samples.kind, lists, samples.Y
+    try:
+        yield _runner(plan, out, panels, *data, m, eta, True, n_threads)
+    finally:
+        plan.layout.from_panels(panels, params, plan)
+
+
+def _runner(plan, out, panels, pixels, kind, lists, Y, m, eta, train, n_threads):
+    """Return a function that runs the samples of a slice, on one thread or a team.
+
+    It returns (the seconds it took, the seconds that the next call may take).
+    """
+    layout, dtype = plan.layout, panels.dtype
+    shares = threads.usable(n_threads)
+    if shares == 1 or (plan.flops if train else plan.forward_flops) * m < SHARED_FLOPS:
+        shares = 1
+    work, scratch = _zeros(m * layout.units, dtype), _zeros((shares, layout.scratch), dtype)
+    tiles = vectors.tiles_for(dtype, lists[1].dtype)
+    choice = threads.choice(plan.sizes, m, dtype, kind, train, shares)
+
+    def run(part):
+        parallel = shares > 1 and choice.parallel
+        wanted = TRIAL_SECONDS if shares > 1 and choice.undecided else KERNEL_SECONDS
+        began = time.perf_counter()
+        threads.in_team(
+            shares if parallel else 1, vectors.run_batches, tiles, out, panels, work, scratch,
+            pixels, kind, *lists, Y, part, layout.table, m, float(eta), train,
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        if shares > 1:
+            choice.note(parallel, seconds, len(part))
+        return seconds, wanted
+
+    return run
+
+
+# ------------------------------------------------ the row-major form
+
+
+@contextlib.contextmanager
+def _row_steps(params, plan, samples, m, eta, n_threads):
+    """Give a function that trains on a slice of the order, on plain loops."""
     work = np.empty(m * plan.units, params.dtype)
     args = plan.table, m, float(eta), _chunk(m, 8)
-    parallel = trains_in_parallel(plan, m, threads)
+    shares = _usable(n_threads)
+    parallel = _worth_it(plan.flops * m, shares)
     kernel = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
-    while True:
-        part = yield
-        with _launching(usable_threads(threads)) if parallel else contextlib.nullcontext():
-            kernel(params, work, *samples.pixels, samples.Y, part, *args)
+
+    def run(part):
+        began = time.perf_counter()
+        with _launching(shares) if parallel else contextlib.nullcontext():
+            kernel(params, work, samples.pixels, samples.kind, samples.Y, part, *args)
+        return time.perf_counter() - began, KERNEL_SECONDS
+
+    yield run
 
 
-def _listed_steps(params, plan, samples, m, eta):
-    """The same on lists of pixels, with the first layer's weights in panels until it is closed."""
-    n_in, n = plan.sizes[:2]
-    n_panels = -(-n // kernels.PANEL)
-    w = params[: n * n_in].reshape(n, n_in)
-    rows = np.zeros((n_in, n_panels * kernels.PANEL), params.dtype)
-    rows[:, :n] = w.T
-    panels = rows.reshape(n_in, n_panels, kernels.PANEL).swapaxes(0, 1).reshape(-1)
-    pad = np.empty(n_panels * m * kernels.PANEL, params.dtype)
-    work = np.empty(m * plan.units, params.dtype)
-    args = pad, work, *samples.lists, samples.Y
-    try:
-        while True:
-            part = yield
-            kernels.sgd_steps_listed(params, panels, *args, part, plan.table, m, float(eta))
-    finally:
-        rows = panels.reshape(n_panels, n_in, kernels.PANEL).swapaxes(0, 1).reshape(n_in, -1)
-        w[...] = rows[:, :n].T
+def _usable(n_threads):
+    return 1 if _in_forked_child else threads.usable(n_threads)
+
+
+def _worth_it(flops, shares):
+    if threads.mode == "auto":
+        return shares > 1 and flops >= PARALLEL_FLOPS
+    return shares > 1 and threads.mode == "always"
+
+
+_in_forked_child = False
+
+
+def _note_fork():
+    global _in_forked_child
+    _in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
+    os.register_at_fork(after_in_child=_note_fork)
+
+# Numba's workqueue layer, the one it falls back to, ends the process when two Python threads
+# launch at once. Where the layer can do it, there is little to gain: a launch takes all cores.
+_launch_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _launching(shares):
+    """Hold Numba's thread count at `shares` for a call, and put it back."""
+    before = kernels.get_num_threads()
+    with _launch_lock:
+        kernels.set_num_threads(min(shares, before))
+        try:
+            yield
+        finally:
+            kernels.set_num_threads(before)
+
+
+# ------------------------------------------------ the book's order, and getting ready
 
 
 def shuffle(order):
@@ -281,22 +373,16 @@ def shuffle(order):
     random.setstate((version, tuple(state.tolist()), gauss))
 
 
-def warm_up(plan, dtype, m, threads=None):
-    """Compile, or load from the cache, what training on images in float32 will call.
+def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
+    """Compile, or load from the cache, what training and evaluating on arrays will call.
 
-    m: mini-batch size.
+    m: mini-batch size; stored: the type of the images.
     """
-    X = np.zeros((m + 1, plan.sizes[0]), np.float32)  # blank, so that lists are chosen for them
-    samples = Samples(X, np.zeros((m + 1, plan.sizes[-1]), dtype), plan, m, dtype)
-    none = np.empty(0, np.int64)
-    kernels.shuffle(none, np.zeros(625, np.uint32))
-    train(np.zeros(plan.n_params, dtype), plan, samples, none, m, 1.0, threads)
-
-
-def warm_up_evaluation(plan, dtype, n, threads=None):
-    """Compile, or load from the cache, what evaluations of n images in float32 will call."""
-    parallel = evaluates_in_parallel(plan, n, threads)
-    forward = kernels.feedforward_batch_parallel if parallel else kernels.feedforward_batch
-    out, work, none = np.empty((0, plan.sizes[-1]), dtype), np.empty(0, dtype), np.empty(0, int)
-    pixels = _pixels(np.empty((0, plan.sizes[0]), np.float32))
-    forward(out, work, *pixels, none, np.empty(plan.n_params, dtype), plan.table, 1, 1)
+    n = max(MANY, m + 1)
+    X = np.zeros((n, plan.sizes[0]), stored)  # blank, so that lists are chosen for them
+    Y = np.zeros((n, plan.sizes[-1]), dtype)
+    kernels.shuffle(np.empty(0, np.int64), np.zeros(625, np.uint32))
+    samples, params = Samples(X, Y, plan, m, dtype), np.zeros(plan.n_params, dtype)
+    train(params, plan, samples, np.arange(1), m, 1.0, n_threads=1)
+    if loops_only():
+        feedforward(params, plan, X[:1], n_threads=1)

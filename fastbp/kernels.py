@@ -14,11 +14,6 @@ Legend
     pixels, kind, order
                 the data set as raw bytes, the type that these bytes have (PIXEL_KINDS), and the
                 row numbers in the order of this epoch: mini-batches are slices of `order`
-    starts, columns, values
-                the data set as lists of the pixels that are not zero (of MNIST's, four fifths
-                are): sample i has values[t] in column columns[t], t = starts[i] .. starts[i+1]
-    panels      the first layer's w in the listed form: (panels, n_in, PANEL), 32 neurons a panel,
-                one pixel a row; `pad` (panels, rows, PANEL) is its Z, and later its rate * Delta
     i j k l     sample, output neuron, input neuron, layer
 
 Storeys: helpers (sigmoid, tiles), layer kernels named after the book's four equations, drivers.
@@ -29,9 +24,8 @@ results are equal to the bit for any number of threads.
 import warnings
 
 import numpy as np
-from llvmlite import ir
 from numba import config, get_num_threads, njit, prange, set_num_threads, types  # noqa: F401
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
 
 # Sums may be reordered (that is what lets a dot product use vector registers), but NaN and
@@ -48,13 +42,10 @@ ROW_TILE = 3
 SIZE, W_AT, B_AT, A_AT, D_AT = range(5)  # columns of the plan
 ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
 
-LANES = 16  # numbers in a Vector
-PANEL = 2 * LANES  # neurons in a panel of the listed form
-
 PIXEL_KINDS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
 
 
-def kernel(fastmath=FAST, parallel=False):
+def kernel(fastmath=FAST, parallel=False, inner=False):
     """Return the decorator that compiles a kernel: the one place where jit options stand."""
 
     def decorate(function):
@@ -66,26 +57,26 @@ def kernel(fastmath=FAST, parallel=False):
             # Views of arrays need not be counted where nothing is allocated: less to compile. The
             # bodies of parallel regions belong to Numba, which counts.
             _nrt=parallel,
+            no_cfunc_wrapper=True,
+            no_cpython_wrapper=inner,  # only ever called by other kernels: less to compile
         )
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:  # Numba found no directory that it can write its cache to
-            if not _uncached:
+            if not uncached:
                 warnings.warn(
                     "fastbp: no writable directory for compiled code, so every process compiles "
                     "anew; set NUMBA_CACHE_DIR to a folder that can be written",
                     RuntimeWarning,
                     stacklevel=2,
                 )
-            _uncached.append(function.__name__)
+            uncached.append(function.__name__)
             return njit(**options)(function)
 
     return decorate
 
 
-_uncached = []
-
-VECTORS = not config.DISABLE_JIT  # whether the kernels that use vectors can run
+uncached = []
 
 
 # ------------------------------------------------ helpers: sigmoid
@@ -241,106 +232,6 @@ def gather(A, pixels, kind, order):
             row8 = pixels[order[i] * n : (order[i] + 1) * n]
             for k in range(n):
                 A[i, k] = scale * A.dtype.type(row8[k])
-
-
-# ------------------------------------------------ helpers: vectors
-#
-# A value of LANES numbers that LLVM keeps in registers. Loops over 30 neurons are too short for the
-# loop vectoriser: its checks that arrays do not overlap cost more than the arithmetic.
-
-
-class Vector(types.Type):
-    def __init__(self, dtype):  # pragma: no cover
-        self.dtype = dtype
-        super().__init__(name=f"Vector({dtype} x {LANES})")
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, vector):  # pragma: no cover
-        number = manager.lookup(vector.dtype).get_value_type()
-        super().__init__(manager, vector, ir.VectorType(number, LANES))
-
-
-def _place(context, builder, array_type, array, index, pointed):  # pragma: no cover
-    data = make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), pointed.as_pointer())
-
-
-@intrinsic
-def vector_zero(typing, like):  # pragma: no cover
-    """Return the vector of zeros of an array's type."""
-
-    def build(context, builder, signature, arguments):
-        return ir.Constant(context.get_value_type(signature.return_type), None)
-
-    return Vector(like.dtype)(like), build
-
-
-@intrinsic
-def vector_load(typing, array, index):  # pragma: no cover
-    """Return array[index : index + LANES] of a flat array."""
-
-    def build(context, builder, signature, arguments):
-        pointed = context.get_value_type(signature.return_type)
-        place = _place(context, builder, array, *arguments, pointed)
-        return builder.load(place, align=array.dtype.bitwidth // 8)
-
-    return Vector(array.dtype)(array, types.intp), build
-
-
-@intrinsic
-def vector_store(typing, array, index, vector):  # pragma: no cover
-    """Write a vector to array[index : index + LANES] of a flat array."""
-
-    def build(context, builder, signature, arguments):
-        place = _place(context, builder, array, *arguments[:2], arguments[2].type)
-        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), build
-
-
-@intrinsic
-def vector_add(typing, a, b):  # pragma: no cover
-    """Return a + b."""
-
-    def build(context, builder, signature, arguments):
-        return builder.fadd(*arguments)
-
-    return a(a, b), build
-
-
-@intrinsic
-def vector_multiply_add(typing, total, number, vector):  # pragma: no cover
-    """Return total + number * vector, fused where the processor can."""
-
-    def build(context, builder, signature, arguments):
-        total, number, vector = arguments
-        lanes = ir.VectorType(ir.IntType(32), LANES)
-        first = builder.insert_element(
-            ir.Constant(vector.type, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
-        )
-        same = builder.shuffle_vector(first, first, ir.Constant(lanes, None))
-        product = builder.fmul(same, vector, flags=("contract",))
-        return builder.fadd(total, product, flags=("contract",))
-
-    return total(total, total.dtype, vector), build
-
-
-@intrinsic
-def prefetch(typing, array, index):  # pragma: no cover
-    """Ask for the cache line of array[index], ahead of its use."""
-
-    def build(context, builder, signature, arguments):
-        byte, i32 = ir.IntType(8), ir.IntType(32)
-        place = _place(context, builder, array, *arguments, byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte.as_pointer()], kind)
-        builder.call(ask, [place, i32(0), i32(2), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), build
 
 
 # ------------------------------------------------ helpers: tiles
@@ -536,96 +427,6 @@ def gradient_layer(nabla_w, nabla_b, Delta, A_in):
     update_layer(nabla_w, nabla_b, Delta, A_in, nabla_w.dtype.type(-1), 0, nabla_w.shape[0])
 
 
-# ------------------------------------------------ the first layer on lists of pixels
-
-
-@kernel()
-def list_pixels(columns, values, starts, X, bits):
-    """Write the columns and values of all pixels that are not zero; bytes become v/256.
-
-    columns uint16, values: as many as may be listed at most; starts (n + 1,): where each sample's
-    list begins; X (n, n_in); bits: X as unsigned integers, which compare faster than floats.
-    Returns whether all fitted in.
-    """
-    n, n_in = X.shape
-    scale = values.dtype.type(1 / 256 if bits.itemsize == 1 else 1)
-    t = np.uintp(0)  # unsigned: no check for negative indices
-    for i in range(n):
-        starts[i] = t
-        if t + np.uintp(n_in) > np.uintp(values.size):
-            return False
-        row, row_bits = X[i], bits[i]
-        for k in range(n_in):
-            columns[t] = k  # overwritten by the next pixel, if this one is zero: no branch
-            values[t] = scale * values.dtype.type(row[k])
-            t += np.uintp(row_bits[k] != 0)
-    starts[n] = t
-    return True
-
-
-@kernel()
-def prefetch_lists(columns, values, starts, order):  # pragma: no cover
-    """Ask for the lists of the samples `order`: in random order, memory is the bottleneck."""
-    for i in order:
-        for t in range(starts[i], starts[i + 1], 32):
-            prefetch(columns, t)
-        for t in range(starts[i], starts[i + 1], 64 // values.itemsize):
-            prefetch(values, t)
-
-
-@kernel()
-def listed_forward(  # pragma: no cover
-    pad, panels, columns, values, starts, order, rows, n_in, panel, first, last
-):
-    """Write the first layer's Z, without bias, for samples first..last of order and one panel.
-
-    pad (panels, rows, PANEL) flat; panels (panels, n_in, PANEL) flat. Each sample adds up its own
-    pixels in their order: the same bits whichever thread has it.
-    """
-    one, two = np.uintp(1), np.uintp(2)
-    at = panel * n_in * PANEL
-    for i in range(first, last):
-        t, end = np.uintp(starts[order[i]]), np.uintp(starts[order[i] + 1])
-        # Even and odd pixels apart: four sums that need not wait for each other.
-        s0 = s1 = s2 = s3 = vector_zero(pad)
-        while t + one < end:
-            k, x = at + np.intp(columns[t]) * PANEL, values[t]
-            s0 = vector_multiply_add(s0, x, vector_load(panels, k))
-            s1 = vector_multiply_add(s1, x, vector_load(panels, k + LANES))
-            k, x = at + np.intp(columns[t + one]) * PANEL, values[t + one]
-            s2 = vector_multiply_add(s2, x, vector_load(panels, k))
-            s3 = vector_multiply_add(s3, x, vector_load(panels, k + LANES))
-            t += two
-        if t < end:
-            k, x = at + np.intp(columns[t]) * PANEL, values[t]
-            s0 = vector_multiply_add(s0, x, vector_load(panels, k))
-            s1 = vector_multiply_add(s1, x, vector_load(panels, k + LANES))
-        z = (panel * rows + i) * PANEL
-        vector_store(pad, z, vector_add(s0, s2))
-        vector_store(pad, z + LANES, vector_add(s1, s3))
-
-
-@kernel()
-def listed_update(  # pragma: no cover
-    panels, pad, columns, values, starts, order, rows, n_in, panel
-):
-    """Subtract the gradient from one panel of the first layer's weights: BP4 on lists of pixels.
-
-    pad holds rate * Delta. Samples in the order of the mini-batch: the same bits always.
-    """
-    at = panel * n_in * PANEL
-    for i in range(order.size):
-        d = (panel * rows + i) * PANEL
-        d0, d1 = vector_load(pad, d), vector_load(pad, d + LANES)
-        t, end = np.uintp(starts[order[i]]), np.uintp(starts[order[i] + 1])
-        while t < end:
-            k, x = at + np.intp(columns[t]) * PANEL, -values[t]
-            vector_store(panels, k, vector_multiply_add(vector_load(panels, k), x, d0))
-            k += LANES
-            vector_store(panels, k, vector_multiply_add(vector_load(panels, k), x, d1))
-            t += np.uintp(1)
-
-
 # ------------------------------------------------ a chunk of samples, a chunk of rows
 
 
@@ -797,62 +598,6 @@ def sgd_steps(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
         delta_recursion(work, Y, batch, params, plan, m, 0, size)
         rate = params.dtype.type(eta / size)
         for l in range(1, plan.shape[0]):
-            step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
-
-
-@kernel()
-def pad_to_activations(A, pad, b, rows):
-    """Write sigmoid(Z + b) of the first layer: Z lies in pad, panel by panel.
-
-    A (m, n); pad (panels, rows, PANEL) flat; b (n,).
-    """
-    for i in range(A.shape[0]):
-        for first in range(0, A.shape[1], PANEL):
-            z = pad[first * rows + i * PANEL : first * rows + (i + 1) * PANEL]
-            a = A[i, first : first + PANEL]
-            for j in range(a.size):
-                a[j] = z[j]
-    sigmoid_rows(A, b)
-
-
-@kernel()
-def deltas_to_pad(pad, Delta, rate, rows):
-    """Write rate * Delta into pad, panel by panel, with zeros where a panel has no neuron."""
-    m, n = Delta.shape
-    for i in range(m):
-        for first in range(0, n, PANEL):
-            z = pad[first * rows + i * PANEL : first * rows + (i + 1) * PANEL]
-            for j in range(PANEL):
-                z[j] = rate * Delta[i, first + j] if first + j < n else pad.dtype.type(0)
-
-
-@kernel()
-def sgd_steps_listed(  # pragma: no cover
-    params, panels, pad, work, columns, values, starts, Y, order, plan, m, eta
-):
-    """sgd_steps with the first layer on lists of pixels; its w is in panels, not in params.
-
-    pad (panels, m, PANEL) flat.
-    """
-    n_in, n = plan[0, SIZE], plan[1, SIZE]
-    n_panels = pad.size // (m * PANEL)
-    b = params[plan[1, B_AT] : plan[1, B_AT] + n]
-    for start in range(0, order.size, m):
-        size = min(m, order.size - start)
-        batch = order[start : start + size]
-        prefetch_lists(columns, values, starts, order[start + size : start + size + m])
-        for panel in range(n_panels):
-            listed_forward(pad, panels, columns, values, starts, batch, m, n_in, panel, 0, size)
-        pad_to_activations(block(work, m * plan[1, A_AT], size, n), pad, b, m)
-        forward_layers(work, params, plan, m, np.intp(0), size, np.intp(2))
-        delta_recursion(work, Y, batch, params, plan, m, 0, size)
-        rate = params.dtype.type(eta / size)
-        Delta = block(work, m * plan[1, D_AT], size, n)
-        deltas_to_pad(pad, Delta, rate, m)
-        for panel in range(n_panels):
-            listed_update(panels, pad, columns, values, starts, batch, m, n_in, panel)
-        step_biases(b, Delta, rate, 0, n)
-        for l in range(2, plan.shape[0]):
             step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
 
 

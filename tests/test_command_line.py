@@ -50,7 +50,9 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
     assert [re.fullmatch(r"Epoch (\d): (\d+) / 20", line)[1] for line in lines[:3]] == list("012")
     assert re.fullmatch(r"accuracy on the test images: .*% at the end, .*at best.*", lines[3])
     assert re.fullmatch(r"\d+\.\d+ s per epoch, evaluation included: [\d,]+ samples/s", lines[4])
-    assert re.fullmatch(r"compiling took \d+\.\d s, and \d+\.\d s beside the training", lines[5])
+    assert re.fullmatch(
+        r"compiling, or reading compiled code from the cache, took \d+\.\d s", lines[5]
+    )
     assert "MNIST: 50 training and 20 test images; network [784, 12, 10]" in run.stderr
     assert "\r" not in run.stderr  # no bar: standard error is not a terminal
 

@@ -685,7 +685,8 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
 
 def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     """Ctrl-C between two kernel calls: the weights are the oracle's after so many steps."""
-    monkeypatch.setattr("fastbp.engine.KERNEL_SECONDS", 1e-9)  # one mini-batch per call
+    for name in ("KERNEL_SECONDS", "TRIAL_SECONDS"):
+        monkeypatch.setattr(f"fastbp.engine.{name}", 1e-9)  # one mini-batch per call
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 
@@ -704,11 +705,14 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     assert_same(net, oracle)
 
 
+@pytest.mark.parametrize("form", ["rows", "panels"])
 @pytest.mark.parametrize("m", [10, 64])
-def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
-    monkeypatch.setattr("fastbp.engine.PARALLEL_EVALUATION_FLOPS", 0)
+def test_same_seed_same_bits_whatever_the_threads(form, m, monkeypatch, rng):
+    monkeypatch.setattr("fastbp.threads.mode", "always")
+    monkeypatch.setattr("fastbp.engine.SHARED_FLOPS", 0)
+    monkeypatch.setattr("fastbp.engine.MANY", 10**6 if form == "rows" else 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
+    monkeypatch.setattr("fastbp.threads._quota", lambda: 4)
     data, test = make_pairs(150, [20, 10], rng), make_pairs(99, [20, 10], rng, labelled=True)
     results = []
     for threads in (1, 2, 3, 4, None):
@@ -721,24 +725,25 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("sizes", [(784, 30, 10), (100, 300, 300, 10)], ids=str)
-def test_warming_up_calls_what_training_will_call(sizes, monkeypatch):
-    """On lists or on parallel tiles: whatever the shapes decide, the warm-up must decide, too."""
-    called = []
-    for name in ("sgd_steps", "sgd_steps_listed", "sgd_steps_parallel"):
-        monkeypatch.setattr(engine.kernels, name, lambda *arguments, name=name: called.append(name))
-    monkeypatch.setattr("fastbp.engine.usable_threads", lambda threads: 2)
-    plan, dtype, m = engine.plan_of(sizes), np.dtype(np.float64), 100
-    engine.warm_up(plan, dtype, m)
-    samples = engine.Samples(np.zeros((500, sizes[0])), np.zeros((500, 10)), plan, m, dtype)
-    engine.train(np.zeros(plan.n_params), plan, samples, np.arange(500), m, 1.0)
-    assert (
-        called[0] == called[1] == ("sgd_steps_listed" if sizes[0] == 784 else "sgd_steps_parallel")
-    )
+@pytest.mark.parametrize("loops", ["0", "1"])
+def test_warming_up_compiles_all_that_training_and_evaluating_will_call(loops, monkeypatch, rng):
+    monkeypatch.setenv("FASTBP_LOOPS", loops)
+    plan, m = engine.plan_of((784, 30, 10)), 10
+    engine.warm_up(plan, np.dtype(np.float64), m)
+    kernels = [k for k in vars(engine.kernels).values() if hasattr(k, "signatures")]
+    before = [list(kernel.signatures) for kernel in kernels]
+    net = network.Network([784, 30, 10])
+    X = (rng.random((500, 784)) * (rng.random((500, 784)) < 0.2)).astype(np.float32)
+    labels = rng.integers(0, 10, 500)
+    net.SGD((X, labels), 1, m, 3.0, test_data=(X, labels))
+    assert [list(kernel.signatures) for kernel in kernels] == before
 
 
-def test_two_python_threads_train_in_parallel_drivers(monkeypatch, rng):
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+@pytest.mark.parametrize("many", [1, 10**6])
+def test_two_python_threads_train_at_once(many, monkeypatch, rng):
+    monkeypatch.setattr("fastbp.threads.mode", "always")
+    monkeypatch.setattr("fastbp.engine.SHARED_FLOPS", 0)
+    monkeypatch.setattr("fastbp.engine.MANY", many)
     X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
     nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
     workers = [

@@ -11,7 +11,7 @@ import pytest
 from conftest import JIT
 from reference import Oracle, sigma
 
-from fastbp import engine, kernels
+from fastbp import engine, kernels, threads, vectors
 
 DTYPES = [np.float64, np.float32]
 # m and n_out on both sides of the tiles 5 and 3, and 1; n_in odd, 1, and beyond a vector.
@@ -232,7 +232,9 @@ def test_gather_converts_and_orders(dtype, stored, rng):
     np.testing.assert_array_equal(A, values.astype(dtype))
 
 
-# ------------------------------------------------ the first layer on lists of pixels
+# ------------------------------------------------ the panel form: vector tiles and lists of pixels
+
+PANEL_NETS = [[37, 5], [5, 1], [16, 32, 48, 3], [33, 47, 31, 17, 4], [20, 300, 280, 10]]
 
 
 def sparse(rng, stored, m, n_in, density=0.3):
@@ -244,120 +246,167 @@ def sparse(rng, stored, m, n_in, density=0.3):
 
 def lists_of(X, dtype, room=None):
     n, n_in = X.shape
-    room = X.size + n_in if room is None else room
+    room = X.size + 2 * n + n_in + vectors.PANEL if room is None else room
     columns, values = np.full(room, 9999, np.uint16), np.full(room, np.nan, dtype)
     starts = np.full(n + 1, -1)
-    bits = X.view(f"u{X.itemsize}")
-    fits = kernels.list_pixels(columns, values, starts, engine._fixed(X), engine._fixed(bits))
+    fits = vectors.list_pixels(columns, values, starts, engine._fixed(X.reshape(-1)), n_in)
     return fits, (columns, values, starts)
 
 
+@exact_bits
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
-def test_list_pixels_lists_what_is_not_zero(dtype, stored, rng):
-    X = sparse(rng, stored, 7, 37)
+@pytest.mark.parametrize("n_in", [1, 15, 16, 37, 64])
+def test_list_pixels_lists_what_is_not_zero_and_the_biases_input(dtype, stored, n_in, rng):
+    X = sparse(rng, stored, 7, n_in)
+    if stored is not np.uint8:
+        X[1, 0], X[2, -1] = np.nan, -0.0
     fits, (columns, values, starts) = lists_of(X, dtype)
     assert fits
-    dense = np.zeros((7, 37), dtype)
+    dense = np.zeros((7, n_in + 1), dtype)
     for i in range(7):
         part = slice(starts[i], starts[i + 1])
-        assert (np.diff(columns[part].astype(int)) > 0).all()  # in order, none twice
-        dense[i, columns[part]] = values[part]
+        listed = np.count_nonzero(X[i])
+        assert starts[i + 1] - starts[i] == (listed + 2) // 2 * 2  # with the bias, made even
+        assert (np.diff(columns[part][: listed + 1].astype(int)) > 0).all()  # none twice
+        np.add.at(dense[i], columns[part], values[part])
     wanted = X / 256 if stored is np.uint8 else X
-    np.testing.assert_array_equal(dense, wanted.astype(dtype))
-    assert starts[7] == np.count_nonzero(X)
+    np.testing.assert_array_equal(dense[:, :-1], wanted.astype(dtype))
+    np.testing.assert_array_equal(dense[:, -1], 1)
 
 
+@exact_bits
 def test_list_pixels_stops_when_there_is_no_room(rng):
     X = sparse(rng, np.float32, 7, 37)
-    assert lists_of(X, np.float64, np.count_nonzero(X) + 37)[0]
-    assert not lists_of(X, np.float64, np.count_nonzero(X) - 1)[0]
+    needed = np.count_nonzero(X[:6]) + 2 * 7 + 37 + vectors.PANEL
+    assert lists_of(X, np.float64, needed)[0]
+    assert not lists_of(X, np.float64, np.count_nonzero(X))[0]
     assert not lists_of(X, np.float64, 0)[0]
 
 
-def panels_of(w):
-    """w (n, n_in) as the listed form has it, and how many panels there are."""
-    n, n_in = w.shape
-    n_panels = -(-n // kernels.PANEL)
-    panels = np.zeros((n_panels, n_in, kernels.PANEL), w.dtype)
-    for j in range(n):
-        panels[j // kernels.PANEL, :, j % kernels.PANEL] = w[j]
-    return panels.reshape(-1), n_panels
-
-
-@exact_bits
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [1, 31, 32, 33, 70])
-@pytest.mark.parametrize("m", [1, 2, 5])
-def test_listed_forward_and_update_against_the_formulas(dtype, n, m, rng):
-    X, rows = sparse(rng, np.float64, 9, 37).astype(dtype), 6
-    w, b, Delta = randoms(rng, dtype, (n, 37), n, (m, n))
-    panels, n_panels = panels_of(w)
-    _, (columns, values, starts) = lists_of(X, dtype)
-    order = np.array([3, 0, 8, 1, 5])[:m]  # 0: an image without a single pixel
-    pad = np.full(n_panels * rows * kernels.PANEL, np.nan, dtype)
-    for panel in range(n_panels):
-        kernels.listed_forward(
-            pad, panels, columns, values, starts, order, rows, 37, panel, 0, m
-        )  # fmt: skip
-    A = np.full((m, n), np.nan, dtype)
-    kernels.pad_to_activations(A, pad, b, rows)
-    close(A, sigma(X[order].astype(float) @ w.T + b), dtype)
-
-    kernels.deltas_to_pad(pad, Delta, dtype(0.5), rows)
-    for panel in range(n_panels):
-        kernels.listed_update(panels, pad, columns, values, starts, order, rows, 37, panel)
-    wanted, _ = panels_of(w - 0.5 * Delta.T.astype(float) @ X[order])
-    close(panels, wanted, dtype)
+@pytest.mark.parametrize("sizes", PANEL_NETS, ids=str)
+def test_panels_and_back_is_nothing_changed(dtype, sizes, rng):
+    plan = engine.plan_of(tuple(sizes))
+    (params,) = randoms(rng, dtype, plan.n_params)
+    panels = plan.layout.to_panels(params, plan)
+    assert panels.ctypes.data % 64 == 0
+    back = np.empty_like(params)
+    plan.layout.from_panels(panels, back, plan)
+    np.testing.assert_array_equal(back, params)
+    assert np.count_nonzero(panels) == plan.n_params  # all the rest is zero
 
 
-def test_pad_keeps_zeros_where_a_panel_has_no_neuron(rng):
-    Delta, rows = rng.random((3, 35)), 4
-    pad = np.full(2 * rows * kernels.PANEL, np.nan)
-    kernels.deltas_to_pad(pad, Delta, 2.0, rows)
-    panels = pad.reshape(2, rows, kernels.PANEL)
-    np.testing.assert_array_equal(panels[0, :3], 2 * Delta[:, :32])
-    np.testing.assert_array_equal(panels[1, :3, :3], 2 * Delta[:, 32:])
-    np.testing.assert_array_equal(panels[1, :3, 3:], 0)
-    assert np.isnan(panels[:, 3]).all()  # the row of no sample
-    A = np.empty((3, 35))
-    kernels.pad_to_activations(A, pad, np.zeros(35), rows)
-    np.testing.assert_allclose(A, sigma(2 * Delta), rtol=1e-14)
-
-
-@exact_bits
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", [[37, 5], [37, 40, 10], [37, 33, 20, 4]], ids=str)
-@pytest.mark.parametrize("m", [1, 10, 22])
-def test_training_on_lists_against_the_oracle_and_the_tiles(dtype, sizes, m, rng):
-    plan, params, _, Y, oracle = problem(sizes, 23, dtype)
-    X = sparse(rng, np.float32, 23, 37)
+def samples_in(form, X, Y, plan, m, dtype, monkeypatch):
+    """Samples in the form wanted, although there are few of them."""
+    monkeypatch.setattr(engine, "MANY", 1)
+    monkeypatch.setattr(engine, "MOST_LISTED", 2)
+    if form == "panels":
+        monkeypatch.setattr(engine, "_listed", lambda X, dtype: None)
+    monkeypatch.setenv("FASTBP_LOOPS", "1" if form == "rows" else "0")
     samples = engine.Samples(X, Y, plan, m, np.dtype(dtype))
-    assert samples.lists is not None
+    assert samples.form == form
+    return samples
+
+
+FORMS = ["rows", "panels", "lists"]
+
+
+@exact_bits
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", PANEL_NETS, ids=str)
+@pytest.mark.parametrize("m", [1, 4, 10, 22])
+def test_every_form_trains_as_the_oracle_does(form, dtype, sizes, m, rng, monkeypatch):
+    """23 samples: the last mini-batch is ragged."""
+    plan, params, _, Y, oracle = problem(sizes, 23, dtype)
+    X = sparse(rng, np.float32, 23, sizes[0])
+    samples = samples_in(form, X, Y, plan, m, dtype, monkeypatch)
     order = rng.permutation(23)
-    listed, tiled = params.copy(), params.copy()
-    engine.train(listed, plan, samples, order, m, 0.7)
-    samples.lists = None
-    engine.train(tiled, plan, samples, order, m, 0.7)
-    close(listed, tiled, dtype)
+    engine.train(params, plan, samples, order, m, 0.1)
     pairs = [(X[i][:, None].astype(float), Y[i][:, None].astype(float)) for i in order]
     for k in range(0, 23, m):
-        oracle.step(pairs[k : k + m], 0.7)
-    close(listed, flat_of(oracle.weights, oracle.biases), dtype)
+        oracle.step(pairs[k : k + m], 0.1)
+    close(params, flat_of(oracle.weights, oracle.biases), dtype)
 
 
 @exact_bits
-def test_which_form_runs(rng):
-    """Lists where most pixels are zero and mini-batches are small; never by number of threads."""
-    plan = engine.plan_of((37, 33, 10))
-    X, Y, f8 = sparse(rng, np.float32, 23, 37), rng.random((23, 10)), np.dtype(float)
-    assert engine.Samples(X, Y, plan, 10, f8).lists is not None
-    assert engine.Samples(X + 1, Y, plan, 10, f8).lists is None  # no pixel is zero
-    assert engine.Samples(X, Y, plan, 23, f8).lists is None  # read once: not worth a list
-    first = engine.plan_of((37, 20_000, 2))
-    assert engine.Samples(X, Y, first, 10, f8).lists is not None  # most work is in the first layer
-    deep = engine.plan_of((37, 1000, 1000, 10))
-    assert engine.Samples(X, Y, deep, 10, f8).lists is None  # work for more than one thread
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
+def test_every_form_reads_every_type(form, dtype, stored, rng, monkeypatch):
+    plan, params, _, Y, _ = problem([37, 20, 10], 23, dtype)
+    X = sparse(rng, stored, 23, 37)
+    values = (X / 256 if stored is np.uint8 else X).astype(np.float64)
+    other = params.copy()
+    for data, result in ((X, params), (values, other)):
+        samples = samples_in(form, data, Y, plan, 5, dtype, monkeypatch)
+        engine.train(result, plan, samples, np.arange(23), 5, 0.7)
+    close(params, other, dtype)
+
+
+@exact_bits
+@pytest.mark.parametrize("form", ["panels", "lists"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", PANEL_NETS, ids=str)
+def test_a_team_gives_the_bits_of_one_thread(form, dtype, sizes, rng, monkeypatch):
+    plan, start, _, Y, _ = problem(sizes, 67, dtype)
+    X = sparse(rng, np.float32, 67, sizes[0])
+    samples = samples_in(form, X, Y, plan, 13, dtype, monkeypatch)
+    monkeypatch.setattr(threads, "mode", "always")
+    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
+    results, outputs = [], []
+    for n_threads in (1, 2, 3, 4):
+        monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
+        params = start.copy()
+        engine.train(params, plan, samples, np.arange(67), 13, 0.7)
+        results.append(params)
+        outputs.append(engine.feedforward(params, plan, X))
+    for params, out in zip(results[1:], outputs[1:]):
+        np.testing.assert_array_equal(params, results[0])
+        np.testing.assert_array_equal(out, outputs[0])
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", PANEL_NETS, ids=str)
+@pytest.mark.parametrize("n", [1, 5, 23])
+def test_evaluation_in_panels_against_the_oracle(dtype, sizes, n, monkeypatch):
+    monkeypatch.setattr(engine, "MANY", 1)
+    monkeypatch.setattr(engine, "EVALUATION_ROWS", 7)
+    plan, params, X, _, oracle = problem(sizes, n, dtype)
+    wanted = np.array([oracle.feedforward(x[:, None].astype(float))[:, 0] for x in X])
+    close(engine.feedforward(params, plan, X), wanted, dtype)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_saturated_neurons_stop_learning_but_nothing_else(dtype, rng, monkeypatch):
+    """Deltas too small for the type count as zero; the caller's float mode is left as it was."""
+    plan, params, _, Y, _ = problem([37, 5], 23, dtype)
+    params[...] = 1000
+    X = sparse(rng, np.float32, 23, 37) + np.float32(0.1)
+    before = params.copy()
+    samples = samples_in("panels", X, Y, plan, 10, dtype, monkeypatch)
+    engine.train(params, plan, samples, np.arange(23), 10, 0.7)
+    np.testing.assert_array_equal(params, before)
+    tiny = np.finfo(np.float64).tiny
+    assert tiny / 2 > 0
+    assert np.array([tiny]) / 2 > 0
+
+
+@exact_bits
+def test_which_form_runs(rng, monkeypatch):
+    """By the number of samples, the shapes and the data; never by the number of threads."""
+    plan, dtype = engine.plan_of((37, 33, 10)), np.dtype(float)
+    n = engine.MANY
+    X, Y = sparse(rng, np.float32, n, 37), rng.random((n, 10))
+    assert engine.Samples(X, Y, plan, 10, dtype).form == "lists"
+    assert engine.Samples(X + 1, Y, plan, 10, dtype).form == "panels"  # no pixel is zero
+    assert engine.Samples(X, Y, plan, n, dtype).form == "panels"  # read once: not worth a list
+    assert engine.Samples(X[1:], Y[1:], plan, 10, dtype).form == "rows"  # few
+    monkeypatch.setenv("FASTBP_LOOPS", "1")
+    assert engine.Samples(X, Y, plan, 10, dtype).form == "rows"
 
 
 # ------------------------------------------------ drivers
@@ -506,7 +555,7 @@ def test_an_unwritable_cache_costs_one_warning(monkeypatch):
         return decorate
 
     monkeypatch.setattr(kernels, "njit", njit)
-    monkeypatch.setattr(kernels, "_uncached", [])
+    monkeypatch.setattr(kernels, "uncached", [])
     with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
         double = kernels.kernel()(lambda x: x + x)
     triple = kernels.kernel()(lambda x: x + x + x)  # a second warning would be an error here

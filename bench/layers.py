@@ -1,0 +1,85 @@
+"""Two layers against what the machine can do at most, in turns with it.
+
+The first layer, 784 x 800 on the images themselves, against multiply-adds in registers; a dense
+layer, 1024 x 1024, against OpenBLAS. One thread.
+"""
+
+import statistics
+
+import numpy as np
+
+from bench import kernel_list, peaks
+from fastbp import engine
+
+FIRST, DENSE = (784, 800), (1024, 1024)
+DTYPE = "float32"
+
+
+def first_layer(X, rounds):
+    """Return the dense-equivalent GFLOP/s of forward and update, listing included, and the peak.
+
+    Zeros are skipped, but counted: the flops are those of the product over all pixels.
+    """
+    m, n = 100, len(X) // 100 * 100
+    net, X = kernel_list.Panels(FIRST, m, DTYPE), X[:n]
+    order = np.random.default_rng(0).permutation(n)
+
+    def epoch():
+        lists = engine._listed(X, np.dtype(DTYPE))
+        for first in range(0, n, m):
+            net.forward_listed(lists, order[first : first + m])
+            net.update_listed(lists, order[first : first + m])
+
+    epoch()
+    ours, peak = [], []
+    for _ in range(rounds):
+        ours.append(4 * n * FIRST[0] * FIRST[1] / peaks.timed(epoch) / 1e9)
+        peak.append(peaks.fma_peak(DTYPE, repetitions=3))
+    return _figures("first layer 784 x 800, forward + update", "multiply-adds", ours, peak)
+
+
+def dense_layer(rounds):
+    """Return the GFLOP/s of forward, delta and update, and those of three products by OpenBLAS."""
+    m, (n_in, n_out) = 128, DENSE
+    net = kernel_list.Panels((n_in, n_out), m, DTYPE)
+    upper = kernel_list.Panels((1, n_in, n_out), m, DTYPE)
+    A, D, w = kernel_list.randoms(DTYPE, (m, n_in), (m, n_out), (n_out, n_in))
+    out = [np.empty(shape, DTYPE) for shape in ((m, n_out), (m, n_in), (n_out, n_in))]
+
+    def tiles():
+        net.forward()
+        upper.backward()
+        net.update()
+
+    def products():
+        np.dot(A, w.T, out=out[0])
+        np.dot(D, w, out=out[1])
+        np.dot(D.T, A, out=out[2])
+
+    flops, ours, blas = 6 * m * n_in * n_out, [], []
+    limited = peaks.one_blas_thread()
+    if limited is None:
+        return None
+    with limited:
+        for _ in range(10 * rounds):
+            ours.append(flops / peaks.seconds_per_call(tiles, 0.02) / 1e9)
+            blas.append(flops / peaks.seconds_per_call(products, 0.02) / 1e9)
+    return _figures("dense layer 1024 x 1024 x 128: three products", "OpenBLAS", ours, blas)
+
+
+def _figures(name, limit, ours, theirs):
+    one, other = statistics.median(ours), statistics.median(theirs)
+    return {
+        "name": name,
+        "dtype": DTYPE,
+        "gflops": one,
+        "limit": limit,
+        "limit_gflops": other,
+        "ratio": one / other,
+        "all": [ours, theirs],
+    }
+
+
+def measured(X, rounds):
+    """Return both, the second if OpenBLAS can be held to one thread."""
+    return [layer for layer in (first_layer(X, rounds), dense_layer(rounds)) if layer]

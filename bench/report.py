@@ -1,0 +1,255 @@
+"""From the results, one dictionary, to Markdown: the whole story, and the README's summary."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import statistics
+from pathlib import Path
+
+import fastbp
+from bench.work import ROOT
+
+MARK = "<!-- bench -->"
+PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn")
+PER = 50_000  # images: what seconds are scaled to, where an epoch has fewer
+
+
+def machine():
+    """Return processor, cores, versions and date."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    versions = {"fastbp": fastbp.__version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": model,
+        "cores": cores,
+        "versions": versions,
+        "date": str(datetime.date.today()),
+    }
+
+
+def machine_line(results):
+    at = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
+    return f"{at['processor']}, {at['cores']} cores; {versions}; {at['date']}"
+
+
+def markdown_table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def label(row):
+    return f"{row['sizes']}, mini-batch {row['m']}"
+
+
+def scaled(row, contestant):
+    """Return the median seconds per 50,000 images."""
+    return contestant["median"] * PER / row["images"]
+
+
+def of(row, name):
+    """Return a contestant of a row by name, or None."""
+    return next((c for c in row["contestants"] if c["name"] == name), None)
+
+
+def best_of(row, prefix):
+    """Return the fastest contestant whose name begins so, or None."""
+    among = [c for c in row["contestants"] if c["name"].startswith(prefix)]
+    return min(among, key=lambda c: c["median"], default=None)
+
+
+def ratio(one, other):
+    """Return how many times faster `other` is than `one`, as text."""
+    return f"{one['median'] / other['median']:.1f}x" if one and other else "-"
+
+
+def _contest(results):
+    header = (
+        "who", "threads", "seconds per 50,000 (range)", "images/s", "accuracy after an epoch",
+        "speed-up over the oracle", "fastbp is faster by", "first call, s",
+    )  # fmt: skip
+    for row in results["rows"]:
+        lines, oracle, ours = [], of(row, "oracle"), of(row, "fastbp")
+        for c in sorted(row["contestants"], key=lambda c: -c["median"]):
+            scale = PER / row["images"]
+            kind = ", ".join(text for text in (c["variant"], c["nearest"]) if text)
+            lines.append(
+                (
+                    c["name"] + (f" ({kind})" if kind else ""),
+                    c["threads"],
+                    f"{scaled(row, c):.3f} ({min(c['seconds']) * scale:.3f}-"
+                    f"{max(c['seconds']) * scale:.3f})",
+                    f"{row['images'] / c['median']:,.0f}",
+                    f"{c['accuracy']:.1%}",
+                    ratio(oracle, c),
+                    ratio(c, ours),
+                    f"{c['compile_seconds']:.1f}",
+                )
+            )
+        scaling = f"; {row['images']:,} images, scaled" if row["images"] < 0.99 * PER else ""
+        yield f"### {label(row)}, {row['dtype']}, eta {row['eta']}{scaling}\n"
+        yield markdown_table(header, lines)
+
+
+def _threads(results):
+    if results["threads"]["scaling"]:
+        yield "### fastbp on all threads against one\n"
+        yield markdown_table(
+            ("net", "threads", "one, s", "all, s", "speed-up", "register-only FMAs, same run"),
+            [
+                (
+                    f"{label(row)}, {row['dtype']}",
+                    row["threads"],
+                    f"{statistics.median(row['seconds_one']):.3f}",
+                    f"{statistics.median(row['seconds_all']):.3f}",
+                    f"{row['speed_up']:.2f}x",
+                    f"{row['fma_speed_up']:.2f}x",
+                )
+                for row in results["threads"]["scaling"]
+            ],
+        )
+    if results["threads"]["choices"]:
+        yield "### The automatic choice of threads\n"
+        yield markdown_table(
+            ("net", "automatic, s", "serial, s", "parallel, s", "automatic / better"),
+            [
+                (
+                    f"{label(row)}, {row['dtype']}",
+                    *(
+                        f"{row['medians'][mode]:.3f}" if mode in row["medians"] else "-"
+                        for mode in ("automatic", "serial", "parallel")
+                    ),
+                    f"{row['automatic_over_better']:.2f}",
+                )
+                for row in results["threads"]["choices"]
+            ],
+        )
+
+
+def _target(results):
+    target = results.get("target")
+    if not target:
+        return
+    yield f"### Seconds of training to {target['goal']:.0%} of the test set\n"
+    yield markdown_table(
+        ("who", "median seconds", "epochs, seed by seed", "seconds, seed by seed"),
+        [
+            (
+                run["name"],
+                f"{run['median_seconds']:.2f}" if run["median_seconds"] else "not reached",
+                ", ".join("not reached" if e is None else str(e) for e in run["epochs"]),
+                ", ".join(f"{s:.2f}" for s in run["seconds"]),
+            )
+            for run in target["runs"]
+        ],
+    )
+
+
+def _kernels(results):
+    yield "### Kernels, one thread\n"
+    peaks = results["peaks"]
+    yield (
+        ", ".join(f"{dtype}: {value:.0f} GFLOP/s at most" for dtype, value in peaks["fma"].items())
+        + f" (FMAs in registers); memory {peaks['bandwidth']:.0f} GB/s, "
+        f"second-level cache {peaks['cache_bandwidth']:.0f} GB/s.\n"
+    )
+    yield markdown_table(
+        ("kernel", "dtype", "microseconds", "GFLOP/s", "% of peak", "% of OpenBLAS"),
+        [
+            (
+                k["name"],
+                k["dtype"],
+                f"{k['seconds'] * 1e6:,.1f}",
+                *(
+                    f"{k[key]:.0f}" if k.get(key) else "-"
+                    for key in ("gflops", "percent_of_peak", "percent_of_openblas")
+                ),
+            )
+            for k in results["kernels"]
+        ],
+    )
+
+
+def _layers(results):
+    yield "### Two layers against what the machine can do, one thread\n"
+    yield markdown_table(
+        ("work", "dtype", "GFLOP/s", "against", "GFLOP/s", "ratio"),
+        [
+            (
+                layer["name"],
+                layer["dtype"],
+                f"{layer['gflops']:.0f}",
+                layer["limit"],
+                f"{layer['limit_gflops']:.0f}",
+                f"{layer['ratio']:.2f}",
+            )
+            for layer in results["layers"]
+        ],
+    )
+
+
+def whole(results):
+    """Return everything as Markdown."""
+    parts = [
+        f"# fastbp's benchmarks\n\n{machine_line(results)}.\n",
+        f"One epoch of {results['images']:,} images of {results['data']}; medians of interleaved "
+        "repetitions; compiling and evaluation not included; the same initial weights, order and "
+        "arithmetic for all. fastbp is timed as SGD of 3 epochs / 3, shuffling and preparing "
+        "included; the others get their order ready-made. The oracle is float64 in every row.\n",
+        *_contest(results),
+        *_threads(results),
+        *_target(results),
+        *_layers(results),
+        *_kernels(results),
+        f"Made by `{results['command']}`.\n",
+    ]
+    return "\n".join(parts)
+
+
+def summary(results):
+    """Return the README's table: a line per work and dtype."""
+    lines = []
+    for row in results["rows"]:
+        oracle, ours = of(row, "oracle"), of(row, "fastbp")
+        others = [c for c in row["contestants"] if "fastbp" not in c["name"] and c is not oracle]
+        best = min(others, key=lambda c: c["median"], default=None)
+        lines.append(
+            (
+                label(row),
+                row["dtype"],
+                f"{scaled(row, oracle):.2f}" if oracle else "-",
+                f"{best['name']}, {scaled(row, best):.2f}" if best else "-",
+                f"**{scaled(row, ours):.3f}**",
+                ratio(oracle, ours),
+                ratio(best_of(row, "PyTorch"), ours),
+                ratio(of(row, "JAX scan"), ours),
+            )
+        )
+    header = (
+        "net", "dtype", "the book's algorithm, s", "best other, s", "fastbp, s",
+        "over the book's", "over PyTorch", "over JAX",
+    )  # fmt: skip
+    used = sorted({c["threads"] for row in results["rows"] for c in row["contestants"]})
+    return (
+        f"{markdown_table(header, lines)}\n"
+        f"Seconds per 50,000 images of {results['data']}; medians, compiling and evaluation not "
+        f"included; threads: {' or '.join(map(str, used))}. "
+        f"{machine_line(results)}. Made by `{results['command']}`.\n"
+    )
+
+
+def write_summary(results):
+    """Put the summary between the marks in README.md."""
+    readme = ROOT / "README.md"
+    parts = re.split(re.escape(MARK) + "\n", readme.read_text())
+    if len(parts) == 3:
+        readme.write_text(f"{MARK}\n".join([parts[0], summary(results), parts[2]]))
