@@ -10,7 +10,8 @@ import random
 import sys
 import tempfile
 
-from bench import contest, kernel_list, layers, peaks, peers, pictures, report, target, threads, work
+from bench import contest, kernel_list, layers, peaks, peers, pictures, report, target, work
+from bench import threads as by_threads
 
 ROUNDS = 5
 QUICK_IMAGES = 2_560
@@ -70,7 +71,7 @@ def measure(options, folder, X, test, names, cores):
                 for c in rows[-1]["contestants"]:
                     say(f"  {c['name']:18} {c['threads']} {report.scaled(rows[-1], c):8.3f} s")
     say("threads ...")
-    by_threads = threads.measured(folder, n, cores, 1 if options.quick else 3, say)
+    threads = by_threads.measured(folder, n, cores, 1 if options.quick else 3, say)
     say("peaks and kernels ...")
     figures = [
         kernel_list.measured(kernel, dtype)
@@ -79,7 +80,7 @@ def measure(options, folder, X, test, names, cores):
     ]
     result = {
         "rows": rows,
-        "threads": by_threads,
+        "threads": threads,
         "kernels": figures,
         "layers": layers.measured(X, rounds),
         "peaks": {

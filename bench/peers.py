@@ -537,8 +537,8 @@ def forms(peer, dtype, thread_counts, quick=False):
     quick: without those that compile for ten seconds and more.
     """
     counts = {"one": thread_counts[:1], "any": thread_counts, "best": thread_counts}[peer.threads]
-    for (variant, arguments), threads in itertools.product(peer.variants.items(), counts):
+    for (variant, arguments), count in itertools.product(peer.variants.items(), counts):
         without = quick and variant in SLOW_TO_COMPILE
         without |= arguments.get("ynn", False) and dtype == "float64"  # YNN has float32 only
         if not without:
-            yield variant, arguments, threads
+            yield variant, arguments, count

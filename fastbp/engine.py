@@ -21,7 +21,7 @@ MANY = 256
 # Lists of pixels pay where most pixels are zero; what is left over is denser arithmetic.
 MOST_LISTED = 0.4  # of all pixels
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
-TRIAL_SECONDS = 0.005  # while it is not clear yet how many threads are best
+TRIAL_SECONDS = 0.02  # while it is not clear yet how many threads are best
 SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 EVALUATION_ROWS = 256  # samples in the workspace of a forward pass
 # The row-major form
@@ -88,24 +88,25 @@ class Layout:
         """Return the weights and biases of the flat params in panels."""
         slack = vectors.LANES * vectors.PANEL  # a block that is turned over may read beyond the end
         panels = _zeros(self.n_panels + slack, params.dtype)
-        for block, w, b in self._layers(panels, params, plan):
-            rows = np.zeros((block.shape[0] * vectors.PANEL, block.shape[1]), params.dtype)
-            rows[: len(w), :-1], rows[: len(w), -1] = w, b
-            block[...] = rows.reshape(len(block), vectors.PANEL, -1).swapaxes(1, 2)
+        for panel, w, b in self._panels(panels, params, plan):
+            panel[:-1, : len(b)], panel[-1, : len(b)] = w.T, b
         return panels
 
     def from_panels(self, panels, params, plan):
         """Write the weights and biases in panels into the flat params."""
-        for block, w, b in self._layers(panels, params, plan):
-            rows = block.swapaxes(1, 2).reshape(-1, block.shape[1])[: len(w)]
-            w[...], b[...] = rows[:, :-1], rows[:, -1]
+        for panel, w, b in self._panels(panels, params, plan):
+            w[...], b[...] = panel[:-1, : len(b)].T, panel[-1, : len(b)]
 
-    def _layers(self, panels, params, plan):
-        for l, shape in enumerate(self.shapes, 1):
-            n, w_at, b_at = plan.table[l, :3]
+    def _panels(self, panels, params, plan):
+        """Yield each panel (n_in + 1, PANEL), with the rows of w and b that it holds."""
+        for l, (n_panels, rows, width) in enumerate(self.shapes, 1):
+            n, w_at, b_at = plan.table[l, :3].tolist()
+            w, b = params[w_at:b_at].reshape(n, -1), params[b_at : b_at + n]
             at = self.table[l, vectors.PANELS_AT]
-            block = panels[at : at + math.prod(shape)].reshape(shape)
-            yield block, params[w_at:b_at].reshape(n, -1), params[b_at : b_at + n]
+            layer = panels[at : at + n_panels * rows * width].reshape(n_panels, rows, width)
+            for p in range(n_panels):
+                part = slice(p * width, (p + 1) * width)
+                yield layer[p], w[part], b[part]
 
 
 @functools.lru_cache(maxsize=64)
@@ -249,7 +250,8 @@ def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None)
     m = min(m, len(samples))
     form = _row_steps if samples.form == "rows" else _panel_steps
     with form(params, plan, samples, m, eta, n_threads) as run:
-        per_call = max(1, int(TRIAL_SECONDS * 1e10 / (plan.flops * m)))  # until measured, a guess
+        first = TRIAL_SECONDS if _shares(plan.flops * m, n_threads) > 1 else KERNEL_SECONDS / 2
+        per_call = max(1, int(first * 1e10 / (plan.flops * m)))  # until measured, a guess
         start = 0
         while start < len(order):
             part = order[start : start + per_call * m]
@@ -280,9 +282,7 @@ def _runner(plan, out, panels, pixels, kind, lists, Y, m, eta, train, n_threads)
     It returns (the seconds it took, the seconds that the next call may take).
     """
     layout, dtype = plan.layout, panels.dtype
-    shares = threads.usable(n_threads)
-    if shares == 1 or (plan.flops if train else plan.forward_flops) * m < SHARED_FLOPS:
-        shares = 1
+    shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
     work, scratch = _zeros(m * layout.units, dtype), _zeros((shares, layout.scratch), dtype)
     tiles = vectors.tiles_for(dtype, lists[1].dtype)
     choice = threads.choice(plan.sizes, m, dtype, kind, train, shares)
@@ -301,6 +301,11 @@ def _runner(plan, out, panels, pixels, kind, lists, Y, m, eta, train, n_threads)
         return seconds, wanted
 
     return run
+
+
+def _shares(flops, n_threads):
+    """Return how many threads may share a mini-batch of so many flops."""
+    return threads.usable(n_threads) if flops >= SHARED_FLOPS else 1
 
 
 # ------------------------------------------------ the row-major form
@@ -368,7 +373,7 @@ def _launching(shares):
 def shuffle(order):
     """Shuffle an int64 array in place just as random.shuffle does, drawing on the same state."""
     version, words, gauss = random.getstate()
-    state = np.array(words, np.uint32)
+    state = np.fromiter(words, np.uint32, len(words))
     kernels.shuffle(order, state)
     random.setstate((version, tuple(state.tolist()), gauss))
 

@@ -60,6 +60,8 @@ def kernel(fastmath=FAST, parallel=False, inner=False):
             no_cfunc_wrapper=True,
             no_cpython_wrapper=inner,  # only ever called by other kernels: less to compile
         )
+        if inner:  # compiled into the kernels that call it, and kept with them
+            return njit(**options)(function)
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:  # Numba found no directory that it can write its cache to
@@ -82,7 +84,6 @@ uncached = []
 # ------------------------------------------------ helpers: sigmoid
 
 
-@kernel(EXACT)
 def _sigmoid_float64(z):
     # exp(-z) = 2^n exp(r): n by the magic-number rounding, whose low bits are n itself (AVX2 has
     # no vector conversion from double to integer), r by two-part ln 2, exp(r) by its Taylor
@@ -113,7 +114,6 @@ def _sigmoid_float64(z):
     return s if z > -709.0 or z != z else 0.0
 
 
-@kernel(EXACT)
 def _sigmoid_float32(z):
     f = np.float32  # every constant is wrapped: one bare 1.0 turns the whole line to float64
     x = -z
@@ -142,10 +142,9 @@ def sigmoid(z):
     return _sigmoid_float32(z) if isinstance(z, np.float32) else _sigmoid_float64(np.float64(z))
 
 
-@overload(sigmoid)
+@overload(sigmoid, jit_options=dict(fastmath=EXACT, error_model="numpy", _nrt=False))
 def _compiled_sigmoid(z):  # pragma: no cover  (runs in the compiler only)
-    body = _sigmoid_float32 if str(z) == "float32" else _sigmoid_float64
-    return lambda z: body(z)
+    return _sigmoid_float32 if str(z) == "float32" else _sigmoid_float64
 
 
 @kernel(EXACT)
@@ -628,7 +627,7 @@ def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk
 # ------------------------------------------------ the book's order of samples
 
 
-@kernel()
+@kernel(inner=True)
 def mt_refill(state):
     """Advance the 624 words of a Mersenne Twister, state[:624], by one generation."""
     for i in range(624):
@@ -636,21 +635,6 @@ def mt_refill(state):
         y = (state[i] & np.uint32(0x80000000)) | (following & np.uint32(0x7FFFFFFF))
         twisted = np.uint32(0x9908B0DF) if y & np.uint32(1) else np.uint32(0)
         state[i] = state[(i + 397) % 624] ^ (y >> np.uint32(1)) ^ twisted
-
-
-@kernel()
-def mt_next(state):
-    """Return the next 32-bit word of the generator; state[624] is its position."""
-    if state[624] >= np.uint32(624):
-        mt_refill(state)
-        state[624] = np.uint32(0)
-    y = state[state[624]]
-    state[624] += np.uint32(1)
-    y ^= y >> np.uint32(11)
-    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
-    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
-    y ^= y >> np.uint32(18)
-    return np.uint32(y)
 
 
 @kernel()
@@ -664,7 +648,16 @@ def shuffle(order, state):
         shift = 32
         while shift > 0 and (i + 1) >> (32 - shift) > 0:
             shift -= 1
-        j = np.int64(mt_next(state)) >> shift
+        j = i + 1
         while j > i:
-            j = np.int64(mt_next(state)) >> shift
+            if state[624] >= np.uint32(624):  # its position in the generation
+                mt_refill(state)
+                state[624] = np.uint32(0)
+            y = state[state[624]]
+            state[624] += np.uint32(1)
+            y ^= y >> np.uint32(11)
+            y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
+            y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
+            y ^= y >> np.uint32(18)
+            j = np.int64(np.uint32(y)) >> shift
         order[i], order[j] = order[j], order[i]

@@ -121,7 +121,7 @@ class Network:
                     samples, order = read(pairs), np.arange(len(pairs))
                 engine.shuffle(order)
                 if callers_list is not None:
-                    callers_list[:] = [pairs[i] for i in order]
+                    callers_list[:] = [pairs[i] for i in order.tolist()]
                 bar.set_description(f"Epoch {epoch}", refresh=False)
                 if general:
                     for k in range(0, len(order), m):

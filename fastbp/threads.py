@@ -13,6 +13,7 @@ import numpy as np
 from fastbp import kernels, vectors
 
 TRIALS = 3  # calls on one thread and on all of them, in turns, before one way is chosen
+CLEAR = 1.5  # so many times faster needs no second trial
 mode = "auto"  # or "always", "never": for tests and measurements
 
 
@@ -91,7 +92,12 @@ class Choice:
 
     @property
     def undecided(self):
-        return mode == "auto" and len(self.seconds[True]) < TRIALS
+        serial, parallel = self.seconds.values()
+        if mode != "auto" or len(parallel) == TRIALS:
+            return False
+        if len(parallel) < len(serial) or not parallel:
+            return True
+        return max(min(serial), min(parallel)) < CLEAR * min(min(serial), min(parallel))
 
     @property
     def parallel(self):

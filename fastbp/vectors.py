@@ -41,7 +41,7 @@ from numba.np.arrayobj import make_array
 from fastbp.kernels import EXACT, SIZE, kernel, sigmoid, uncached
 
 # Of the source of kernel and sigmoid: tests/test_architecture.py tells.
-FROM_KERNELS = "52b6d528ed17"
+FROM_KERNELS = "93d2ee48b814"
 
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
@@ -581,7 +581,23 @@ def _atomic_add(typing, array, index, number):  # pragma: no cover
 
 
 @intrinsic
-def _pause(typing, address):  # pragma: no cover
+def _atomic_load(typing, array, index):  # pragma: no cover
+    """Return array[index] as it is now, and rest a moment, so that spinning is cheap."""
+
+    def build(context, builder, signature, arguments):
+        array_value, index = arguments
+        if llvm.get_process_triple().startswith("x86_64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        place = _data(context, builder, array, array_value, index)
+        return builder.load_atomic(place, "seq_cst", 8)
+
+    return types.int64(array, types.intp), build
+
+
+@intrinsic
+def _yield(typing, address):  # pragma: no cover
     """Call the function without arguments at this address: the system's sched_yield."""
 
     def build(context, builder, signature, arguments):
@@ -594,7 +610,7 @@ def _pause(typing, address):  # pragma: no cover
 
 # In the array `team`, on cache lines of their own
 ARRIVED, MEETINGS, YIELD, ABANDONED, TEAM = 0, 16, 32, 33, 48
-SPINS = 2000  # some ten microseconds, after which a processor may be needed for others
+SPINS = 2000  # tens of microseconds, after which a processor may be needed for others
 
 
 @kernel(inner=True)
@@ -606,22 +622,23 @@ def meet(team, shares):  # pragma: no cover
     False if one of them will not come.
     """
     if shares > 1:
-        meeting = _atomic_add(team, MEETINGS, 0)
+        meeting = _atomic_load(team, MEETINGS)
         if _atomic_add(team, ARRIVED, 1) == shares - 1:
             team[ARRIVED] = 0
             _atomic_add(team, MEETINGS, 1)
         else:
             spins = 0
-            while _atomic_add(team, MEETINGS, 0) == meeting:
+            while _atomic_load(team, MEETINGS) == meeting:
                 spins += 1
                 if spins > SPINS:
-                    if _atomic_add(team, ABANDONED, 0) != 0:
+                    if _atomic_load(team, ABANDONED) != 0:
                         return False
                     if team[YIELD] != 0:
-                        _pause(team[YIELD])
+                        _yield(team[YIELD])
     return True
 
 
+@functools.cache
 def yield_address():  # pragma: no cover
     """Return the address of the system's sched_yield, or 0 where there is none."""
     return llvm.address_of_symbol("sched_yield") or 0

@@ -71,12 +71,22 @@ def test_both_ways_take_turns_and_the_faster_stays():
         for _ in range(2 * threads.TRIALS):
             assert choice.undecided
             taken.append(choice.parallel)
-            choice.note(choice.parallel, 2.0 if choice.parallel is slow else 1.0, 10)
+            choice.note(choice.parallel, 1.2 if choice.parallel is slow else 1.0, 10)
         assert taken == [False, True] * threads.TRIALS
         assert not choice.undecided
         assert choice.parallel is not slow
         choice.note(not slow, 100.0, 1)  # decided is decided
         assert choice.parallel is not slow
+
+
+def test_what_is_clear_needs_no_second_trial():
+    for slow in (False, True):
+        choice = threads.Choice()
+        choice.note(False, 1.6 if slow else 1.0, 10)
+        assert choice.undecided
+        choice.note(True, 1.0 if slow else 1.6, 10)
+        assert not choice.undecided
+        assert choice.parallel is slow
 
 
 def test_a_choice_belongs_to_its_work():
@@ -99,7 +109,7 @@ def test_training_tries_both_ways_and_small_work_neither(monkeypatch, rng):
             engine.train(np.zeros(plan.n_params), plan, samples, np.arange(3000), m, 0.1)
         assert (2 in teams) is tried
         if tried:
-            assert teams[:6] == [1, 2] * 3
+            assert teams[:2] == [1, 2]
 
 
 # ------------------------------------------------ teams
