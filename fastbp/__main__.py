@@ -60,6 +60,7 @@ def _run(options):
 def _train(options):
     epochs = arrays.check_count("epochs", options.epochs, 0)
     m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
+    arrays.check_rate("eta", options.eta, np.dtype(options.dtype))
     if options.save is not None:
         files.check_writable(options.save)
     if options.seed is not None:
@@ -154,6 +155,8 @@ def _predict(options):
 
 
 def _warm_up(options):
+    if kernels.uncached:
+        raise OSError("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours")
     began = time.perf_counter()
     plan = engine.plan_of((784, 30, 10))
     for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
@@ -167,8 +170,6 @@ def _warm_up(options):
         net.evaluate(few)
         net.feedforward(np.zeros((784, 1)))
         net.backprop(np.zeros((784, 1)), np.zeros((10, 1)))
-    if kernels.uncached:
-        raise OSError("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours")
     print(f"everything is compiled, after {time.perf_counter() - began:.1f} s")
 
 

@@ -93,7 +93,7 @@ class Choice:
     @property
     def undecided(self):
         serial, parallel = self.seconds.values()
-        if mode != "auto" or len(parallel) == TRIALS:
+        if mode != "auto" or len(parallel) >= TRIALS:
             return False
         if len(parallel) < len(serial) or not parallel:
             return True
@@ -142,25 +142,30 @@ def in_team(shares, function, *arguments):
     def member(share):
         try:
             gate.wait()
+            function(team, share, shares, *arguments)
         except threading.BrokenBarrierError:
-            return
-        function(team, share, shares, *arguments)
+            pass
+        except BaseException:
+            team[vectors.ABANDONED] = 1
+            raise
 
     others = []
     try:
         for share in range(1, shares):
-            others.append(threading.Thread(target=member, args=(share,), daemon=True))
-            others[-1].start()
-    except RuntimeError:  # can't start new thread
-        gate.abort()
-        function(np.zeros_like(team), 0, 1, *arguments)
-        return
-    try:
+            other = threading.Thread(target=member, args=(share,), daemon=True)
+            other.start()
+            others.append(other)
         member(0)
-    except BaseException:  # Ctrl-C before it had begun: the others wait at their first meeting
-        team[vectors.ABANDONED] = 1
+    except RuntimeError:
+        if len(others) == shares - 1:
+            raise
+        gate.abort()  # can't start new thread
+        function(np.zeros_like(team), 0, 1, *arguments)
+    except BaseException:  # Ctrl-C before it had begun: whoever waits must not wait for ever
         gate.abort()
         raise
     finally:
         for other in others:
             other.join()
+    if team[vectors.ABANDONED]:
+        raise RuntimeError("a thread of the team failed before it began: nothing was done")

@@ -191,6 +191,35 @@ def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng):
     np.testing.assert_array_equal(panels, before)
 
 
+def test_an_interrupt_while_threads_start_leaves_none_behind(monkeypatch):
+    real, before = threading.Thread.start, threading.active_count()
+
+    def start(self):
+        real(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        threads.in_team(3, lambda team, share, shares: None)
+    monkeypatch.undo()
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_member_that_fails_keeps_nobody_waiting():
+    def work(team, share, shares):
+        if share == 1:
+            raise MemoryError
+        vectors.meet_often(team, share, shares, 1)
+
+    with pytest.raises(RuntimeError, match="a thread of the team failed"):
+        threads.in_team(3, work)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_trains_on_a_team(monkeypatch, rng):
     monkeypatch.setattr(threads, "usable", lambda limit: 2)
