@@ -87,8 +87,8 @@ def _update(tiles, work, panels, layout, m, n):
 
 
 @njit(nogil=True)
-def _activate(work, layout, m, n):
-    vectors.activate(work, layout, m, 1, 0, n, 0, m)
+def _activate(tiles, work, layout, m, n):
+    vectors.activate(tiles, work, layout, m, 1, 0, n, 0, m)
 
 
 @njit(nogil=True)
@@ -137,7 +137,7 @@ class Panels:
         _update(self.tiles, self.work, self.panels, self.layout, self.m, self.n)
 
     def activate(self):
-        _activate(self.work, self.layout, self.m, self.n)
+        _activate(self.tiles, self.work, self.layout, self.m, self.n)
 
     def forward_listed(self, lists, order):
         arguments = *lists, order, self.layout, self.m, self.n

@@ -91,15 +91,19 @@ def _bars(axis, row):
 
 
 def _roofline(results, path):
-    """Draw kernels under the roof: colour says which, shape of the mark on which shape of layer."""
+    """Draw kernels under the roof.
+
+    Colour says which of the equations, shape of the mark on which shape of layer; hollow marks are
+    the plain loops.
+    """
     from matplotlib import pyplot
 
     computing = [k for k in results["kernels"] if k.get("gflops")]
     kinds, shapes = ({}, {})
     for k in computing:
-        kind, _, shape = k["name"].partition(" ")
+        kind, shape, _ = _parts(k)
         kinds.setdefault(kind, KIND_COLOURS[len(kinds) % len(KIND_COLOURS)])
-        shapes.setdefault(shape or "other", MARKERS[len(shapes) % len(MARKERS)])
+        shapes.setdefault(shape, MARKERS[len(shapes) % len(MARKERS)])
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 6), sharey=True)
     top = max(results["peaks"]["fma"].values()) * 1.7
     for axis, dtype in zip(axes, ("float32", "float64")):
@@ -107,12 +111,13 @@ def _roofline(results, path):
         for k in computing:
             if k["dtype"] != dtype:
                 continue
-            kind, _, shape = k["name"].partition(" ")
-            at, marker = k["flops_per_byte"], shapes[shape or "other"]
+            kind, shape, loops = _parts(k)
+            at, marker = k["flops_per_byte"], shapes[shape]
             if blas := k.get("openblas_gflops"):
                 axis.plot([at, at], [blas, k["gflops"]], color="#BBBBBB", lw=0.8, zorder=1)
                 axis.plot(at, blas, "_", ms=12, mew=2, color="#222222", zorder=2)
-            axis.plot(at, k["gflops"], marker, ms=9, color=kinds[kind], mec="white", zorder=3)
+            face, edge = ("white", kinds[kind]) if loops else (kinds[kind], "white")
+            axis.plot(at, k["gflops"], marker, ms=9, mfc=face, mec=edge, mew=1.4, zorder=4 - loops)
         axis.set(xscale="log", yscale="log", xlim=(0.1, 200), ylim=(0.7, top))
         axis.set_title(dtype, loc="left", weight="bold")
         axis.set_xlabel("flops per byte of the kernel's arrays, each counted once")
@@ -124,6 +129,13 @@ def _roofline(results, path):
     _footer(figure, results)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
+
+
+def _parts(kernel):
+    """Return (equation, shape of the layer, whether it is one of the plain loops)."""
+    name, _, shape = kernel["name"].partition(" ")
+    kind, _, form = name.partition("_")
+    return kind, shape or "on lists" * (form == "listed") or "other", form == "layer"
 
 
 def _roof(axis, peaks, dtype):
@@ -151,6 +163,9 @@ def _roofline_legend(figure, kinds, shapes):
 
     first = [mark(kind, "o", colour) for kind, colour in kinds.items()]
     second = [mark(shape, marker, "#777777") for shape, marker in shapes.items()]
+    second.append(
+        Line2D([], [], ls="", ms=8, label="loops", marker="o", mfc="white", mec="#777777")
+    )
     second.append(
         Line2D([], [], ls="", marker="_", ms=12, mew=2, color="#222222", label="OpenBLAS")
     )

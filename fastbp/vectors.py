@@ -1,8 +1,7 @@
 """The engine room's second hall: the panel form of training and evaluation, on vector tiles.
 
-Laws: those of kernels.py. Numba's cache watches the file that defines a function, not those of the
-functions it calls: what this file takes from kernels.py is named in FROM_KERNELS, which must be
-changed with it.
+Laws: those of kernels.py. It takes no compiled function from there: Numba's cache watches the file
+that defines a function, and not the files of the functions that it calls.
 
 For the length of a call the weights stand in panels of 32 neurons, one input a row:
 
@@ -29,6 +28,7 @@ the row-major form in kernels.py: FASTBP_LOOPS=1 selects it.
 """
 
 import functools
+import math
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -38,10 +38,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from fastbp.kernels import EXACT, SIZE, kernel, sigmoid, uncached
-
-# Of the source of kernel and sigmoid: tests/test_architecture.py tells.
-FROM_KERNELS = "93d2ee48b814"
+from fastbp.kernels import SIZE, kernel, uncached
 
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
@@ -295,6 +292,57 @@ def _listed_add_tile(typing, panel, D, columns, values, count, vectors):  # prag
     return types.void(panel, D, columns, values, i, i), build
 
 
+def _sigmoid(builder, z):  # pragma: no cover
+    """Emit 1 / (1 + exp(-z)) of a vector: what kernels.sigmoid says, step for step."""
+    wide = isinstance(z.type.element, ir.DoubleType)
+    limit, magic, shift = (709.0, 6755399441055744.0, 52) if wide else (87.0, 12582912.0, 23)
+    high, low = LN_2_64 if wide else LN_2_32
+    integers = ir.VectorType(ir.IntType(64 if wide else 32), LANES)
+
+    def all_of(number):
+        return ir.Constant(z.type, [number] * LANES)
+
+    def fused(a, b, c):
+        product = builder.fmul(a, all_of(b) if isinstance(b, float) else b, flags=("contract",))
+        return builder.fadd(product, c, flags=("contract",))
+
+    x = builder.fneg(z)
+    for bound, beyond in ((limit, ">"), (-limit, "<")):
+        x = builder.select(builder.fcmp_ordered(beyond, x, all_of(bound)), all_of(bound), x)
+    t = fused(x, 1.4426950408889634, all_of(magic))
+    n = builder.fsub(t, all_of(magic))
+    r = fused(n, -low, fused(n, -high, x))
+    terms = range(13 if wide else 7, -1, -1)
+    p = all_of(1 / math.factorial(terms[0]))
+    for k in terms[1:]:
+        p = fused(p, r, all_of(1 / math.factorial(k)))
+    power = builder.shl(builder.bitcast(t, integers), ir.Constant(integers, [shift] * LANES))
+    bits = builder.add(power, builder.bitcast(p, integers))
+    s = builder.fdiv(all_of(1.0), builder.fadd(all_of(1.0), builder.bitcast(bits, z.type)))
+    # Unordered: NaN stays NaN.
+    return builder.select(builder.fcmp_unordered(">", z, all_of(-limit)), s, all_of(0.0))
+
+
+LN_2_64 = 0.693147180369123816490, 1.90821492927058770002e-10  # in two parts: n * high is exact
+LN_2_32 = 0.693359375, -2.12194440e-4
+
+
+@intrinsic
+def _sigmoid_tile(typing, A, count):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        to, count = arguments
+
+        def body(t, carried):
+            at = builder.mul(t, INTP(LANES))
+            _store(builder, _sigmoid(builder, _load(builder, to, at)), to, at)
+            return carried
+
+        _loop(builder, count, [], body)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp), build
+
+
 # Each tile is compiled once, as a C function, and called by its address: a function that Numba
 # calls by name is compiled anew in every storey above it, which made 15 seconds of 4.
 
@@ -315,6 +363,10 @@ def _listed_tile_body(Z, panel, columns, values, count, vectors):  # pragma: no 
 
 def _listed_add_tile_body(panel, D, columns, values, count, vectors):  # pragma: no cover
     _listed_add_tile(panel, D, columns, values, count, vectors)
+
+
+def _sigmoid_tile_body(A, count):  # pragma: no cover
+    _sigmoid_tile(A, count)
 
 
 def _caller(which, operands):  # pragma: no cover
@@ -364,9 +416,14 @@ listed_tile = _caller(2, "****ii")
 listed_add_tile = _caller(3, "****ii")
 
 
+# A becomes sigmoid(A), `count` vectors of it.
+#     sigmoid_tile(tiles, (A, a, count))
+sigmoid_tile = _caller(4, "*i")
+
+
 @functools.cache
 def tiles_for(dtype, listed):  # pragma: no cover
-    """Return the addresses of the four tiles for arrays of dtype and lists of dtype `listed`."""
+    """Return the addresses of the five tiles for arrays of dtype and lists of dtype `listed`."""
     number, values = (
         types.CPointer(types.float32 if t == np.float32 else types.float64) for t in (dtype, listed)
     )
@@ -376,6 +433,7 @@ def tiles_for(dtype, listed):  # pragma: no cover
         _transpose_tile_body: types.void(number, number),
         _listed_tile_body: types.void(number, number, columns, values, i, i),
         _listed_add_tile_body: types.void(number, number, columns, values, i, i),
+        _sigmoid_tile_body: types.void(number, i),
     }
     compiled = [c_function(signature, body) for body, signature in signatures.items()]
     _kept.extend(compiled)  # code is freed with the object that owns it
@@ -784,18 +842,16 @@ def forward_listed(  # pragma: no cover
         v += vectors
 
 
-@kernel(EXACT, inner=True)
-def activate(work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
+@kernel(inner=True)
+def activate(tiles, work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
     """Turn z into sigmoid(z) in a block of layer l; set the constant input of the next biases."""
     n, stride = layout[l, SIZE], layout[l, STRIDE]
     vectors = (n + LANES - 1) // LANES
-    whole = v0 == 0 and v1 == vectors  # then the rows are one run: longer loops
-    rows, width = (1, (i1 - i0) * stride) if whole else (i1 - i0, (v1 - v0) * LANES)
+    whole = v0 == 0 and v1 == vectors  # then the rows are one run
+    rows, count = (1, (i1 - i0) * stride // LANES) if whole else (i1 - i0, v1 - v0)
     begin = m * layout[l, ROWS_AT] + i0 * stride + v0 * LANES
     for i in range(rows):
-        a = work[begin + i * stride : begin + i * stride + width]
-        for j in range(a.size):
-            a[j] = sigmoid(a[j])
+        sigmoid_tile(tiles, (work, begin + i * stride, count))
     if v1 == vectors:  # beyond the neurons: 1 for the biases, then zeros
         for i in range(i0, i1):
             a = m * layout[l, ROWS_AT] + i * stride
@@ -937,20 +993,21 @@ def run_batches(  # pragma: no cover
         batch = order[start : start + size]
         first, last = part_of(size, share, shares)
         following = order[start + size + AHEAD : start + size + AHEAD + m]
-        if kind != LISTED:
+        listed = kind == LISTED
+        if not listed:
             gather_panels(work, pixels, kind, batch, layout, m, first, last)
             meet(team, shares)
         rate = panels.dtype.type(-eta / size)
         for l in range(1, top + 1):
-            v0, v1, i0, i1 = block_of(layout, l, size, l == 1 and kind == LISTED, share, shares)
-            if l == 1 and kind == LISTED:
+            v0, v1, i0, i1 = block_of(layout, l, size, listed and l == 1, share, shares)
+            if listed and l == 1:
                 forward_listed(
                     tiles, work, panels, columns, values, starts, batch, following, layout, m,
                     v0, v1,
                 )  # fmt: skip
             else:
                 forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1)
-            activate(work, layout, m, l, v0, v1, i0, i1)
+            activate(tiles, work, layout, m, l, v0, v1, i0, i1)
             if train and l == top:
                 output_delta_panels(work, Y, batch, layout, m, rate, v0, v1, i0, i1)
             meet(team, shares)
@@ -959,14 +1016,14 @@ def run_batches(  # pragma: no cover
             meet(team, shares)
             continue
         for l in range(top - 1, 0, -1):
-            v0, v1, i0, i1 = block_of(layout, l, size, False, share, shares)
+            v0, v1, i0, i1 = block_of(layout, l, size, listed and l < 1, share, shares)
             backward_panels(tiles, work, scratch[share], panels, layout, m, l, v0, v1, i0, i1)
             scale_deltas(work, layout, m, l, rate, v0, v1, i0, i1)
             meet(team, shares)
         for l in range(1, top + 1):
-            listed, n_in = l == 1 and kind == LISTED, layout[l - 1, SIZE] + 1
-            v0, v1, k0, k1 = block_of(layout, l, n_in, listed, share, shares)
-            if listed:
+            n_in = layout[l - 1, SIZE] + 1
+            v0, v1, k0, k1 = block_of(layout, l, n_in, listed and l == 1, share, shares)
+            if listed and l == 1:
                 update_listed(
                     tiles, work, panels, columns, values, starts, batch, layout, m, v0, v1
                 )

@@ -9,6 +9,7 @@ import random
 import numpy as np
 import pytest
 from conftest import JIT
+from numba import njit
 from reference import Oracle, sigma
 
 from fastbp import engine, kernels, threads, vectors
@@ -393,6 +394,25 @@ def test_saturated_neurons_stop_learning_but_nothing_else(dtype, rng, monkeypatc
     tiny = np.finfo(np.float64).tiny
     assert tiny / 2 > 0
     assert np.array([tiny]) / 2 > 0
+
+
+@njit
+def sigmoids(tiles, A):
+    vectors.sigmoid_tile(tiles, (A, 0, A.size // vectors.LANES))
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
+    big = np.finfo(dtype).max
+    edges = [-np.inf, -big, -800, -709, -87, -0.0, 0, 1e-30, 40, 87, 709, 800, big, np.inf, np.nan]
+    z = np.concatenate([edges, 100 * rng.standard_normal(9985), np.linspace(-110, -80, 6000)])
+    wanted = z.astype(dtype)[None].copy()
+    kernels.sigmoid_rows(wanted, np.zeros(z.size, dtype))
+    A = engine._zeros(z.size, dtype)
+    A[...] = z
+    sigmoids(vectors.tiles_for(np.dtype(dtype), np.dtype(np.float32)), A)
+    np.testing.assert_allclose(A, wanted[0], rtol=2 * np.finfo(dtype).eps)
 
 
 @exact_bits
