@@ -108,8 +108,8 @@ def _listed_update(tiles, work, panels, columns, values, starts, order, layout, 
 
 
 @njit(nogil=True)
-def _gather(work, pixels, kind, batch, layout, m):
-    vectors.gather_panels(work, pixels, kind, batch, layout, m, 0, m)
+def _gather(tiles, work, pixels, kind, batch, layout, m):
+    vectors.gather_panels(tiles, work, pixels, kind, batch, layout, m, 0, m)
 
 
 class Panels:
@@ -148,7 +148,7 @@ class Panels:
         _listed_update(self.tiles, self.work, self.panels, *arguments)
 
     def gather(self, X, order):
-        _gather(self.work, *engine._pixels(X), order, self.layout, self.m)
+        _gather(self.tiles, self.work, *engine._pixels(X), order, self.layout, self.m)
 
 
 def make_panels(sizes, m, name):

@@ -27,6 +27,7 @@ time. With lists, the first layer has two tiles of its own. The twin of all this
 the row-major form in kernels.py: FASTBP_LOOPS=1 selects it.
 """
 
+import contextlib
 import functools
 import math
 
@@ -35,6 +36,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import cfunc, config, types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -60,6 +62,22 @@ def _has_512_bits():  # pragma: no cover
 # do not depend on it.
 ROWS_32, ROWS_64, STRIP_32, STRIP_64 = (10, 5, 2, 2) if _has_512_bits() else (3, 3, 2, 1)
 TILE_ROWS = {4: ROWS_32, 8: ROWS_64}
+
+
+@contextlib.contextmanager
+def light_optimisation():  # pragma: no cover
+    """Have Numba compile on LLVM's level 1 meanwhile.
+
+    The tiles say themselves what is in which register: level 3 finds nothing more to do in them,
+    and takes a third of all compile time for it.
+    """
+    with global_compiler_lock:
+        before = config.OPT
+        config.OPT = type(before)(min(before, 1))
+        try:
+            yield
+        finally:
+            config.OPT = before
 
 
 def c_function(signature, function):  # pragma: no cover
@@ -239,57 +257,167 @@ def _pairs(builder, number_type, columns, values, count, carried, body):  # prag
     return _loop(builder, builder.lshr(count, INTP(1)), carried, two)
 
 
+def _samples(builder, starts, batch, size, each):  # pragma: no cover
+    """Emit each(i, t, count) for the samples of a batch: their lists are `count` from t on."""
+
+    def one(i, nothing):
+        sample = builder.gep(starts, [builder.load(builder.gep(batch, [i]))])
+        t, end = builder.load(sample), builder.load(builder.gep(sample, [INTP(1)]))
+        each(i, t, builder.sub(end, t))
+        return []
+
+    _loop(builder, size, [], one)
+
+
+def _prefetch(builder, data, count):  # pragma: no cover
+    """Ask for the cache lines of `count` numbers, ahead of their use."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+    step = {"i16": 32, "float": 16, "double": 8}[str(data.type.pointee)]
+
+    def line(t, nothing):
+        place = builder.gep(data, [builder.mul(t, INTP(step))])
+        builder.call(ask, [builder.bitcast(place, byte), I32(0), I32(2), I32(1)])
+        return []
+
+    _loop(builder, builder.add(builder.udiv(count, INTP(step)), INTP(1)), [], line)
+
+
 @intrinsic
-def _listed_tile(typing, Z, panel, columns, values, count, vectors):  # pragma: no cover
+def _listed_tile(  # pragma: no cover
+    typing, Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
+):
     def build(context, builder, signature, arguments):
-        to, panel, columns, values, count, vectors = arguments
+        to, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors = arguments
 
         def variant(vectors):
             lanes = [INTP(v * LANES) for v in range(vectors)]
             zero = ir.Constant(ir.VectorType(to.type.pointee, LANES), None)
 
-            def body(which, row, number, sums):
-                for v, lane in enumerate(lanes):
-                    vector = _load(builder, panel, builder.add(row, lane))
-                    s = 2 * v + which
-                    sums[s] = _multiply_add(builder, sums[s], number, vector)
-                return sums
+            def each(i, t, count):
+                def body(which, row, number, sums):
+                    for v, lane in enumerate(lanes):
+                        vector = _load(builder, panel, builder.add(row, lane))
+                        s = 2 * v + which
+                        sums[s] = _multiply_add(builder, sums[s], number, vector)
+                    return sums
 
-            lists = columns, values, count
-            sums = _pairs(builder, to.type.pointee, *lists, [zero] * (2 * vectors), body)
-            for v, lane in enumerate(lanes):
-                _store(builder, builder.fadd(sums[2 * v], sums[2 * v + 1]), to, lane)
+                with builder.if_then(builder.icmp_signed("<", i, n_later)):
+                    ahead = builder.gep(later, [i])
+                    _samples(builder, starts, ahead, INTP(1), ask)
+                lists = builder.gep(columns, [t]), builder.gep(values, [t]), count
+                sums = _pairs(builder, to.type.pointee, *lists, [zero] * (2 * vectors), body)
+                z = builder.gep(to, [builder.mul(z_row, i)])
+                for v, lane in enumerate(lanes):
+                    _store(builder, builder.fadd(sums[2 * v], sums[2 * v + 1]), z, lane)
+
+            def ask(i, t, count):
+                for data in (columns, values):
+                    _prefetch(builder, builder.gep(data, [t]), count)
+
+            _samples(builder, starts, batch, size, each)
 
         _switch(builder, vectors, {1: lambda: variant(1), 2: lambda: variant(2)})
         return context.get_dummy_value()
 
     i = types.intp
-    return types.void(Z, panel, columns, values, i, i), build
+    return types.void(Z, i, panel, columns, values, starts, batch, later, i, i, i), build
 
 
 @intrinsic
-def _listed_add_tile(typing, panel, D, columns, values, count, vectors):  # pragma: no cover
+def _listed_add_tile(  # pragma: no cover
+    typing, panel, D, columns, values, starts, batch, size, vectors
+):
     def build(context, builder, signature, arguments):
-        panel, source, columns, values, count, vectors = arguments
+        panel, source, columns, values, starts, batch, size, vectors = arguments
 
         def variant(vectors):
             lanes = [INTP(v * LANES) for v in range(vectors)]
-            deltas = [_load(builder, source, lane) for lane in lanes]
 
-            def body(which, row, number, carried):
-                for delta, lane in zip(deltas, lanes):
-                    place = builder.add(row, lane)
-                    vector = _load(builder, panel, place)
-                    _store(builder, _multiply_add(builder, vector, number, delta), panel, place)
-                return carried
+            def each(i, t, count):
+                delta = builder.gep(source, [builder.mul(i, INTP(PANEL))])
+                deltas = [_load(builder, delta, lane) for lane in lanes]
 
-            _pairs(builder, panel.type.pointee, columns, values, count, [], body)
+                def body(which, row, number, carried):
+                    for delta, lane in zip(deltas, lanes):
+                        place = builder.add(row, lane)
+                        vector = _load(builder, panel, place)
+                        _store(builder, _multiply_add(builder, vector, number, delta), panel, place)
+                    return carried
+
+                lists = builder.gep(columns, [t]), builder.gep(values, [t]), count
+                _pairs(builder, panel.type.pointee, *lists, [], body)
+
+            _samples(builder, starts, batch, size, each)
 
         _switch(builder, vectors, {1: lambda: variant(1), 2: lambda: variant(2)})
         return context.get_dummy_value()
 
     i = types.intp
-    return types.void(panel, D, columns, values, i, i), build
+    return types.void(panel, D, columns, values, starts, batch, i, i), build
+
+
+@intrinsic
+def _delta_tile(typing, D, A, S, row, rate, rows):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        deltas, activations, scaled, row, rate, rows = arguments
+
+        def one(i, nothing):
+            at = builder.mul(row, i)
+            a = _load(builder, activations, at)
+            slope = builder.fmul(a, builder.fsub(ir.Constant(a.type, [1.0] * LANES), a))
+            delta = builder.fmul(_load(builder, deltas, at), slope)
+            _store(builder, delta, deltas, at)
+            step = builder.fmul(delta, _splat(builder, rate))
+            _store(builder, step, scaled, builder.mul(i, INTP(PANEL)))
+            return []
+
+        _loop(builder, rows, [], one)
+        return context.get_dummy_value()
+
+    return types.void(D, A, S, types.intp, rate, types.intp), build
+
+
+@intrinsic
+def _gather_tile(typing, A, a_row, pixels, batch, rows, n, kind):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        to, a_row, pixels, batch, rows, n, kind = arguments
+        number = to.type.pointee
+        groups = builder.udiv(n, INTP(LANES))
+        done = builder.mul(groups, INTP(LANES))
+
+        def variant(stored, size):
+            def each(i, nothing):
+                sample = builder.mul(builder.load(builder.gep(batch, [i])), n)
+                data = builder.gep(pixels, [builder.mul(sample, INTP(size))])
+                data = builder.bitcast(data, stored.as_pointer())
+                row = builder.gep(to, [builder.mul(a_row, i)])
+
+                def many(t, nothing):
+                    k = builder.mul(t, INTP(LANES))
+                    _store(builder, _as_number(builder, _load(builder, data, k), number), row, k)
+                    return []
+
+                def one(t, nothing):
+                    k = builder.add(done, t)
+                    value = builder.load(builder.gep(data, [k]), align=1)
+                    builder.store(_as_number(builder, value, number), builder.gep(row, [k]))
+                    return []
+
+                _loop(builder, groups, [], many)
+                _loop(builder, builder.sub(n, done), [], one)
+                builder.store(ir.Constant(number, 1.0), builder.gep(row, [n]))
+                return []
+
+            _loop(builder, rows, [], each)
+
+        stored = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
+        _switch(builder, kind, {k: lambda s=s: variant(*s) for k, s in enumerate(stored)})
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(A, i, pixels, batch, i, i, i), build
 
 
 def _sigmoid(builder, z):  # pragma: no cover
@@ -357,12 +485,26 @@ def _transpose_tile_body(T, S):  # pragma: no cover
     _transpose_tile(T, S)
 
 
-def _listed_tile_body(Z, panel, columns, values, count, vectors):  # pragma: no cover
-    _listed_tile(Z, panel, columns, values, count, vectors)
+def _listed_tile_body(  # pragma: no cover
+    Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
+):
+    _listed_tile(
+        Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
+    )  # fmt: skip
 
 
-def _listed_add_tile_body(panel, D, columns, values, count, vectors):  # pragma: no cover
-    _listed_add_tile(panel, D, columns, values, count, vectors)
+def _listed_add_tile_body(  # pragma: no cover
+    panel, D, columns, values, starts, batch, size, vectors
+):
+    _listed_add_tile(panel, D, columns, values, starts, batch, size, vectors)
+
+
+def _delta_tile_body(D, A, S, row, rate, rows):  # pragma: no cover
+    _delta_tile(D, A, S, row, rate, rows)
+
+
+def _gather_tile_body(A, a_row, pixels, batch, rows, n, kind):  # pragma: no cover
+    _gather_tile(A, a_row, pixels, batch, rows, n, kind)
 
 
 def _sigmoid_tile_body(A, count):  # pragma: no cover
@@ -406,111 +548,70 @@ add_tile = _caller(0, "*i*ii*iiiii")
 # The transpose of a 16 x 16 block: T[t + j * PANEL + i] = S[s + i * PANEL + j].
 #     transpose_tile(tiles, (T, t, S, s))
 transpose_tile = _caller(1, "**")
-# Z[z:] = sum over a list of value * panel[column, :], for 1 or 2 vectors. The list is `count`
-# pixels from t on, an even number; even and odd pixels are summed apart, so that one sum need not
-# wait for the other.
-#     listed_tile(tiles, (Z, z, panels, p, columns, t, values, t, count, vectors))
-listed_tile = _caller(2, "****ii")
-# panel[column, :] += value * D[d:] for every pixel of a list.
-#     listed_add_tile(tiles, (panels, p, D, d, columns, t, values, t, count, vectors))
-listed_add_tile = _caller(3, "****ii")
-
-
+# Z[i, :] = sum over the list of sample batch[i] of value * panel[column, :], for 1 or 2 vectors;
+# Z[i, :] begins at z + i * z_row. Lists have an even length; even and odd pixels are summed apart,
+# so that one sum need not wait for the other. Meanwhile it asks for the lists of `later`.
+#     listed_tile(tiles, (Z, z, z_row, panels, p, columns, 0, values, 0, starts, 0, batch, 0,
+#         later, 0, size, n_later, vectors))
+listed_tile = _caller(2, "*i******iii")
+# panel[column, :] += value * D[i, :] for every pixel of the samples of a batch, in their order;
+# D[i, :] begins at d + i * PANEL.
+#     listed_add_tile(tiles, (panels, p, D, d, columns, 0, values, 0, starts, 0, batch, 0, size,
+#         vectors))
+listed_add_tile = _caller(3, "******ii")
 # A becomes sigmoid(A), `count` vectors of it.
 #     sigmoid_tile(tiles, (A, a, count))
 sigmoid_tile = _caller(4, "*i")
 
 
+# D *= A (1 - A), one vector of each of `rows` rows, `row` apart; S becomes rate * D, rows PANEL
+# apart.
+#     delta_tile(tiles, (D, d, A, a, S, s, row, rate, rows))
+delta_tile = _caller(5, "***iii")
+# A[i, :n] becomes the pixels of sample batch[i], converted to A's type, and A[i, n] the constant 1.
+#     gather_tile(tiles, (A, a, a_row, pixels, 0, batch, i, rows, n, kind))
+gather_tile = _caller(6, "*i**iii")
+
+
 @functools.cache
 def tiles_for(dtype, listed):  # pragma: no cover
-    """Return the addresses of the five tiles for arrays of dtype and lists of dtype `listed`."""
-    number, values = (
-        types.CPointer(types.float32 if t == np.float32 else types.float64) for t in (dtype, listed)
-    )
-    columns, i = types.CPointer(types.uint16), types.intp
+    """Return the addresses of the tiles for arrays of dtype and lists of dtype `listed`."""
+    scalars = [types.float32 if t == np.float32 else types.float64 for t in (dtype, listed)]
+    number, values = map(types.CPointer, scalars)
+    columns, pixels, i = types.CPointer(types.uint16), types.CPointer(types.uint8), types.intp
+    starts = batch = types.CPointer(types.intp)
+    lists = columns, values, starts, batch
     signatures = {
         _add_tile_body: types.void(number, i, number, i, i, number, i, i, i, i, i),
         _transpose_tile_body: types.void(number, number),
-        _listed_tile_body: types.void(number, number, columns, values, i, i),
-        _listed_add_tile_body: types.void(number, number, columns, values, i, i),
+        _listed_tile_body: types.void(number, i, number, *lists, batch, i, i, i),
+        _listed_add_tile_body: types.void(number, number, *lists, i, i),
         _sigmoid_tile_body: types.void(number, i),
+        _delta_tile_body: types.void(number, number, number, i, scalars[0], i),
+        _gather_tile_body: types.void(number, i, pixels, batch, i, i, i),
     }
-    compiled = [c_function(signature, body) for body, signature in signatures.items()]
-    _kept.extend(compiled)  # code is freed with the object that owns it
-    return np.array([function.address for function in compiled])
+    with light_optimisation():
+        compiled = [c_function(signature, body) for body, signature in signatures.items()]
+        _kept.extend(compiled)  # code is freed with the object that owns it
+        addresses = np.array([function.address for function in compiled])
+        _compile_driver(addresses, dtype, listed)
+    return addresses
+
+
+def _compile_driver(tiles, dtype, listed):  # pragma: no cover
+    """Compile run_batches for these types, by calling it with nothing to do."""
+    order, none, square = np.empty(0, np.int64), np.empty(0, dtype), np.empty((0, 1), dtype)
+    pixels, Y = np.empty(0, np.uint8), np.empty((0, 1), dtype)
+    pixels.flags.writeable = Y.flags.writeable = False
+    lists = np.empty(0, np.uint16), np.empty(0, listed), order
+    layout = np.zeros((2, SCALED_AT + 1), np.int64)
+    run_batches(
+        np.zeros(TEAM, np.int64), 0, 1, tiles, square, none, none, square, pixels, LISTED, *lists,
+        Y, order, layout, 1, 0.0, True,
+    )  # fmt: skip
 
 
 _kept = []
-
-
-@intrinsic
-def slope_vector(typing, D, d, A, a):  # pragma: no cover
-    """Multiply one vector of D by sigmoid'(z) = A (1 - A)."""
-
-    def build(context, builder, signature, arguments):
-        array_D, d, array_A, a = arguments
-        to = _data(context, builder, D, array_D, d)
-        a = _load(builder, _data(context, builder, A, array_A, a), INTP(0))
-        one = ir.Constant(a.type, [1.0] * LANES)
-        slope = builder.fmul(a, builder.fsub(one, a))
-        _store(builder, builder.fmul(_load(builder, to, INTP(0)), slope), to, INTP(0))
-        return context.get_dummy_value()
-
-    return types.void(D, types.intp, A, types.intp), build
-
-
-@intrinsic
-def scaled_vector(typing, S, s, D, d, number):  # pragma: no cover
-    """Write number times one vector of D to S."""
-
-    def build(context, builder, signature, arguments):
-        array_S, s, array_D, d, number = arguments
-        to = _data(context, builder, S, array_S, s)
-        vector = _load(builder, _data(context, builder, D, array_D, d), INTP(0))
-        _store(builder, builder.fmul(vector, _splat(builder, number)), to, INTP(0))
-        return context.get_dummy_value()
-
-    return types.void(S, types.intp, D, types.intp, D.dtype), build
-
-
-@intrinsic
-def gather_row(typing, A, a, pixels, row, n, kind):  # pragma: no cover
-    """Write sample number `row` of the data set, n pixels, to A[a:], converted to A's type."""
-
-    def build(context, builder, signature, arguments):
-        array_A, a, array_p, row, n, kind = arguments
-        to = _data(context, builder, A, array_A, a)
-        number = to.type.pointee
-
-        def variant(stored, size):
-            at = builder.mul(builder.mul(row, n), INTP(size))
-            data = _data(context, builder, pixels, array_p, at)
-            data = builder.bitcast(data, stored.as_pointer())
-
-            def many(t, carried):
-                k = builder.mul(t, INTP(LANES))
-                vector = _as_number(builder, _load(builder, data, k), number)
-                _store(builder, vector, to, k)
-                return carried
-
-            groups = builder.udiv(n, INTP(LANES))
-            _loop(builder, groups, [], many)
-            done = builder.mul(groups, INTP(LANES))
-
-            def one(t, carried):
-                k = builder.add(done, t)
-                value = builder.load(builder.gep(data, [k]), align=1)
-                builder.store(_as_number(builder, value, number), builder.gep(to, [k]))
-                return carried
-
-            _loop(builder, builder.sub(n, done), [], one)
-
-        stored = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
-        _switch(builder, kind, {k: lambda s=s: variant(*s) for k, s in enumerate(stored)})
-        return context.get_dummy_value()
-
-    i = types.intp
-    return types.void(A, i, pixels, i, i, i), build
 
 
 @intrinsic
@@ -606,21 +707,6 @@ def float_mode(typing, mode):  # pragma: no cover
         return builder.zext(before, INTP)
 
     return types.intp(types.intp), build
-
-
-@intrinsic
-def prefetch(typing, array, index):  # pragma: no cover
-    """Ask for the cache line of array[index], ahead of its use."""
-
-    def build(context, builder, signature, arguments):
-        byte = ir.IntType(8).as_pointer()
-        place = builder.bitcast(_data(context, builder, array, *arguments), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        builder.call(ask, [place, I32(0), I32(2), I32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), build
 
 
 # ------------------------------------------------ a team of threads
@@ -736,15 +822,6 @@ def list_pixels(columns, values, starts, pixels, n_in):  # pragma: no cover
     return True
 
 
-@kernel(inner=True)
-def prefetch_list(columns, values, starts, sample):  # pragma: no cover
-    """Ask for the list of one sample: in random order, memory is the bottleneck."""
-    for t in range(starts[sample], starts[sample + 1], 32):
-        prefetch(columns, t)
-    for t in range(starts[sample], starts[sample + 1], 64 // values.itemsize):
-        prefetch(values, t)
-
-
 # ------------------------------------------------ the panel form: layer kernels
 #
 # Each writes one block of its result, the neurons of the vectors v0..v1 for the samples i0..i1, and
@@ -790,13 +867,11 @@ def vector_at(layout, l, v):  # pragma: no cover
 
 
 @kernel(inner=True)
-def gather_panels(work, pixels, kind, batch, layout, m, i0, i1):  # pragma: no cover
+def gather_panels(tiles, work, pixels, kind, batch, layout, m, i0, i1):  # pragma: no cover
     """Copy the samples batch[i0:i1] into the input layer, and set the biases' constant input."""
     n, stride = layout[0, SIZE], layout[0, STRIDE]
-    for i in range(i0, i1):
-        a = m * layout[0, ROWS_AT] + i * stride
-        gather_row(work, a, pixels, batch[i], n, kind)
-        work[a + n] = work.dtype.type(1)
+    a = m * layout[0, ROWS_AT] + i0 * stride
+    gather_tile(tiles, (work, a, stride, pixels, 0, batch, i0, i1 - i0, n, kind))
 
 
 @kernel(inner=True)
@@ -821,24 +896,21 @@ def forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1):  # pragma
 
 @kernel(inner=True)
 def forward_listed(  # pragma: no cover
-    tiles, work, panels, columns, values, starts, batch, following, layout, m, v0, v1
+    tiles, work, panels, columns, values, starts, batch, later, layout, m, v0, v1
 ):
     """Write z of the first layer from the lists of pixels, neurons of the vectors v0..v1.
 
-    following: samples of a later mini-batch, whose lists are asked for one by one meanwhile.
+    later: the samples of a later mini-batch, whose lists are asked for one by one meanwhile.
     """
-    stride, a_out = layout[1, STRIDE], m * layout[1, ROWS_AT]
+    stride, a_out, n_later = layout[1, STRIDE], m * layout[1, ROWS_AT], later.size
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
-        p = vector_at(layout, np.intp(1), v)
-        for i in range(batch.size):
-            t = starts[batch[i]]
-            count = starts[batch[i] + 1] - t
-            z = a_out + i * stride + v * LANES
-            if v == v0 and i < following.size:
-                prefetch_list(columns, values, starts, following[i])
-            listed_tile(tiles, (work, z, panels, p, columns, t, values, t, count, vectors))
+        listed_tile(tiles, (
+            work, a_out + v * LANES, stride, panels, vector_at(layout, np.intp(1), v), columns, 0,
+            values, 0, starts, 0, batch, 0, later, 0, batch.size, n_later, vectors,
+        ))  # fmt: skip
+        n_later = 0
         v += vectors
 
 
@@ -860,7 +932,7 @@ def activate(tiles, work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
 
 
 @kernel(inner=True)
-def output_delta_panels(work, Y, batch, layout, m, rate, v0, v1, i0, i1):  # pragma: no cover
+def output_delta_panels(tiles, work, Y, batch, layout, m, rate, v0, v1, i0, i1):  # pragma: no cover
     """BP1, quadratic cost: write (A - Y) A (1 - A) of the output layer, and rate times that."""
     top = layout.shape[0] - 1
     n, stride = layout[top, SIZE], layout[top, STRIDE]
@@ -868,21 +940,21 @@ def output_delta_panels(work, Y, batch, layout, m, rate, v0, v1, i0, i1):  # pra
     for i in range(i0, i1):
         for j in range(v0 * LANES, min(v1 * LANES, n)):
             work[d + i * stride + j] = work[a + i * stride + j] - Y[batch[i], j]
-    scale_deltas(work, layout, m, top, rate, v0, v1, i0, i1)
+    scale_deltas(tiles, work, layout, m, top, rate, v0, v1, i0, i1)
 
 
 @kernel(inner=True)
-def scale_deltas(work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no cover
+def scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no cover
     """Multiply a block of layer l's Deltas by sigmoid'(z); write rate times that in panels.
 
     So the update reads it in the order of memory.
     """
     stride, s = layout[l, STRIDE], m * layout[l, SCALED_AT]
     for v in range(v0, v1):
-        for i in range(i0, i1):
-            d = m * layout[l, DELTAS_AT] + i * stride + v * LANES
-            slope_vector(work, d, work, m * layout[l, ROWS_AT] + i * stride + v * LANES)
-            scaled_vector(work, s + (v // 2 * m + i) * PANEL + v % 2 * LANES, work, d, rate)
+        at = i0 * stride + v * LANES
+        d, a = m * layout[l, DELTAS_AT] + at, m * layout[l, ROWS_AT] + at
+        to = s + (v // 2 * m + i0) * PANEL + v % 2 * LANES
+        delta_tile(tiles, (work, d, work, a, work, to, stride, rate, i1 - i0))
 
 
 @kernel(inner=True)
@@ -944,13 +1016,11 @@ def update_listed(  # pragma: no cover
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
-        p, d = vector_at(layout, np.intp(1), v), s + v // 2 * m * PANEL + v % 2 * LANES
-        for i in range(batch.size):
-            t = starts[batch[i]]
-            count = starts[batch[i] + 1] - t
-            listed_add_tile(tiles, (
-                panels, p, work, d + i * PANEL, columns, t, values, t, count, vectors,
-            ))  # fmt: skip
+        listed_add_tile(tiles, (
+            panels, vector_at(layout, np.intp(1), v), work,
+            s + v // 2 * m * PANEL + v % 2 * LANES, columns, 0, values, 0, starts, 0, batch, 0,
+            batch.size, vectors,
+        ))  # fmt: skip
         v += vectors
 
 
@@ -995,7 +1065,7 @@ def run_batches(  # pragma: no cover
         following = order[start + size + AHEAD : start + size + AHEAD + m]
         listed = kind == LISTED
         if not listed:
-            gather_panels(work, pixels, kind, batch, layout, m, first, last)
+            gather_panels(tiles, work, pixels, kind, batch, layout, m, first, last)
             meet(team, shares)
         rate = panels.dtype.type(-eta / size)
         for l in range(1, top + 1):
@@ -1009,7 +1079,7 @@ def run_batches(  # pragma: no cover
                 forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1)
             activate(tiles, work, layout, m, l, v0, v1, i0, i1)
             if train and l == top:
-                output_delta_panels(work, Y, batch, layout, m, rate, v0, v1, i0, i1)
+                output_delta_panels(tiles, work, Y, batch, layout, m, rate, v0, v1, i0, i1)
             meet(team, shares)
         if not train:
             copy_outputs(out, start, work, layout, m, first, last)
@@ -1018,7 +1088,7 @@ def run_batches(  # pragma: no cover
         for l in range(top - 1, 0, -1):
             v0, v1, i0, i1 = block_of(layout, l, size, listed and l < 1, share, shares)
             backward_panels(tiles, work, scratch[share], panels, layout, m, l, v0, v1, i0, i1)
-            scale_deltas(work, layout, m, l, rate, v0, v1, i0, i1)
+            scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1)
             meet(team, shares)
         for l in range(1, top + 1):
             n_in = layout[l - 1, SIZE] + 1

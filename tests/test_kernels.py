@@ -599,6 +599,17 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
                 engine.gradient(params, plan, X, Y)
                 samples = engine.Samples(X, Y, plan, 3, dtype)
                 engine.train(params, plan, samples, np.arange(7), 3, 0.1)
+    vectors.tiles_for(np.dtype(np.float64), np.dtype(np.float32))
+    before = list(vectors.run_batches.signatures)
+    for m in (3, 300):
+        for stored in (np.float32, np.uint8):
+            plan, params, X, Y, _ = problem([5, 6, 4], 300, np.float64)
+            X = np.abs(X).astype(stored)
+            engine.train(
+                params, plan, engine.Samples(X, Y, plan, m, np.dtype(float)), np.arange(300), m, 0.1
+            )
+            engine.feedforward(params, plan, X)
+    assert vectors.run_batches.signatures == before
     for driver in drivers:
         dtypes = sorted(str(signature[0].dtype) for signature in driver.signatures)
         assert dtypes == ["float32", "float64"], driver.signatures
