@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
 
-from fastbp import network
+from fastbp import __main__, kernels, network
 
 
 def fastbp(*arguments, **environment):
@@ -228,3 +228,27 @@ def test_interrupt_is_one_line_and_status_130(data, tmp_path):
     assert stderr.splitlines()[-1] == "fastbp: interrupted"
     assert "Traceback" not in stderr
     network.load(model)  # what was learned until then
+
+
+def test_warmup_compiles_all_that_the_default_command_needs(capsys):
+    assert __main__.main(["warmup"]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
+    said = err.splitlines()
+    assert len(said) == 8
+    assert all(line.startswith("fastbp: compiling: ") for line in said)
+    assert {word for line in said for word in ("float64", "float32", "uint8") if word in line} == {
+        "float64",
+        "float32",
+        "uint8",
+    }
+
+
+def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
+    monkeypatch.setattr(kernels, "uncached", ["run_batches"])
+    assert __main__.main(["warmup"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours\n"
+    )

@@ -1,6 +1,8 @@
 """Whole trainings against the oracle: same seeds, same order, same weights, same counts."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -108,3 +110,34 @@ def test_real_95_percent_within_30_epochs(real_mnist, capsys):
     counts = [int(line.split()[2]) for line in capsys.readouterr().out.splitlines()]
     assert len(counts) == 30
     assert max(counts) >= 9500
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from fastbp import engine, network
+dtype, form = np.dtype(sys.argv[1]), sys.argv[2]
+engine.warm_up(engine.plan_of((784, 30, 10)), dtype, 10)
+X = np.zeros((50_000, 784), np.float32)
+X[:, :149] = 0.5  # as many as in a digit
+Y = np.zeros((50_000, 10)); Y[:, 3] = 1
+training_data = (X, Y)
+if form == "list":
+    training_data = [(x.reshape(784, 1).copy(), y.reshape(10, 1)) for x, y in zip(X, Y)]
+    del X
+network.Network([784, 30, 10], dtype=dtype).SGD(training_data, 1, 10, 0.1)
+unit = 1 if sys.platform == "darwin" else 1024
+print(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("form", "copies"), [("array", 1.3), ("list", 2.3)])
+def test_memory(dtype, form, copies):
+    """An array of 50,000 images costs 0.3 of itself more, a list one more copy, plus 250 MB."""
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", MEMORY, dtype, form]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = int(run.stdout.splitlines()[-1])
+    array = 50_000 * 784 * 4
+    assert peak <= copies * array + 250e6, f"{peak / 1e6:.0f} MB"
