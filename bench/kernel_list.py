@@ -77,8 +77,8 @@ def _forward(tiles, work, panels, layout, m, n):
 
 
 @njit(nogil=True)
-def _backward(tiles, work, scratch, panels, layout, m, n):
-    vectors.backward_panels(tiles, work, scratch, panels, layout, m, 1, 0, n, 0, m)
+def _backward(tiles, work, scratch, panels, layout, m, rate, n):
+    vectors.backward_panels(tiles, work, scratch, panels, layout, m, 1, rate, 0, n, 0, m)
 
 
 @njit(nogil=True)
@@ -131,7 +131,8 @@ class Panels:
         _forward(self.tiles, self.work, self.panels, self.layout, self.m, self.n)
 
     def backward(self):
-        _backward(self.tiles, self.work, self.scratch, self.panels, self.layout, self.m, self.n)
+        rate, at = self.work.dtype.type(1e-9), (self.work, self.scratch, self.panels)
+        _backward(self.tiles, *at, self.layout, self.m, rate, self.n)
 
     def update(self):
         _update(self.tiles, self.work, self.panels, self.layout, self.m, self.n)

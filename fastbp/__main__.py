@@ -199,13 +199,18 @@ def _image(path, n_in):
 def _data(choice):
     """Return (training, validation, test, name) for the --data option."""
     if choice == "synthetic":
-        return *mnist_loader.synthetic(), "synthetic digits"
+        return _synthetic()
     try:
         return *mnist_loader.load_data(None if choice == "auto" else choice), "MNIST"
     except mnist_loader.DataNotFoundError as error:
         reason = _one_line(error).partition("; give load_data")[0]
         _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
-        return *mnist_loader.synthetic(), "synthetic digits"
+        return _synthetic()
+
+
+def _synthetic():
+    _say("drawing 70,000 digits ...")
+    return *mnist_loader.synthetic(), "synthetic digits"
 
 
 def _say(text):

@@ -958,8 +958,10 @@ def scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no
 
 
 @kernel(inner=True)
-def backward_panels(tiles, work, scratch, panels, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
-    """BP2 without sigmoid': write the next layer's Delta @ w, block v0..v1, i0..i1 of layer l.
+def backward_panels(  # pragma: no cover
+    tiles, work, scratch, panels, layout, m, l, rate, v0, v1, i0, i1
+):
+    """BP2: write (Delta @ w) A (1 - A) of layer l, block v0..v1, i0..i1, and rate times that.
 
     w is turned over, two vectors of its inputs at a time, so that the sum runs over rows again.
     scratch: (n_out rounded up to a vector) * PANEL numbers.
@@ -982,6 +984,7 @@ def backward_panels(tiles, work, scratch, panels, layout, m, l, v0, v1, i0, i1):
                 work, to, stride, work, d, stride_out, 1, scratch, 0, PANEL,
                 n_out, last - first, vectors, 0,
             ))  # fmt: skip
+        scale_deltas(tiles, work, layout, m, l, rate, v, v + vectors, i0, i1)
         v += vectors
 
 
@@ -1087,8 +1090,9 @@ def run_batches(  # pragma: no cover
             continue
         for l in range(top - 1, 0, -1):
             v0, v1, i0, i1 = block_of(layout, l, size, listed and l < 1, share, shares)
-            backward_panels(tiles, work, scratch[share], panels, layout, m, l, v0, v1, i0, i1)
-            scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1)
+            backward_panels(
+                tiles, work, scratch[share], panels, layout, m, l, rate, v0, v1, i0, i1
+            )  # fmt: skip
             meet(team, shares)
         for l in range(1, top + 1):
             n_in = layout[l - 1, SIZE] + 1
