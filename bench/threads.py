@@ -18,6 +18,17 @@ CHOICE_IMAGES = 20_480
 DTYPE = "float32"
 
 
+def _described(sizes, m, n, threads):
+    """Return what a result of either table says of its work."""
+    return {
+        "sizes": list(sizes),
+        "m": m,
+        "dtype": DTYPE,
+        "images": n // m * m,
+        "threads": threads,
+    }
+
+
 def scaling(folder, n, threads, rounds, workers):
     """Return fastbp's seconds on one thread and on all, and how registers alone scale meanwhile.
 
@@ -38,11 +49,7 @@ def scaling(folder, n, threads, rounds, workers):
         workers.forget()
         results.append(
             {
-                "sizes": list(sizes),
-                "m": m,
-                "dtype": DTYPE,
-                "images": n // m * m,
-                "threads": threads,
+                **_described(sizes, m, n, threads),
                 "seconds_one": seconds[1],
                 "seconds_all": seconds[threads],
                 "speed_up": statistics.median(seconds[1]) / statistics.median(seconds[threads]),
@@ -74,11 +81,7 @@ def choices(folder, n, threads, rounds, workers):
             better = min(value for mode, value in medians.items() if mode != "automatic")
             results.append(
                 {
-                    "sizes": list(sizes),
-                    "m": m,
-                    "dtype": DTYPE,
-                    "images": n // m * m,
-                    "threads": threads,
+                    **_described(sizes, m, n, threads),
                     "seconds": seconds,
                     "medians": medians,
                     "automatic_over_better": medians["automatic"] / better,

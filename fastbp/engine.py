@@ -198,12 +198,8 @@ def feedforward(params, plan, X, n_threads=None):
     if loops_only() or n < MANY:
         work = np.empty(rows * plan.forward_units, dtype)
         args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16)
-        shares = _usable(n_threads)
-        if _worth_it(plan.forward_flops * n, shares):
-            with _launching(shares):
-                kernels.feedforward_batch_parallel(*args)
-        else:
-            kernels.feedforward_batch(*args)
+        twins = kernels.feedforward_batch, kernels.feedforward_batch_parallel
+        _run_twin(twins, plan.forward_flops * n, n_threads, args)
         return out
     panels = plan.layout.to_panels(params, plan)
     none, Y = _NO_LISTS, _fixed(np.empty((0, plan.sizes[-1]), dtype))
@@ -232,12 +228,8 @@ def gradient(params, plan, X, Y, n_threads=None):
     work = np.empty(m * plan.units, params.dtype)
     pixels, kind = _pixels(X)
     args = partials, work, pixels, kind, _fixed(Y), np.arange(m), params, plan.table, chunk
-    shares = _usable(n_threads)
-    if len(partials) > 1 and _worth_it(plan.flops * m, shares):
-        with _launching(shares):
-            kernels.backprop_batch_parallel(*args)
-    else:
-        kernels.backprop_batch(*args)
+    twins = kernels.backprop_batch, kernels.backprop_batch_parallel
+    _run_twin(twins, plan.flops * m, n_threads if len(partials) > 1 else 1, args)
     return partials[0]
 
 
@@ -316,27 +308,27 @@ def _row_steps(params, plan, samples, m, eta, n_threads):
     """Give a function that trains on a slice of the order, on plain loops."""
     work = np.empty(m * plan.units, params.dtype)
     args = plan.table, m, float(eta), _chunk(m, 8)
-    shares = _usable(n_threads)
-    parallel = _worth_it(plan.flops * m, shares)
-    kernel = kernels.sgd_steps_parallel if parallel else kernels.sgd_steps
+    twins = kernels.sgd_steps, kernels.sgd_steps_parallel
 
     def run(part):
         began = time.perf_counter()
-        with _launching(shares) if parallel else contextlib.nullcontext():
-            kernel(params, work, samples.pixels, samples.kind, samples.Y, part, *args)
+        data = samples.pixels, samples.kind, samples.Y, part
+        _run_twin(twins, plan.flops * m, n_threads, (params, work, *data, *args))
         return time.perf_counter() - began, KERNEL_SECONDS
 
     yield run
 
 
-def _usable(n_threads):
-    return 1 if _in_forked_child else threads.usable(n_threads)
-
-
-def _worth_it(flops, shares):
-    if threads.mode == "auto":
-        return shares > 1 and flops >= PARALLEL_FLOPS
-    return shares > 1 and threads.mode == "always"
+def _run_twin(twins, flops, n_threads, args):
+    """Call the serial or the parallel one of two drivers, by the work in a parallel region."""
+    serial, parallel = twins
+    shares = 1 if _in_forked_child else threads.usable(n_threads)
+    worth_it = flops >= PARALLEL_FLOPS if threads.mode == "auto" else threads.mode == "always"
+    if shares > 1 and worth_it:
+        with _launching(shares):
+            parallel(*args)
+    else:
+        serial(*args)
 
 
 _in_forked_child = False

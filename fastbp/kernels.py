@@ -436,18 +436,10 @@ def forward_pass(work, pixels, kind, order, params, plan, rows, first, last):
     Writes rows first..last of the activations in a workspace of `rows` samples.
     """
     n_in = plan[0, SIZE]
-    gather(block(work, first * n_in, last - first, n_in), pixels, kind, order[first:last])
-    # A bare 1 would be a type of its own to the compiler, and forward_layers compiled once more.
-    forward_layers(work, params, plan, rows, first, last, np.intp(1))
-
-
-@kernel()
-def forward_layers(work, params, plan, rows, first, last, lowest):
-    """Carry rows first..last of the workspace from layer lowest - 1 to the output layer."""
     m = last - first
-    n_in = plan[lowest - 1, SIZE]
-    A_in = block(work, rows * plan[lowest - 1, A_AT] + first * n_in, m, n_in)
-    for l in range(lowest, plan.shape[0]):
+    A_in = block(work, first * n_in, m, n_in)
+    gather(A_in, pixels, kind, order[first:last])
+    for l in range(1, plan.shape[0]):
         n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
         A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
         w = block(params, plan[l, W_AT], n_out, n_in)
