@@ -14,6 +14,7 @@ from fastbp import engine, kernels, vectors
 
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]
 IMAGES, LIT = 10_000, 0.19  # of a digit's pixels, so many are not zero
+NEURONS = 32
 ROWS = 100  # samples in the calls of the listed kernels
 
 
@@ -118,13 +119,14 @@ class Panels:
     def __init__(self, sizes, m, dtype):
         self.m, dtype = m, np.dtype(dtype)
         plan = engine.plan_of(tuple(sizes))
-        self.layout = plan.layout.table
+        layout = plan.layout(dtype)
+        self.layout = layout.table
         self.tiles = vectors.tiles_for(dtype, np.dtype(np.float32))
         (params,) = randoms(dtype, plan.n_params)
-        self.panels = plan.layout.to_panels(1e-3 * params, plan)
-        self.work = engine._zeros(m * plan.layout.units, dtype)
+        self.panels = layout.to_panels(1e-3 * params, plan)
+        self.work = engine._zeros(m * layout.units, dtype)
         self.work[:] = 1e-3
-        self.scratch = engine._zeros(plan.layout.scratch, dtype)
+        self.scratch = engine._zeros(layout.scratch, dtype)
         self.n = -(-sizes[1] // vectors.LANES)
 
     def forward(self):
@@ -158,7 +160,7 @@ def make_panels(sizes, m, name):
 
 def make_listed(name):
     def make(dtype):
-        net, X = Panels((784, vectors.PANEL), ROWS, dtype), images()
+        net, X = Panels((784, NEURONS), ROWS, dtype), images()
         order = np.random.default_rng(0).permutation(IMAGES)[:ROWS]
         lists = engine._listed(X, np.dtype(dtype))
         return lambda: getattr(net, name)(lists, order)
@@ -229,9 +231,9 @@ def _panels():
         yield Kernel(f"update_panels {label}", update, work, 2 * weights + rows, (n_out, m, n_in))
 
 
-_LISTED_FLOPS = 2 * LIT * ROWS * 784 * vectors.PANEL
-_LISTED_ITEMS = 784 * vectors.PANEL + ROWS * (vectors.PANEL + 1.5 * LIT * 784)
-_WEIGHTS = 784 * vectors.PANEL
+_LISTED_FLOPS = 2 * LIT * ROWS * 784 * NEURONS
+_LISTED_ITEMS = 784 * NEURONS + ROWS * (NEURONS + 1.5 * LIT * 784)
+_WEIGHTS = 784 * NEURONS
 
 KERNELS = [
     *_panels(),

@@ -18,8 +18,9 @@ from fastbp import kernels, threads, vectors
 
 # Fewer samples than this are not worth turning the weights into panels and back.
 MANY = 256
-# Lists of pixels pay where most pixels are zero; what is left over is denser arithmetic.
-MOST_LISTED = 0.4  # of all pixels
+# Groups of samples share a list of pixels that are not zero. With more of them than this in each
+# sample, the list of a group is as good as whole.
+MOST_LISTED = 0.4
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
 TRIAL_SECONDS = 0.02  # while it is not clear yet how many threads are best
 SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
@@ -56,7 +57,14 @@ class Plan:
         self.units = 2 * self.forward_units - sizes[0]  # the input layer has no Delta
         self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
         self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
-        self.layout = Layout(sizes)
+        self._layouts = {}
+
+    def layout(self, dtype):
+        """Return the Layout of panels of this type."""
+        width = vectors.width_of(dtype)
+        if width not in self._layouts:
+            self._layouts[width] = Layout(self.sizes, width)
+        return self._layouts[width]
 
 
 class Layout:
@@ -66,9 +74,9 @@ class Layout:
     biases. Rows that are a multiple of 2 KB apart would compete for the same lines of the cache.
     """
 
-    def __init__(self, sizes):
+    def __init__(self, sizes, width):
         self.table = np.zeros((len(sizes), 6), np.int64)
-        self.shapes = []  # (panels, rows, PANEL) of each layer's weights and biases
+        self.shapes = []  # (panels, rows, width) of each layer's weights and biases
         self.n_panels = self.units = 0
         for l, n in enumerate(sizes):
             stride = vectors.LANES * (n // vectors.LANES + 1)
@@ -77,17 +85,17 @@ class Layout:
             self.units += stride
             deltas_at, scaled_at = self.units, self.units + stride
             if l:
-                shape = -(-n // vectors.PANEL), sizes[l - 1] + 1, vectors.PANEL
+                shape = -(-n // width), sizes[l - 1] + 1, width
                 self.shapes.append(shape)
                 self.n_panels += math.prod(shape)
-                self.units = scaled_at + shape[0] * vectors.PANEL
+                self.units = scaled_at + shape[0] * width
             self.table[l] = n, stride, panels_at, rows_at, deltas_at, scaled_at
-        self.scratch = vectors.PANEL * (max(sizes[1:]) + vectors.LANES)
+        self.scratch = width * (max(sizes[1:]) + vectors.LANES)
+        self.slack = vectors.LANES * width  # a block that is turned over may read beyond the end
 
     def to_panels(self, params, plan):
         """Return the weights and biases of the flat params in panels."""
-        slack = vectors.LANES * vectors.PANEL  # a block that is turned over may read beyond the end
-        panels = _zeros(self.n_panels + slack, params.dtype)
+        panels = _zeros(self.n_panels + self.slack, params.dtype)
         for panel, w, b in self._panels(panels, params, plan):
             panel[:-1, : len(b)], panel[-1, : len(b)] = w.T, b
         return panels
@@ -97,8 +105,15 @@ class Layout:
         for panel, w, b in self._panels(panels, params, plan):
             w[...], b[...] = panel[:-1, : len(b)].T, panel[-1, : len(b)]
 
+    def lists(self, m, dtype):
+        """Return empty (masks, columns, counts, values) for m samples."""
+        groups, n = -(-m // vectors.GROUP), int(self.table[0, 0])
+        masks = np.zeros(m * (n // 64 + 1) * 4, np.uint16)
+        columns = np.zeros(groups * (n + 1 + vectors.AT_ONCE), np.int32)
+        return masks, columns, np.zeros(groups, np.int64), _zeros(m * (n + 1), dtype)
+
     def _panels(self, panels, params, plan):
-        """Yield each panel (n_in + 1, PANEL), with the rows of w and b that it holds."""
+        """Yield each panel (n_in + 1, width), with the rows of w and b that it holds."""
         for l, (n_panels, rows, width) in enumerate(self.shapes, 1):
             n, w_at, b_at = plan.table[l, :3].tolist()
             w, b = params[w_at:b_at].reshape(n, -1), params[b_at : b_at + n]
@@ -144,39 +159,24 @@ class Samples:
     The form depends on the shapes and the data, never on the number of threads:
 
     - rows: the network as it is, row-major, on plain loops: for a few samples, and by request;
-    - panels: the weights turned into panels for the call, on vector tiles;
-    - lists: panels, and the first layer on lists of the pixels that are not zero, where most are.
+    - panels: the weights turned into panels for the call, on vector tiles. There the first layer
+      leaves out the pixels that are zero, where most are: fewer operations, the same bits.
     """
 
-    def __init__(self, X, Y, plan, m, dtype):
-        self.Y, self.lists = _fixed(Y), None
+    def __init__(self, X, Y):
         self.form = "rows" if loops_only() or len(X) < MANY else "panels"
-        if self.form == "panels" and plan.sizes[0] < 1 << 16:  # columns are 16 bits wide
-            self.lists = _listed(X, dtype) if len(X) > m else None  # else read only once
-        if self.lists is None:
-            self.pixels, self.kind = _pixels(X)
-        else:
-            self.form, self.kind = "lists", vectors.LISTED
-            self.pixels = _fixed(np.empty(0, np.uint8))
+        self.listed = self.form == "panels" and _mostly_zero(X)
+        self.pixels, self.kind = _pixels(X)
+        self.Y = _fixed(Y)
 
     def __len__(self):
         return len(self.Y)
 
 
-# Of one type, whatever the network's: training on lists and evaluating are one compilation.
-_NO_LISTS = np.empty(0, np.uint16), np.empty(0, np.float32), np.empty(0, np.int64)
-
-
-def _listed(X, dtype):
-    """Return (columns, values, starts) of the pixels of X that are not zero, or None: too many."""
-    n, n_in = X.shape
-    # Room for two more entries a sample. Memory is taken only as far as it is written.
-    most = int(MOST_LISTED * X.size) + 2 * n + n_in + vectors.PANEL
-    stored = np.float64 if X.dtype == dtype == np.float64 else np.float32  # the narrower
-    columns, values = np.empty(most, np.uint16), np.empty(most, stored)
-    starts = np.empty(n + 1, np.int64)
-    listed = vectors.list_pixels(columns, values, starts, _fixed(X.reshape(-1)), n_in)
-    return (columns, values, starts) if listed else None
+def _mostly_zero(X):
+    """Tell whether lists of the pixels that are not zero pay, by what some rows of X hold."""
+    some = X[:: -(-len(X) // MANY)]
+    return np.count_nonzero(some) < MOST_LISTED * some.size
 
 
 def _chunk(m, tasks, tiles=2):
@@ -201,9 +201,10 @@ def feedforward(params, plan, X, n_threads=None):
         twins = kernels.feedforward_batch, kernels.feedforward_batch_parallel
         _run_twin(twins, plan.forward_flops * n, n_threads, args)
         return out
-    panels = plan.layout.to_panels(params, plan)
-    none, Y = _NO_LISTS, _fixed(np.empty((0, plan.sizes[-1]), dtype))
-    run = _runner(plan, out, panels, pixels, kind, none, Y, rows, 0.0, False, n_threads)
+    panels = plan.layout(params.dtype).to_panels(params, plan)
+    Y = _fixed(np.empty((0, plan.sizes[-1]), dtype))
+    data = pixels, kind, _mostly_zero(X), Y
+    run = _runner(plan, out, panels, *data, rows, 0.0, False, n_threads)
     run(order)
     return out
 
@@ -258,25 +259,24 @@ def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None)
 @contextlib.contextmanager
 def _panel_steps(params, plan, samples, m, eta, n_threads):
     """Give a function that trains on a slice of the order, with the weights in panels meanwhile."""
-    panels = plan.layout.to_panels(params, plan)
+    panels = plan.layout(params.dtype).to_panels(params, plan)
     out = np.empty((0, plan.sizes[-1]), params.dtype)
-    lists = samples.lists or _NO_LISTS
-    data = samples.pixels, samples.kind, lists, samples.Y
+    data = samples.pixels, samples.kind, samples.listed, samples.Y
     try:
         yield _runner(plan, out, panels, *data, m, eta, True, n_threads)
     finally:
-        plan.layout.from_panels(panels, params, plan)
+        plan.layout(params.dtype).from_panels(panels, params, plan)
 
 
-def _runner(plan, out, panels, pixels, kind, lists, Y, m, eta, train, n_threads):
+def _runner(plan, out, panels, pixels, kind, listed, Y, m, eta, train, n_threads):
     """Return a function that runs the samples of a slice, on one thread or a team.
 
     It returns (the seconds it took, the seconds that the next call may take).
     """
-    layout, dtype = plan.layout, panels.dtype
+    layout, dtype = plan.layout(panels.dtype), panels.dtype
     shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
     work, scratch = _zeros(m * layout.units, dtype), _zeros((shares, layout.scratch), dtype)
-    tiles = vectors.tiles_for(dtype, lists[1].dtype)
+    lists, tiles = layout.lists(m, dtype), vectors.tiles_for(dtype)
     choice = threads.choice(plan.sizes, m, dtype, kind, train, shares)
 
     def run(part):
@@ -285,7 +285,7 @@ def _runner(plan, out, panels, pixels, kind, lists, Y, m, eta, train, n_threads)
         began = time.perf_counter()
         threads.in_team(
             shares if parallel else 1, vectors.run_batches, tiles, out, panels, work, scratch,
-            pixels, kind, *lists, Y, part, layout.table, m, float(eta), train,
+            *lists, pixels, kind, listed, Y, part, layout.table, m, float(eta), train,
         )  # fmt: skip
         seconds = time.perf_counter() - began
         if shares > 1:
@@ -376,10 +376,10 @@ def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
     m: mini-batch size; stored: the type of the images.
     """
     n = max(MANY, m + 1)
-    X = np.zeros((n, plan.sizes[0]), stored)  # blank, so that lists are chosen for them
+    X = np.zeros((n, plan.sizes[0]), stored)
     Y = np.zeros((n, plan.sizes[-1]), dtype)
     kernels.shuffle(np.empty(0, np.int64), np.zeros(625, np.uint32))
-    samples, params = Samples(X, Y, plan, m, dtype), np.zeros(plan.n_params, dtype)
+    samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)
     train(params, plan, samples, np.arange(1), m, 1.0, n_threads=1)
     if loops_only():
         feedforward(params, plan, X[:1], n_threads=1)

@@ -106,7 +106,7 @@ class Network:
                 X, Y = arrays.training_arrays(data, plan, dtype)
             if general:
                 return arrays.pairs(data, plan, dtype)
-            return engine.Samples(X, Y, plan, m, dtype)
+            return engine.Samples(X, Y)
 
         samples = read(training_data)
         evaluate, n_test = self._evaluator(test_data)
@@ -147,7 +147,7 @@ class Network:
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
             m = len(X)
-            self._train(engine.Samples(X, Y, plan, m, dtype), np.arange(m), m, eta)
+            self._train(engine.Samples(X, Y), np.arange(m), m, eta)
             return
         pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()

@@ -3,32 +3,36 @@
 Laws: those of kernels.py. It takes no compiled function from there: Numba's cache watches the file
 that defines a function, and not the files of the functions that it calls.
 
-For the length of a call the weights stand in panels of 32 neurons, one input a row:
+For the length of a call the weights stand in panels of 16 or 32 neurons, one input a row:
 
     layout      (L+1, 6) int64, a row per layer, the input layer first: the number of neurons; how
                 far apart two rows of activations are; where its panels begin; where its A, its
                 Delta and its rate * Delta begin in a workspace of one sample (in a workspace of m
                 samples: m times that)
-    panels      the network in one flat vector: a layer is (panels, n_in + 1, PANEL), the last row
+    panels      the network in one flat vector: a layer is (panels, n_in + 1, width), the last row
                 of a panel the biases, whose input is the constant 1
     work        one flat workspace, all zeros at the start. A and Delta: one row per sample, padded
                 with zeros to whole vectors; A has the constant 1 behind its neurons. rate * Delta:
-                (panels, m, PANEL), as the update reads it
-    starts, columns, values
-                the data set as lists of the pixels that are not zero (of MNIST's, four fifths
-                are): sample i has values[t] in column columns[t], t = starts[i] .. starts[i+1]
-    v           a vector of LANES neurons: two are a panel
+                (panels, m, width), as the update reads it
+    masks, columns, counts, values
+                what of a mini-batch is not zero (of MNIST's pixels, a fifth). A bit per pixel and
+                sample, one sample a row; then for each group of samples the columns of the pixels
+                that are not zero in all of them, how many these are, and their values, which
+                stand sample by sample for each column
+    v           a vector of LANES neurons; a panel is STRIP of them, which makes its width
     team, share, shares
                 threads that run the same driver at once, each on its share of every step
 
 Forward pass, backward pass and update are one tile: C[r, :] = sum over t of A[r, t] * B[t, :],
 with numbers of A times vectors of B. The backward pass turns the weights over for it, 16 x 16 at a
-time. With lists, the first layer has two tiles of its own. The twin of all this on plain loops is
-the row-major form in kernels.py: FASTBP_LOOPS=1 selects it.
+time. The first layer leaves out the pixels that are zero in all samples of a group, which changes no
+bit of the result. The twin of all this on plain loops is the row-major form in kernels.py:
+FASTBP_LOOPS=1 selects it.
 """
 
 import contextlib
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -45,10 +49,8 @@ from fastbp.kernels import SIZE, kernel, uncached
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
 LANES = 16  # numbers in a vector
-PANEL = 2 * LANES  # neurons in a panel
 STRIDE, PANELS_AT, ROWS_AT, DELTAS_AT, SCALED_AT = range(1, 6)  # columns of the layout, after SIZE
-AHEAD = 32  # samples that are worked on while the list of another comes from memory
-LISTED = -1  # the kind of data that are lists of pixels
+AT_ONCE = 8  # columns that are listed at once
 SHARED_BY_NEURONS = 8  # vectors per thread from which on a layer is shared out by neurons
 
 
@@ -59,9 +61,17 @@ def _has_512_bits():  # pragma: no cover
 
 
 # Rows and vectors of a tile, by the bytes of a number: as many sums as the registers can hold. Sums
-# do not depend on it.
-ROWS_32, ROWS_64, STRIP_32, STRIP_64 = (10, 5, 2, 2) if _has_512_bits() else (3, 3, 2, 1)
-TILE_ROWS = {4: ROWS_32, 8: ROWS_64}
+# do not depend on it. A panel is as wide as a tile, so that what a tile reads is one run of memory.
+REGISTER = 64 if _has_512_bits() else 32  # bytes
+ROWS_32, ROWS_64, STRIP_32, STRIP_64 = (10, 5, 2, 2) if REGISTER == 64 else (3, 3, 2, 1)
+ROWS, STRIP = {4: ROWS_32, 8: ROWS_64}, {4: STRIP_32, 8: STRIP_64}
+GROUP = 5 if REGISTER == 64 else 3  # samples whose pixels are listed together
+DEPTH = 128  # terms of a sum at a time: so many rows of a panel stay in the first-level cache
+
+
+def width_of(dtype):
+    """Return how many neurons a panel of this type has."""
+    return LANES * STRIP[np.dtype(dtype).itemsize]
 
 
 @contextlib.contextmanager
@@ -117,6 +127,11 @@ def _store(builder, vector, data, offset):  # pragma: no cover
     builder.store(vector, _vector_at(builder, data, offset, vector.type.count), align=1)
 
 
+def _width(data):  # pragma: no cover
+    """Return the width of a panel of numbers of the type that `data` points to."""
+    return width_of({"float": np.float32, "double": np.float64}[str(data.type.pointee)])
+
+
 def _constants(numbers):  # pragma: no cover
     return ir.Constant(ir.VectorType(I32, len(numbers)), [I32(x) for x in numbers])
 
@@ -128,7 +143,9 @@ def _splat(builder, number, count=LANES):  # pragma: no cover
 
 
 def _multiply_add(builder, total, number, vector):  # pragma: no cover
-    product = builder.fmul(_splat(builder, number), vector, flags=("contract",))
+    if not isinstance(number.type, ir.VectorType):
+        number = _splat(builder, number)
+    product = builder.fmul(number, vector, flags=("contract",))
     return builder.fadd(total, product, flags=("contract",))
 
 
@@ -169,35 +186,40 @@ def _switch(builder, number, variants):  # pragma: no cover
 
 @intrinsic
 def _add_tile(  # pragma: no cover
-    typing, C, c_row, A, a_row, a_step, B, b_step, count, rows, vectors, adding
+    typing, C, c_row, A, a_row, a_step, B, count, tiles, rows, vectors, adding
 ):
     def build(context, builder, signature, arguments):
-        to, c_row, left, a_row, a_step, right, b_step, count, rows, vectors, adding = arguments
+        to, c_row, left, a_row, a_step, right, count, tiles, rows, vectors, adding = arguments
         adding = builder.icmp_signed("!=", adding, INTP(0))
+        width, register = INTP(_width(to)), REGISTER // (C.dtype.bitwidth // 8)
 
         def variant(rows, vectors):
-            lanes = [INTP(v * LANES) for v in range(vectors)]
-            c_rows = [builder.gep(to, [builder.mul(c_row, INTP(r))]) for r in range(rows)]
-            a_rows = [builder.gep(left, [builder.mul(a_row, INTP(r))]) for r in range(rows)]
-            places = [(row, lane) for row in c_rows for lane in lanes]
+            lanes = [INTP(lane) for lane in range(0, vectors * LANES, register)]
+            zero = ir.Constant(ir.VectorType(to.type.pointee, register), None)
+            a_rows = [builder.mul(a_row, INTP(r)) for r in range(rows)]
 
-            def body(t, carried):
-                a, b, *sums = carried
-                vectors = [_load(builder, right, builder.add(b, lane)) for lane in lanes]
-                numbers = [builder.load(builder.gep(row, [a])) for row in a_rows]
-                terms = [(number, vector) for number in numbers for vector in vectors]
-                sums = [_multiply_add(builder, s, *term) for s, term in zip(sums, terms)]
-                return [builder.add(a, a_step), builder.add(b, b_step), *sums]
+            def tile(number, nothing):
+                first = builder.mul(number, INTP(rows))
+                each = [builder.add(first, INTP(r)) for r in range(rows)]
+                c_rows = [builder.gep(to, [builder.mul(c_row, r)]) for r in each]
+                a = builder.gep(left, [builder.mul(a_row, first)])
+                places = [(row, lane) for row in c_rows for lane in lanes]
 
-            zero = ir.Constant(ir.VectorType(to.type.pointee, LANES), None)
-            sums = [builder.select(adding, _load(builder, *place), zero) for place in places]
-            _, _, *sums = _loop(builder, count, [INTP(0), INTP(0), *sums], body)
-            for s, place in zip(sums, places):
-                _store(builder, s, *place)
+                def body(t, carried):
+                    a, b, *sums = carried
+                    sums = _outer(builder, sums, a, a_rows, b, lanes, register)
+                    return [builder.gep(a, [a_step]), builder.gep(b, [width]), *sums]
 
-        shapes = [(r, v) for r in range(1, TILE_ROWS[C.dtype.bitwidth // 8] + 1) for v in (1, 2)]
-        code = builder.add(builder.mul(rows, INTP(4)), vectors)
-        _switch(builder, code, {4 * r + v: lambda r=r, v=v: variant(r, v) for r, v in shapes})
+                sums = [_load(builder, *place, register) for place in places]
+                sums = [builder.select(adding, s, zero) for s in sums]
+                _, _, *sums = _loop(builder, count, [a, right, *sums], body)
+                for s, place in zip(sums, places):
+                    _store(builder, s, *place)
+                return []
+
+            _loop(builder, tiles, [], tile)
+
+        _by_shape(builder, rows, vectors, ROWS[C.dtype.bitwidth // 8], to, variant)
         return context.get_dummy_value()
 
     i = types.intp
@@ -208,7 +230,8 @@ def _add_tile(  # pragma: no cover
 def _transpose_tile(typing, T, S):  # pragma: no cover
     def build(context, builder, signature, arguments):
         to, source = arguments
-        rows = [_load(builder, source, INTP(i * PANEL)) for i in range(LANES)]
+        width = _width(to)
+        rows = [_load(builder, source, INTP(i * width)) for i in range(LANES)]
         step = LANES // 2
         while step:  # swap the off-diagonal quarters of blocks of 16, 8, 4 and 2
             low = [j if not j & step else LANES + j - step for j in range(LANES)]
@@ -220,10 +243,31 @@ def _transpose_tile(typing, T, S):  # pragma: no cover
                     rows[i + step] = builder.shuffle_vector(*pair, _constants(high))
             step //= 2
         for j in range(LANES):
-            _store(builder, rows[j], to, INTP(j * PANEL))
+            _store(builder, rows[j], to, INTP(j * width))
         return context.get_dummy_value()
 
     return types.void(T, S), build
+
+
+def _numbers(builder, a, rows, register):  # pragma: no cover
+    """Return the numbers a[row], each in all lanes of a register."""
+    numbers = [builder.load(builder.gep(a, [row])) for row in rows]
+    return [_splat(builder, number, register) for number in numbers]
+
+
+def _outer(builder, sums, a, rows, b, lanes, register):  # pragma: no cover
+    """Add the outer product of the numbers a[row] and the registers b[lane:] to the sums.
+
+    All numbers come first, then register by register of b: 12 sums, 3 numbers and one of b are all
+    that 16 registers can hold.
+    """
+    numbers = _numbers(builder, a, rows, register)
+    for k, lane in enumerate(lanes):
+        vector = _load(builder, b, lane, register)
+        for r, number in enumerate(numbers):
+            s = r * len(lanes) + k
+            sums[s] = _multiply_add(builder, sums[s], number, vector)
+    return sums
 
 
 def _as_number(builder, value, number):  # pragma: no cover
@@ -243,119 +287,103 @@ def _as_number(builder, value, number):  # pragma: no cover
     return value
 
 
-def _pairs(builder, number_type, columns, values, count, carried, body):  # pragma: no cover
-    """Emit a loop over a list of pixels, two at a time: body(which of them, row, value, ...)."""
-
-    def two(t, carried):
-        for which in range(2):
-            at = builder.add(builder.shl(t, INTP(1)), INTP(which))
-            column = builder.zext(builder.load(builder.gep(columns, [at])), INTP)
-            number = _as_number(builder, builder.load(builder.gep(values, [at])), number_type)
-            carried = body(which, builder.mul(column, INTP(PANEL)), number, carried)
-        return carried
-
-    return _loop(builder, builder.lshr(count, INTP(1)), carried, two)
-
-
-def _samples(builder, starts, batch, size, each):  # pragma: no cover
-    """Emit each(i, t, count) for the samples of a batch: their lists are `count` from t on."""
-
-    def one(i, nothing):
-        sample = builder.gep(starts, [builder.load(builder.gep(batch, [i]))])
-        t, end = builder.load(sample), builder.load(builder.gep(sample, [INTP(1)]))
-        each(i, t, builder.sub(end, t))
-        return []
-
-    _loop(builder, size, [], one)
-
-
-def _prefetch(builder, data, count):  # pragma: no cover
-    """Ask for the cache lines of `count` numbers, ahead of their use."""
+def _prefetch(builder, place):  # pragma: no cover
+    """Ask for a line of memory, ahead of its use."""
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-    step = {"i16": 32, "float": 16, "double": 8}[str(data.type.pointee)]
+    builder.call(ask, [builder.bitcast(place, byte), I32(0), I32(2), I32(1)])
 
-    def line(t, nothing):
-        place = builder.gep(data, [builder.mul(t, INTP(step))])
-        builder.call(ask, [builder.bitcast(place, byte), I32(0), I32(2), I32(1)])
-        return []
 
-    _loop(builder, builder.add(builder.udiv(count, INTP(step)), INTP(1)), [], line)
+def _asking(builder, pixels, later, n_later, n_bytes, turns, samples):  # pragma: no cover
+    """Return a function that asks, in each of some turns, for some bytes of some later samples.
+
+    All at once would be more than the processor can wait for.
+    """
+    step = builder.add(builder.udiv(n_bytes, turns), INTP(1))
+    rows = []
+    for r in range(samples):
+        is_there = builder.icmp_signed("<", INTP(r), n_later)
+        at = builder.gep(later, [builder.select(is_there, INTP(r), INTP(0))])
+        rows.append(builder.gep(pixels, [builder.mul(builder.load(at), n_bytes)]))
+
+    def ask(t):
+        for row in rows:
+            _prefetch(builder, builder.gep(row, [builder.mul(t, step)]))
+
+    return ask
+
+
+def _by_shape(builder, rows, vectors, most_rows, panel, variant):  # pragma: no cover
+    """Emit variant(rows, vectors) for every shape that a tile may have."""
+    shapes = itertools.product(range(1, most_rows + 1), range(1, _width(panel) // LANES + 1))
+    code = builder.add(builder.mul(rows, INTP(4)), vectors)
+    _switch(builder, code, {4 * r + v: lambda r=r, v=v: variant(r, v) for r, v in shapes})
 
 
 @intrinsic
 def _listed_tile(  # pragma: no cover
-    typing, Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
+    typing, Z, z_row, values, panel, columns, count, rows, vectors, pixels, later, n_later, n_bytes
 ):
     def build(context, builder, signature, arguments):
-        to, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors = arguments
+        to, z_row, values, panel, columns, count, rows, vectors, *ahead = arguments
+        width, register = INTP(_width(to)), REGISTER // (Z.dtype.bitwidth // 8)
 
-        def variant(vectors):
-            lanes = [INTP(v * LANES) for v in range(vectors)]
-            zero = ir.Constant(ir.VectorType(to.type.pointee, LANES), None)
+        def variant(rows, vectors):
+            lanes = [INTP(lane) for lane in range(0, vectors * LANES, register)]
+            zero = ir.Constant(ir.VectorType(to.type.pointee, register), None)
+            ask = _asking(builder, *ahead, count, rows)
 
-            def each(i, t, count):
-                def body(which, row, number, sums):
-                    for v, lane in enumerate(lanes):
-                        vector = _load(builder, panel, builder.add(row, lane))
-                        s = 2 * v + which
-                        sums[s] = _multiply_add(builder, sums[s], number, vector)
-                    return sums
+            def body(t, sums):
+                ask(t)
+                column = builder.sext(builder.load(builder.gep(columns, [t])), INTP)
+                a = builder.gep(values, [builder.mul(t, INTP(rows))])
+                b = builder.gep(panel, [builder.mul(column, width)])
+                return _outer(builder, sums, a, map(INTP, range(rows)), b, lanes, register)
 
-                with builder.if_then(builder.icmp_signed("<", i, n_later)):
-                    ahead = builder.gep(later, [i])
-                    _samples(builder, starts, ahead, INTP(1), ask)
-                lists = builder.gep(columns, [t]), builder.gep(values, [t]), count
-                sums = _pairs(builder, to.type.pointee, *lists, [zero] * (2 * vectors), body)
-                z = builder.gep(to, [builder.mul(z_row, i)])
-                for v, lane in enumerate(lanes):
-                    _store(builder, builder.fadd(sums[2 * v], sums[2 * v + 1]), z, lane)
+            sums = _loop(builder, count, [zero] * (rows * len(lanes)), body)
+            for r in range(rows):
+                row = builder.gep(to, [builder.mul(z_row, INTP(r))])
+                for k, lane in enumerate(lanes):
+                    _store(builder, sums[r * len(lanes) + k], row, lane)
 
-            def ask(i, t, count):
-                for data in (columns, values):
-                    _prefetch(builder, builder.gep(data, [t]), count)
-
-            _samples(builder, starts, batch, size, each)
-
-        _switch(builder, vectors, {1: lambda: variant(1), 2: lambda: variant(2)})
+        _by_shape(builder, rows, vectors, GROUP, panel, variant)
         return context.get_dummy_value()
 
     i = types.intp
-    return types.void(Z, i, panel, columns, values, starts, batch, later, i, i, i), build
+    return types.void(Z, i, values, panel, columns, i, i, i, pixels, later, i, i), build
 
 
 @intrinsic
-def _listed_add_tile(  # pragma: no cover
-    typing, panel, D, columns, values, starts, batch, size, vectors
-):
+def _listed_add_tile(typing, panel, values, D, columns, count, rows, vectors):  # pragma: no cover
     def build(context, builder, signature, arguments):
-        panel, source, columns, values, starts, batch, size, vectors = arguments
+        panel, values, source, columns, count, rows, vectors = arguments
+        width, register = INTP(_width(panel)), REGISTER // (D.dtype.bitwidth // 8)
 
-        def variant(vectors):
-            lanes = [INTP(v * LANES) for v in range(vectors)]
+        def variant(rows, vectors):
+            lanes = [INTP(lane) for lane in range(0, vectors * LANES, register)]
+            d_rows = [builder.gep(source, [builder.mul(width, INTP(r))]) for r in range(rows)]
+            deltas = [[_load(builder, row, lane, register) for row in d_rows] for lane in lanes]
 
-            def each(i, t, count):
-                delta = builder.gep(source, [builder.mul(i, INTP(PANEL))])
-                deltas = [_load(builder, delta, lane) for lane in lanes]
+            def body(t, nothing):
+                column = builder.sext(builder.load(builder.gep(columns, [t])), INTP)
+                a = builder.gep(values, [builder.mul(t, INTP(rows))])
+                b = builder.gep(panel, [builder.mul(column, width)])
+                numbers = _numbers(builder, a, map(INTP, range(rows)), register)
+                for lane, rows_of_lane in zip(lanes, deltas):
+                    total = _load(builder, b, lane, register)
+                    for number, delta in zip(numbers, rows_of_lane):
+                        total = _multiply_add(builder, total, number, delta)
+                    _store(builder, total, b, lane)
+                return []
 
-                def body(which, row, number, carried):
-                    for delta, lane in zip(deltas, lanes):
-                        place = builder.add(row, lane)
-                        vector = _load(builder, panel, place)
-                        _store(builder, _multiply_add(builder, vector, number, delta), panel, place)
-                    return carried
+            _loop(builder, count, [], body)
 
-                lists = builder.gep(columns, [t]), builder.gep(values, [t]), count
-                _pairs(builder, panel.type.pointee, *lists, [], body)
-
-            _samples(builder, starts, batch, size, each)
-
-        _switch(builder, vectors, {1: lambda: variant(1), 2: lambda: variant(2)})
+        _by_shape(builder, rows, vectors, GROUP, panel, variant)
         return context.get_dummy_value()
 
     i = types.intp
-    return types.void(panel, D, columns, values, starts, batch, i, i), build
+    return types.void(panel, values, D, columns, i, i, i), build
 
 
 @intrinsic
@@ -370,13 +398,27 @@ def _delta_tile(typing, D, A, S, row, rate, rows):  # pragma: no cover
             delta = builder.fmul(_load(builder, deltas, at), slope)
             _store(builder, delta, deltas, at)
             step = builder.fmul(delta, _splat(builder, rate))
-            _store(builder, step, scaled, builder.mul(i, INTP(PANEL)))
+            _store(builder, step, scaled, builder.mul(i, INTP(_width(scaled))))
             return []
 
         _loop(builder, rows, [], one)
         return context.get_dummy_value()
 
     return types.void(D, A, S, types.intp, rate, types.intp), build
+
+
+STORED = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
+
+
+def _by_kind(builder, kind, variant):  # pragma: no cover
+    """Emit variant(type, bytes) for each type that pixels are stored in."""
+    _switch(builder, kind, {k: lambda s=s: variant(*s) for k, s in enumerate(STORED)})
+
+
+def _sample_at(builder, pixels, batch, i, n, stored, size):  # pragma: no cover
+    """Return where the pixels of sample batch[i] begin, as a pointer to what is stored."""
+    at = builder.mul(builder.load(builder.gep(batch, [i])), builder.mul(n, INTP(size)))
+    return builder.bitcast(builder.gep(pixels, [at]), stored.as_pointer())
 
 
 @intrinsic
@@ -389,9 +431,7 @@ def _gather_tile(typing, A, a_row, pixels, batch, rows, n, kind):  # pragma: no 
 
         def variant(stored, size):
             def each(i, nothing):
-                sample = builder.mul(builder.load(builder.gep(batch, [i])), n)
-                data = builder.gep(pixels, [builder.mul(sample, INTP(size))])
-                data = builder.bitcast(data, stored.as_pointer())
+                data = _sample_at(builder, pixels, batch, i, n, stored, size)
                 row = builder.gep(to, [builder.mul(a_row, i)])
 
                 def many(t, nothing):
@@ -412,12 +452,134 @@ def _gather_tile(typing, A, a_row, pixels, batch, rows, n, kind):  # pragma: no 
 
             _loop(builder, rows, [], each)
 
-        stored = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
-        _switch(builder, kind, {k: lambda s=s: variant(*s) for k, s in enumerate(stored)})
+        _by_kind(builder, kind, variant)
         return context.get_dummy_value()
 
     i = types.intp
     return types.void(A, i, pixels, batch, i, i, i), build
+
+
+@intrinsic
+def _mask_tile(typing, masks, mask_row, pixels, batch, rows, n, kind):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        masks, mask_row, pixels, batch, rows, n, kind = arguments
+        i16 = ir.IntType(16)
+        groups = builder.udiv(n, INTP(LANES))
+        done = builder.mul(groups, INTP(LANES))
+
+        def variant(stored, size):
+            def is_listed(pixel):
+                zero = ir.Constant(pixel.type, None)
+                if isinstance(stored, ir.IntType):
+                    return builder.icmp_unsigned("!=", pixel, zero)
+                return builder.fcmp_unordered("!=", pixel, zero)
+
+            def each(i, nothing):
+                data = _sample_at(builder, pixels, batch, i, n, stored, size)
+                bits = builder.gep(masks, [builder.mul(mask_row, i)])
+
+                def many(t, nothing):
+                    pixel = _load(builder, data, builder.mul(t, INTP(LANES)))
+                    mask = builder.bitcast(is_listed(pixel), i16)
+                    builder.store(mask, builder.gep(bits, [t]))
+                    return []
+
+                def one(t, carried):
+                    pixel = builder.load(builder.gep(data, [builder.add(done, t)]), align=1)
+                    bit = builder.shl(builder.zext(is_listed(pixel), i16), builder.trunc(t, i16))
+                    return [builder.or_(carried[0], bit)]
+
+                _loop(builder, groups, [], many)
+                (mask,) = _loop(builder, builder.sub(n, done), [i16(0)], one)
+                builder.store(mask, builder.gep(bits, [groups]))
+                return []
+
+            _loop(builder, rows, [], each)
+
+        _by_kind(builder, kind, variant)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(masks, i, pixels, batch, i, i, i), build
+
+
+@intrinsic
+def _list_tile(typing, columns, masks, rows, words):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        columns, masks, rows, words = arguments
+        i64 = ir.IntType(64)
+        masks = builder.bitcast(masks, i64.as_pointer())
+
+        def word(w, carried):
+            (t,) = carried
+
+            def union(r, carried):
+                place = builder.gep(masks, [builder.add(builder.mul(words, r), w)])
+                return [builder.or_(carried[0], builder.load(place, align=1))]
+
+            (mask,) = _loop(builder, rows, [i64(0)], union)
+            count = builder.ctpop(mask)
+            first = builder.mul(w, INTP(64))
+
+            def some(group, carried):
+                # More than there are may be written: a branch that guesses wrong costs as much.
+                (mask,) = carried
+                place = builder.add(t, builder.mul(group, INTP(AT_ONCE)))
+                for k in range(AT_ONCE):
+                    column = builder.add(first, builder.cttz(mask, ir.IntType(1)(0)))
+                    at = builder.gep(columns, [builder.add(place, INTP(k))])
+                    builder.store(builder.trunc(column, I32), at)
+                    mask = builder.and_(mask, builder.sub(mask, i64(1)))
+                return [mask]
+
+            turns = builder.udiv(builder.add(count, i64(AT_ONCE - 1)), i64(AT_ONCE))
+            _loop(builder, turns, [mask], some)
+            return [builder.add(t, count)]
+
+        (t,) = _loop(builder, words, [INTP(0)], word)
+        return t
+
+    i = types.intp
+    return i(columns, masks, i, i), build
+
+
+@intrinsic
+def _values_tile(  # pragma: no cover
+    typing, values, columns, count, pixels, batch, rows, n, kind
+):
+    def build(context, builder, signature, arguments):
+        values, columns, count, pixels, batch, rows, n, kind = arguments
+        number = values.type.pointee
+
+        def variant(stored, size):
+            def of_rows(rows):
+                each = [
+                    _sample_at(builder, pixels, batch, INTP(r), n, stored, size)
+                    for r in range(rows)
+                ]
+
+                def body(t, nothing):
+                    column = builder.sext(builder.load(builder.gep(columns, [t])), INTP)
+                    to = builder.gep(values, [builder.mul(t, INTP(rows))])
+                    for r, data in enumerate(each):
+                        pixel = builder.load(builder.gep(data, [column]), align=1)
+                        pixel = _as_number(builder, pixel, number)
+                        builder.store(pixel, builder.gep(to, [INTP(r)]))
+                    return []
+
+                _loop(builder, count, [], body)
+                for r in range(rows):  # the constant input of the biases
+                    at = builder.add(builder.mul(count, INTP(rows)), INTP(r))
+                    builder.store(ir.Constant(number, 1.0), builder.gep(values, [at]))
+
+            sizes = range(1, GROUP + 1)
+            _switch(builder, rows, {r: lambda r=r: of_rows(r) for r in sizes})
+
+        _by_kind(builder, kind, variant)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(values, columns, i, pixels, batch, i, i, i), build
 
 
 def _sigmoid(builder, z):  # pragma: no cover
@@ -476,9 +638,9 @@ def _sigmoid_tile(typing, A, count):  # pragma: no cover
 
 
 def _add_tile_body(  # pragma: no cover
-    C, c_row, A, a_row, a_step, B, b_step, count, rows, vectors, adding
+    C, c_row, A, a_row, a_step, B, count, tiles, rows, vectors, adding
 ):
-    _add_tile(C, c_row, A, a_row, a_step, B, b_step, count, rows, vectors, adding)
+    _add_tile(C, c_row, A, a_row, a_step, B, count, tiles, rows, vectors, adding)
 
 
 def _transpose_tile_body(T, S):  # pragma: no cover
@@ -486,17 +648,17 @@ def _transpose_tile_body(T, S):  # pragma: no cover
 
 
 def _listed_tile_body(  # pragma: no cover
-    Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
+    Z, z_row, values, panel, columns, count, rows, vectors, pixels, later, n_later, n_bytes
 ):
     _listed_tile(
-        Z, z_row, panel, columns, values, starts, batch, later, size, n_later, vectors
-    )  # fmt: skip
+        Z, z_row, values, panel, columns, count, rows, vectors, pixels, later, n_later, n_bytes
+    )
 
 
 def _listed_add_tile_body(  # pragma: no cover
-    panel, D, columns, values, starts, batch, size, vectors
+    panel, values, D, columns, count, rows, vectors
 ):
-    _listed_add_tile(panel, D, columns, values, starts, batch, size, vectors)
+    _listed_add_tile(panel, values, D, columns, count, rows, vectors)
 
 
 def _delta_tile_body(D, A, S, row, rate, rows):  # pragma: no cover
@@ -505,6 +667,16 @@ def _delta_tile_body(D, A, S, row, rate, rows):  # pragma: no cover
 
 def _gather_tile_body(A, a_row, pixels, batch, rows, n, kind):  # pragma: no cover
     _gather_tile(A, a_row, pixels, batch, rows, n, kind)
+
+
+def _list_tile_body(  # pragma: no cover
+    columns, counts, values, masks, mask_row, pixels, batch, rows, n, kind
+):
+    _mask_tile(masks, mask_row, pixels, batch, rows, n, kind)
+    count = _list_tile(columns, masks, rows, mask_row // 4)
+    columns[count] = n
+    counts[0] = count + 1
+    _values_tile(values, columns, count, pixels, batch, rows, n, kind)
 
 
 def _sigmoid_tile_body(A, count):  # pragma: no cover
@@ -539,144 +711,100 @@ def _caller(which, operands):  # pragma: no cover
     return call
 
 
-# C[r, :] = sum over t < count of A[r, t] * B[t, :], for `rows` rows r of 1 or 2 vectors, added to
-# what is there or not: C[r, :] begins at c + r * c_row, A[r, t] is at a + r * a_row + t * a_step,
-# B[t, :] begins at b + t * b_step. Sums run in the order of t, whatever the shape of the tile.
-#     add_tile(tiles, (C, c, c_row, A, a, a_row, a_step, B, b, b_step, count, rows, vectors,
+# C[r, :] = sum over t < count of A[r, t] * B[t, :], of 1 or 2 vectors, added to what is there or
+# not, for all r in `tiles` tiles of `rows` rows: C[r, :] begins at c + r * c_row, A[r, t] is at
+# a + r * a_row + t * a_step, B[t, :] begins at b + t * width. Sums run in the order of t, whatever
+# the shape of the tiles.
+#     add_tiles(tiles, (C, c, c_row, A, a, a_row, a_step, B, b, count, n_tiles, rows, vectors,
 #         adding))
-add_tile = _caller(0, "*i*ii*iiiii")
-# The transpose of a 16 x 16 block: T[t + j * PANEL + i] = S[s + i * PANEL + j].
+add_tiles = _caller(0, "*i*ii*iiiii")
+# The transpose of a 16 x 16 block: T[t + j * width + i] = S[s + i * width + j].
 #     transpose_tile(tiles, (T, t, S, s))
 transpose_tile = _caller(1, "**")
-# Z[i, :] = sum over the list of sample batch[i] of value * panel[column, :], for 1 or 2 vectors;
-# Z[i, :] begins at z + i * z_row. Lists have an even length; even and odd pixels are summed apart,
-# so that one sum need not wait for the other. Meanwhile it asks for the lists of `later`.
-#     listed_tile(tiles, (Z, z, z_row, panels, p, columns, 0, values, 0, starts, 0, batch, 0,
-#         later, 0, size, n_later, vectors))
-listed_tile = _caller(2, "*i******iii")
-# panel[column, :] += value * D[i, :] for every pixel of the samples of a batch, in their order;
-# D[i, :] begins at d + i * PANEL.
-#     listed_add_tile(tiles, (panels, p, D, d, columns, 0, values, 0, starts, 0, batch, 0, size,
-#         vectors))
-listed_add_tile = _caller(3, "******ii")
+# Z[r, :] = sum over t < count of values[t, r] * panel[k, :], k = columns[t], for the `rows` samples
+# of a group and 1 or 2 vectors: Z[r, :] begins at z + r * z_row, values[t, r] is at
+# x + t * rows + r. Meanwhile it asks for the pixels, n_bytes each, of n_later samples later[l:].
+#     listed_tile(tiles, (Z, z, z_row, values, x, panels, p, columns, c, count, rows, vectors,
+#         pixels, 0, later, l, n_later, n_bytes))
+listed_tile = _caller(2, "*i***iii**ii")
+# panel[k, :] += values[t, r] * D[r, :] for the `rows` samples r of a group, in their order, for each
+# k in the list; D[r, :] begins at d + r * width.
+#     listed_add_tile(tiles, (panels, p, values, x, D, d, columns, c, count, rows, vectors))
+listed_add_tile = _caller(3, "****iii")
 # A becomes sigmoid(A), `count` vectors of it.
 #     sigmoid_tile(tiles, (A, a, count))
 sigmoid_tile = _caller(4, "*i")
 
 
-# D *= A (1 - A), one vector of each of `rows` rows, `row` apart; S becomes rate * D, rows PANEL
+# D *= A (1 - A), one vector of each of `rows` rows, `row` apart; S becomes rate * D, rows `width`
 # apart.
 #     delta_tile(tiles, (D, d, A, a, S, s, row, rate, rows))
 delta_tile = _caller(5, "***iii")
 # A[i, :n] becomes the pixels of sample batch[i], converted to A's type, and A[i, n] the constant 1.
 #     gather_tile(tiles, (A, a, a_row, pixels, 0, batch, i, rows, n, kind))
 gather_tile = _caller(6, "*i**iii")
+# columns[c:] become the columns of the pixels that are not zero in all of a group's samples
+# batch[i : i + rows], and then n, the constant input of the biases; counts[g] how many these are;
+# values[x:] the values of each, sample by sample. Up to AT_ONCE columns beyond them are written.
+#     list_tile(tiles, (columns, c, counts, g, values, x, masks, at, mask_row, pixels, 0, batch, i,
+#         rows, n, kind))
+list_tile = _caller(7, "****i**iii")
+
+
+@intrinsic
+def ask_for(typing, array, index):  # pragma: no cover
+    """Ask for the line of memory that array[index] is in, ahead of its use."""
+
+    def build(context, builder, signature, arguments):
+        _prefetch(builder, _data(context, builder, array, *arguments))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
 
 
 @functools.cache
-def tiles_for(dtype, listed):  # pragma: no cover
-    """Return the addresses of the tiles for arrays of dtype and lists of dtype `listed`."""
-    scalars = [types.float32 if t == np.float32 else types.float64 for t in (dtype, listed)]
-    number, values = map(types.CPointer, scalars)
-    columns, pixels, i = types.CPointer(types.uint16), types.CPointer(types.uint8), types.intp
-    starts = batch = types.CPointer(types.intp)
-    lists = columns, values, starts, batch
+def tiles_for(dtype):  # pragma: no cover
+    """Return the addresses of the tiles for arrays of dtype."""
+    scalar = types.float32 if dtype == np.float32 else types.float64
+    number, i = types.CPointer(scalar), types.intp
+    pixels, masks, columns = map(types.CPointer, (types.uint8, types.uint16, types.int32))
+    batch = counts = types.CPointer(types.intp)
     signatures = {
         _add_tile_body: types.void(number, i, number, i, i, number, i, i, i, i, i),
         _transpose_tile_body: types.void(number, number),
-        _listed_tile_body: types.void(number, i, number, *lists, batch, i, i, i),
-        _listed_add_tile_body: types.void(number, number, *lists, i, i),
+        _listed_tile_body: types.void(
+            number, i, number, number, columns, i, i, i, pixels, batch, i, i
+        ),
+        _listed_add_tile_body: types.void(number, number, number, columns, i, i, i),
         _sigmoid_tile_body: types.void(number, i),
-        _delta_tile_body: types.void(number, number, number, i, scalars[0], i),
+        _delta_tile_body: types.void(number, number, number, i, scalar, i),
         _gather_tile_body: types.void(number, i, pixels, batch, i, i, i),
-    }
+        _list_tile_body: types.void(
+            columns, counts, number, masks, i, pixels, batch, i, i, i
+        ),
+    }  # fmt: skip
     with light_optimisation():
         compiled = [c_function(signature, body) for body, signature in signatures.items()]
         _kept.extend(compiled)  # code is freed with the object that owns it
         addresses = np.array([function.address for function in compiled])
-        _compile_driver(addresses, dtype, listed)
+        _compile_driver(addresses, dtype)
     return addresses
 
 
-def _compile_driver(tiles, dtype, listed):  # pragma: no cover
-    """Compile run_batches for these types, by calling it with nothing to do."""
+def _compile_driver(tiles, dtype):  # pragma: no cover
+    """Compile run_batches for this type, by calling it with nothing to do."""
     order, none, square = np.empty(0, np.int64), np.empty(0, dtype), np.empty((0, 1), dtype)
     pixels, Y = np.empty(0, np.uint8), np.empty((0, 1), dtype)
     pixels.flags.writeable = Y.flags.writeable = False
-    lists = np.empty(0, np.uint16), np.empty(0, listed), order
+    lists = np.empty(0, np.uint16), np.empty(0, np.int32), order, none
     layout = np.zeros((2, SCALED_AT + 1), np.int64)
     run_batches(
-        np.zeros(TEAM, np.int64), 0, 1, tiles, square, none, none, square, pixels, LISTED, *lists,
-        Y, order, layout, 1, 0.0, True,
+        np.zeros(TEAM, np.int64), 0, 1, tiles, square, none, none, square, *lists, pixels, 0,
+        True, Y, order, layout, 1, 0.0, True,
     )  # fmt: skip
 
 
 _kept = []
-
-
-@intrinsic
-def list_row(typing, columns, values, t, pixels, start, n):  # pragma: no cover
-    """List the pixels of pixels[start : start + n] that are not zero; return the list's end.
-
-    Writes columns[t:], values[t:] and up to 16 numbers beyond what is listed.
-    """
-
-    def build(context, builder, signature, arguments):
-        array_c, array_v, t, array_p, start, n = arguments
-        c = _data(context, builder, columns, array_c, INTP(0))
-        v = _data(context, builder, values, array_v, INTP(0))
-        source = _data(context, builder, pixels, array_p, start)
-        number, stored = v.type.pointee, source.type.pointee
-        lanes = 64 // (values.dtype.bitwidth // 8)  # of one register of 512 bits
-
-        def is_listed(pixel):
-            zero = ir.Constant(pixel.type, None)
-            if isinstance(stored, ir.IntType):
-                return builder.icmp_unsigned("!=", pixel, zero)
-            return builder.fcmp_unordered("!=", pixel, zero)
-
-        def compress(vector, mask):
-            kind = vector.type
-            name = f"llvm.experimental.vector.compress.v{lanes}{_SHORT[str(kind.element)]}"
-            compressed = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(kind, [kind, mask.type, kind]), name
-            )
-            return builder.call(compressed, [vector, mask, ir.Constant(kind, ir.Undefined)])
-
-        i16 = ir.IntType(16)
-        numbered = ir.Constant(ir.VectorType(i16, lanes), [i16(k) for k in range(lanes)])
-
-        def many(group, carried):
-            (t,) = carried
-            k = builder.mul(group, INTP(lanes))
-            pixel = _load(builder, source, k, lanes)
-            mask = is_listed(pixel)
-            column = builder.add(_splat(builder, builder.trunc(k, i16), lanes), numbered)
-            _store(builder, compress(column, mask), c, t)
-            _store(builder, compress(_as_number(builder, pixel, number), mask), v, t)
-            bits = builder.bitcast(mask, ir.IntType(lanes))
-            return [builder.add(t, builder.zext(builder.ctpop(bits), INTP))]
-
-        groups = builder.udiv(n, INTP(lanes))
-        (t,) = _loop(builder, groups, [t], many)
-        done = builder.mul(groups, INTP(lanes))
-
-        def one(i, carried):
-            (t,) = carried
-            k = builder.add(done, i)
-            pixel = builder.load(builder.gep(source, [k]), align=1)
-            builder.store(builder.trunc(k, i16), builder.gep(c, [t]))
-            builder.store(_as_number(builder, pixel, number), builder.gep(v, [t]))
-            return [builder.add(t, builder.zext(is_listed(pixel), INTP))]
-
-        (t,) = _loop(builder, builder.sub(n, done), [t], one)
-        return t
-
-    i = types.intp
-    return i(columns, values, i, pixels, i, i), build
-
-
-_SHORT = {"i16": "i16", "float": "f32", "double": "f64"}
 
 
 @intrinsic
@@ -795,33 +923,6 @@ def meet_often(team, share, shares, count):  # pragma: no cover
         meet(team, shares)
 
 
-# ------------------------------------------------ the panel form: lists of pixels
-
-
-@kernel()
-def list_pixels(columns, values, starts, pixels, n_in):  # pragma: no cover
-    """Write the columns and values of all pixels that are not zero; bytes become v/256.
-
-    columns uint16, values: as many as may be listed at most; starts (n + 1,): where each sample's
-    list begins; pixels: the samples, n_in numbers each. Every list ends with the constant input of
-    the biases, and has an even length. Returns whether all fitted in.
-    """
-    one, zero = values.dtype.type(1), values.dtype.type(0)
-    t = 0
-    for i in range(starts.size - 1):
-        starts[i] = t
-        if t + n_in + PANEL > values.size:
-            return False
-        t = list_row(columns, values, t, pixels, i * n_in, n_in)
-        columns[t], values[t] = n_in, one
-        t += 1
-        if (t - starts[i]) % 2:
-            columns[t], values[t] = n_in, zero
-            t += 1
-    starts[starts.size - 1] = t
-    return True
-
-
 # ------------------------------------------------ the panel form: layer kernels
 #
 # Each writes one block of its result, the neurons of the vectors v0..v1 for the samples i0..i1, and
@@ -835,90 +936,156 @@ def part_of(count, share, shares):  # pragma: no cover
 
 
 @kernel(inner=True)
-def block_of(layout, l, count, by_neurons, share, shares):  # pragma: no cover
+def vectors_of(layout, l):  # pragma: no cover
+    """Return how many vectors hold the neurons of layer l."""
+    return (layout[l, SIZE] + LANES - 1) // LANES
+
+
+@kernel(inner=True)
+def block_of(layout, l, count, share, shares):  # pragma: no cover
     """Return the block (v0, v1, i0, i1) of layer l's neurons and `count` samples for one share."""
-    vectors = (layout[l, SIZE] + LANES - 1) // LANES
-    if by_neurons or vectors >= SHARED_BY_NEURONS * shares:
+    vectors = vectors_of(layout, l)
+    if vectors >= SHARED_BY_NEURONS * shares:
         v0, v1 = part_of(vectors, share, shares)
         return v0, v1, np.intp(0), count
-    i0, i1 = part_of(count, share, shares)
+    i0, i1 = samples_of(count, share, shares)
     return np.intp(0), vectors, i0, i1
+
+
+@kernel(inner=True)
+def groups_of(count):  # pragma: no cover
+    """Return how many groups `count` samples make, all of about the same size."""
+    return (count + GROUP - 1) // GROUP
+
+
+@kernel(inner=True)
+def samples_of(count, share, shares):  # pragma: no cover
+    """Return the samples (i0, i1) of `count` for one share, in whole groups."""
+    groups = groups_of(count)
+    g0, g1 = part_of(groups, share, shares)
+    return g0 * count // groups, g1 * count // groups
 
 
 @kernel(inner=True)
 def strip_of(v, v1, panels):  # pragma: no cover
     """Return how many vectors a tile may take at once from v on: to the end of a panel at most."""
     strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
-    return min(strip, 2 - v % 2, v1 - v)
+    return min(strip - v % strip, v1 - v)
 
 
 @kernel(inner=True)
-def tiles_of(count, panels):  # pragma: no cover
-    """Return how many tiles cover `count` rows, evenly."""
-    rows = ROWS_32 if panels.itemsize == 4 else ROWS_64
-    return (count + rows - 1) // rows
+def vector_at(panels, v, rows):  # pragma: no cover
+    """Return where vector v of neurons begins among panels of so many rows."""
+    strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
+    return (v // strip * rows * strip + v % strip) * LANES
 
 
 @kernel(inner=True)
-def vector_at(layout, l, v):  # pragma: no cover
-    """Return where vector v of the neurons of layer l begins in panels."""
-    panel = (layout[l - 1, SIZE] + 1) * PANEL
-    return layout[l, PANELS_AT] + v // 2 * panel + v % 2 * LANES
+def multiply_add(  # pragma: no cover
+    tiles, C, c, c_row, A, a, a_row, a_step, B, b, count, rows, vectors, adding
+):
+    """Write C[r, :] = sum over t < count of A[r, t] * B[t, :] for `rows` rows: see add_tiles.
+
+    The rows are shared out among tiles evenly, and the terms taken DEPTH at a time: as much of B
+    as stays in the first-level cache while all tiles go past it.
+    """
+    size = ROWS_32 if C.itemsize == 4 else ROWS_64
+    width = LANES * (STRIP_32 if C.itemsize == 4 else STRIP_64)
+    many = (rows + size - 1) // size
+    for t in range(0, count, DEPTH):
+        terms, adding_t = min(DEPTH, count - t), adding or t > 0
+        r = 0
+        for larger in range(2):  # rows % many tiles have one row more than the others
+            n_tiles = rows % many if larger == 0 else many - rows % many
+            each = rows // many + 1 - larger
+            add_tiles(tiles, (
+                C, c + r * c_row, c_row, A, a + r * a_row + t * a_step, a_row, a_step,
+                B, b + t * width, terms, n_tiles, each, vectors, np.intp(adding_t),
+            ))  # fmt: skip
+            r += n_tiles * each
+
+
+@kernel(inner=True)
+def mask_row(n):  # pragma: no cover
+    """Return how many numbers of 16 bits, always whole 64 bits, hold a bit for each of n pixels."""
+    return (n // 64 + 1) * 4
+
+
+@kernel(inner=True)
+def column_row(n):  # pragma: no cover
+    """Return how many columns there is room for in the list of a group."""
+    return n + 1 + AT_ONCE
 
 
 @kernel(inner=True)
 def gather_panels(tiles, work, pixels, kind, batch, layout, m, i0, i1):  # pragma: no cover
-    """Copy the samples batch[i0:i1] into the input layer, and set the biases' constant input."""
+    """Copy the samples i0..i1 of the batch into the input layer, and the biases' constant input."""
     n, stride = layout[0, SIZE], layout[0, STRIDE]
     a = m * layout[0, ROWS_AT] + i0 * stride
     gather_tile(tiles, (work, a, stride, pixels, 0, batch, i0, i1 - i0, n, kind))
 
 
 @kernel(inner=True)
+def list_panels(  # pragma: no cover
+    tiles, masks, columns, counts, values, pixels, kind, batch, layout, i0, i1
+):
+    """List what is not zero in the groups of the samples i0..i1 of the batch."""
+    n, groups = layout[0, SIZE], groups_of(batch.size)
+    for g in range(groups):
+        first, last = part_of(batch.size, g, groups)
+        if i0 <= first and last <= i1:
+            list_tile(tiles, (
+                columns, g * column_row(n), counts, g, values, first * (n + 1), masks,
+                first * mask_row(n), mask_row(n), pixels, 0, batch, first, last - first, n, kind,
+            ))  # fmt: skip
+
+
+@kernel(inner=True)
 def forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
     """Write z = w a + b of layer l, block v0..v1, i0..i1, into its activations."""
     n_in, stride_in, stride = layout[l - 1, SIZE], layout[l - 1, STRIDE], layout[l, STRIDE]
-    a_in, a_out = m * layout[l - 1, ROWS_AT], m * layout[l, ROWS_AT]
-    many = tiles_of(i1 - i0, panels)
+    a, z = m * layout[l - 1, ROWS_AT] + i0 * stride_in, m * layout[l, ROWS_AT] + i0 * stride
     v = v0
-    while v < v1:  # a panel stays in the second-level cache while the samples go past it
-        vectors = strip_of(v, v1, panels)
-        p = vector_at(layout, l, v)
-        for tile in range(many):
-            first, last = part_of(i1 - i0, tile, many)
-            a, z = a_in + (i0 + first) * stride_in, a_out + (i0 + first) * stride + v * LANES
-            add_tile(tiles, (
-                work, z, stride, work, a, stride_in, 1, panels, p, PANEL,
-                n_in + 1, last - first, vectors, 0,
-            ))  # fmt: skip
+    while v < v1:
+        vectors, p = strip_of(v, v1, panels), layout[l, PANELS_AT] + vector_at(panels, v, n_in + 1)
+        multiply_add(
+            tiles, work, z + v * LANES, stride, work, a, stride_in, 1, panels, p,
+            n_in + 1, i1 - i0, vectors, False,
+        )  # fmt: skip
         v += vectors
 
 
 @kernel(inner=True)
 def forward_listed(  # pragma: no cover
-    tiles, work, panels, columns, values, starts, batch, later, layout, m, v0, v1
-):
-    """Write z of the first layer from the lists of pixels, neurons of the vectors v0..v1.
+    tiles, work, panels, columns, counts, values, pixels, n_bytes, later, layout, m, size, v0, v1,
+    i0, i1,
+):  # fmt: skip
+    """forward_panels for the first layer, on the lists of pixels of the groups in i0..i1.
 
-    later: the samples of a later mini-batch, whose lists are asked for one by one meanwhile.
+    later: the samples that take the places of these in the next mini-batch, n_bytes each.
     """
-    stride, a_out, n_later = layout[1, STRIDE], m * layout[1, ROWS_AT], later.size
+    n_in, stride, z = layout[0, SIZE], layout[1, STRIDE], m * layout[1, ROWS_AT]
+    groups = groups_of(size)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
-        listed_tile(tiles, (
-            work, a_out + v * LANES, stride, panels, vector_at(layout, np.intp(1), v), columns, 0,
-            values, 0, starts, 0, batch, 0, later, 0, batch.size, n_later, vectors,
-        ))  # fmt: skip
-        n_later = 0
+        p = layout[1, PANELS_AT] + vector_at(panels, v, n_in + 1)
+        for g in range(groups):
+            first, last = part_of(size, g, groups)
+            if i0 <= first and last <= i1:
+                asked = min(first, later.size - 1)
+                listed_tile(tiles, (
+                    work, z + first * stride + v * LANES, stride, values, first * (n_in + 1),
+                    panels, p, columns, g * column_row(n_in), counts[g], last - first, vectors,
+                    pixels, 0, later, asked, later.size - asked, n_bytes,
+                ))  # fmt: skip
         v += vectors
 
 
 @kernel(inner=True)
 def activate(tiles, work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
     """Turn z into sigmoid(z) in a block of layer l; set the constant input of the next biases."""
-    n, stride = layout[l, SIZE], layout[l, STRIDE]
-    vectors = (n + LANES - 1) // LANES
+    n, stride, vectors = layout[l, SIZE], layout[l, STRIDE], vectors_of(layout, l)
     whole = v0 == 0 and v1 == vectors  # then the rows are one run
     rows, count = (1, (i1 - i0) * stride // LANES) if whole else (i1 - i0, v1 - v0)
     begin = m * layout[l, ROWS_AT] + i0 * stride + v0 * LANES
@@ -950,10 +1117,11 @@ def scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no
     So the update reads it in the order of memory.
     """
     stride, s = layout[l, STRIDE], m * layout[l, SCALED_AT]
+    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
     for v in range(v0, v1):
         at = i0 * stride + v * LANES
         d, a = m * layout[l, DELTAS_AT] + at, m * layout[l, ROWS_AT] + at
-        to = s + (v // 2 * m + i0) * PANEL + v % 2 * LANES
+        to = s + vector_at(work, v, m) + i0 * width
         delta_tile(tiles, (work, d, work, a, work, to, stride, rate, i1 - i0))
 
 
@@ -964,26 +1132,24 @@ def backward_panels(  # pragma: no cover
     """BP2: write (Delta @ w) A (1 - A) of layer l, block v0..v1, i0..i1, and rate times that.
 
     w is turned over, two vectors of its inputs at a time, so that the sum runs over rows again.
-    scratch: (n_out rounded up to a vector) * PANEL numbers.
+    scratch: (n_out rounded up to a vector) * width numbers.
     """
-    n_out = layout[l + 1, SIZE]
+    n_in, n_out = layout[l, SIZE], layout[l + 1, SIZE]
     stride, stride_out = layout[l, STRIDE], layout[l + 1, STRIDE]
     d_in, d_out = m * layout[l, DELTAS_AT], m * layout[l + 1, DELTAS_AT]
-    many = tiles_of(i1 - i0, panels)
+    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
         for j in range((n_out + LANES - 1) // LANES):
+            p = layout[l + 1, PANELS_AT] + vector_at(panels, j, n_in + 1)
             for k in range(vectors):
-                row = vector_at(layout, l + 1, j) + (v + k) * LANES * PANEL
-                transpose_tile(tiles, (scratch, j * LANES * PANEL + k * LANES, panels, row))
-        for tile in range(many):
-            first, last = part_of(i1 - i0, tile, many)
-            d, to = d_out + (i0 + first) * stride_out, d_in + (i0 + first) * stride + v * LANES
-            add_tile(tiles, (
-                work, to, stride, work, d, stride_out, 1, scratch, 0, PANEL,
-                n_out, last - first, vectors, 0,
-            ))  # fmt: skip
+                row = p + (v + k) * LANES * width
+                transpose_tile(tiles, (scratch, j * LANES * width + k * LANES, panels, row))
+        multiply_add(
+            tiles, work, d_in + i0 * stride + v * LANES, stride, work, d_out + i0 * stride_out,
+            stride_out, 1, scratch, 0, n_out, i1 - i0, vectors, False,
+        )  # fmt: skip
         scale_deltas(tiles, work, layout, m, l, rate, v, v + vectors, i0, i1)
         v += vectors
 
@@ -995,35 +1161,37 @@ def update_panels(tiles, work, panels, layout, m, size, l, v0, v1, k0, k1):  # p
     For the neurons of the vectors v0..v1 and the inputs k0..k1, the last of which is the biases'.
     """
     stride, a, s = layout[l - 1, STRIDE], m * layout[l - 1, ROWS_AT], m * layout[l, SCALED_AT]
-    many = tiles_of(k1 - k0, panels)
+    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
-        p, d = vector_at(layout, l, v), s + v // 2 * m * PANEL + v % 2 * LANES
-        for tile in range(many):
-            first, last = part_of(k1 - k0, tile, many)
-            k = k0 + first
-            add_tile(tiles, (
-                panels, p + k * PANEL, PANEL, work, a + k, 1, stride, work, d, PANEL,
-                size, last - first, vectors, 1,
-            ))  # fmt: skip
+        p = layout[l, PANELS_AT] + vector_at(panels, v, layout[l - 1, SIZE] + 1)
+        multiply_add(
+            tiles, panels, p + k0 * width, width, work, a + k0, 1, stride,
+            work, s + vector_at(work, v, m), size, k1 - k0, vectors, True,
+        )  # fmt: skip
         v += vectors
 
 
 @kernel(inner=True)
 def update_listed(  # pragma: no cover
-    tiles, work, panels, columns, values, starts, batch, layout, m, v0, v1
+    tiles, work, panels, columns, counts, values, layout, m, size, v0, v1
 ):
     """update_panels for the first layer, on the lists of pixels."""
-    s = m * layout[1, SCALED_AT]
+    n_in, s = layout[0, SIZE], m * layout[1, SCALED_AT]
+    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
+    groups = groups_of(size)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
-        listed_add_tile(tiles, (
-            panels, vector_at(layout, np.intp(1), v), work,
-            s + v // 2 * m * PANEL + v % 2 * LANES, columns, 0, values, 0, starts, 0, batch, 0,
-            batch.size, vectors,
-        ))  # fmt: skip
+        p = layout[1, PANELS_AT] + vector_at(panels, v, n_in + 1)
+        d = s + vector_at(work, v, m)
+        for g in range(groups):
+            first, last = part_of(size, g, groups)
+            listed_add_tile(tiles, (
+                panels, p, values, first * (n_in + 1), work, d + first * width, columns,
+                g * column_row(n_in), counts[g], last - first, vectors,
+            ))  # fmt: skip
         v += vectors
 
 
@@ -1042,41 +1210,47 @@ def copy_outputs(out, start, work, layout, m, i0, i1):  # pragma: no cover
 
 @kernel()
 def run_batches(  # pragma: no cover
-    team, share, shares, tiles, out, panels, work, scratch, pixels, kind, columns, values, starts,
-    Y, order, layout, m, eta, train,
+    team, share, shares, tiles, out, panels, work, scratch, masks, columns, counts, values, pixels,
+    kind, listed, Y, order, layout, m, eta, train,
 ):  # fmt: skip
     """Carry every m samples of `order` through the network: one driver, to train or to evaluate.
 
-    train: take a step of gradient descent after each mini-batch, divided by its own length; else
-    write the outputs into out (n, n_out). kind: LISTED to read columns, values and starts; else
-    pixels of that kind. work: m samples, zeros at the start; scratch: see backward_panels, a row
-    per share.
+    listed: leave out the pixels that are zero; no bit of the result depends on it. train: take a
+    step of gradient descent after each mini-batch, divided by its own length; else write the
+    outputs into out (n, n_out). work, and the lists: for m samples, zeros at the start; scratch:
+    see backward_panels, a row per share.
 
     A team of `shares` threads calls this at the same time, each with the number of its own share
     and the same arrays; they meet after every layer. A wide layer is shared out by neurons, so
-    that its weights stay with their core, a narrow one by samples; the first layer on lists always
-    by neurons, since a list is read from its beginning.
+    that its weights stay with their core, a narrow one by samples.
     """
     top = layout.shape[0] - 1
     if not meet(team, shares):
         return
     mode = float_mode(0)
+    n_bytes = layout[0, SIZE] * (8 if kind == 0 else 4 if kind == 1 else 1)
     for start in range(0, order.size, m):
         size = min(m, order.size - start)
         batch = order[start : start + size]
-        first, last = part_of(size, share, shares)
-        following = order[start + size + AHEAD : start + size + AHEAD + m]
-        listed = kind == LISTED
-        if not listed:
+        later = order[start + size if start + size < order.size else 0 :]
+        first, last = samples_of(size, share, shares)
+        if listed:
+            list_panels(
+                tiles, masks, columns, counts, values, pixels, kind, batch, layout, first, last
+            )
+        else:
             gather_panels(tiles, work, pixels, kind, batch, layout, m, first, last)
-            meet(team, shares)
+        if train:
+            for i in range(first, last):
+                ask_for(Y, batch[i] * Y.shape[1])
+        meet(team, shares)
         rate = panels.dtype.type(-eta / size)
         for l in range(1, top + 1):
-            v0, v1, i0, i1 = block_of(layout, l, size, listed and l == 1, share, shares)
+            v0, v1, i0, i1 = block_of(layout, l, size, share, shares)
             if listed and l == 1:
                 forward_listed(
-                    tiles, work, panels, columns, values, starts, batch, following, layout, m,
-                    v0, v1,
+                    tiles, work, panels, columns, counts, values, pixels, n_bytes, later, layout,
+                    m, size, v0, v1, i0, i1,
                 )  # fmt: skip
             else:
                 forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1)
@@ -1089,19 +1263,20 @@ def run_batches(  # pragma: no cover
             meet(team, shares)
             continue
         for l in range(top - 1, 0, -1):
-            v0, v1, i0, i1 = block_of(layout, l, size, listed and l < 1, share, shares)
+            v0, v1, i0, i1 = block_of(layout, l, size, share, shares)
             backward_panels(
                 tiles, work, scratch[share], panels, layout, m, l, rate, v0, v1, i0, i1
             )  # fmt: skip
             meet(team, shares)
         for l in range(1, top + 1):
-            n_in = layout[l - 1, SIZE] + 1
-            v0, v1, k0, k1 = block_of(layout, l, n_in, listed and l == 1, share, shares)
             if listed and l == 1:
+                v0, v1 = part_of(vectors_of(layout, l), share, shares)
                 update_listed(
-                    tiles, work, panels, columns, values, starts, batch, layout, m, v0, v1
+                    tiles, work, panels, columns, counts, values, layout, m, size, v0, v1
                 )
             else:
+                n_in = layout[l - 1, SIZE] + 1
+                v0, v1, k0, k1 = block_of(layout, l, n_in, share, shares)
                 update_panels(tiles, work, panels, layout, m, size, l, v0, v1, k0, k1)
         meet(team, shares)
     float_mode(mode)

@@ -245,44 +245,34 @@ def sparse(rng, stored, m, n_in, density=0.3):
     return (X * 255).astype(np.uint8) if stored is np.uint8 else X.astype(stored)
 
 
-def lists_of(X, dtype, room=None):
-    n, n_in = X.shape
-    room = X.size + 2 * n + n_in + vectors.PANEL if room is None else room
-    columns, values = np.full(room, 9999, np.uint16), np.full(room, np.nan, dtype)
-    starts = np.full(n + 1, -1)
-    fits = vectors.list_pixels(columns, values, starts, engine._fixed(X.reshape(-1)), n_in)
-    return fits, (columns, values, starts)
+@njit
+def list_group(tiles, lists, pixels, kind, batch, n):
+    masks, columns, counts, values = lists
+    row = vectors.mask_row(n)
+    vectors.list_tile(tiles, (
+        columns, 0, counts, 0, values, 0, masks, 0, row, pixels, 0, batch, 0, batch.size, n, kind
+    ))  # fmt: skip
 
 
 @exact_bits
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("n_in", [1, 15, 16, 37, 64])
-def test_list_pixels_lists_what_is_not_zero_and_the_biases_input(dtype, stored, n_in, rng):
+@pytest.mark.parametrize("n_in", [1, 15, 16, 37, 63, 64, 65, 128, 300])
+def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n_in, rng):
     X = sparse(rng, stored, 7, n_in)
     if stored is not np.uint8:
         X[1, 0], X[2, -1] = np.nan, -0.0
-    fits, (columns, values, starts) = lists_of(X, dtype)
-    assert fits
-    dense = np.zeros((7, n_in + 1), dtype)
-    for i in range(7):
-        part = slice(starts[i], starts[i + 1])
-        listed = np.count_nonzero(X[i])
-        assert starts[i + 1] - starts[i] == (listed + 2) // 2 * 2  # with the bias, made even
-        assert (np.diff(columns[part][: listed + 1].astype(int)) > 0).all()  # none twice
-        np.add.at(dense[i], columns[part], values[part])
-    wanted = X / 256 if stored is np.uint8 else X
-    np.testing.assert_array_equal(dense[:, :-1], wanted.astype(dtype))
-    np.testing.assert_array_equal(dense[:, -1], 1)
-
-
-@exact_bits
-def test_list_pixels_stops_when_there_is_no_room(rng):
-    X = sparse(rng, np.float32, 7, 37)
-    needed = np.count_nonzero(X[:6]) + 2 * 7 + 37 + vectors.PANEL
-    assert lists_of(X, np.float64, needed)[0]
-    assert not lists_of(X, np.float64, np.count_nonzero(X))[0]
-    assert not lists_of(X, np.float64, 0)[0]
+    for batch in ([0], [1], [2, 6], [1, 4, 5][: vectors.GROUP]):
+        layout = engine.plan_of((n_in, 5)).layout(dtype)
+        lists = layout.lists(len(batch), dtype)
+        lists[1][...] = lists[3][...] = 99
+        list_group(vectors.tiles_for(np.dtype(dtype)), lists, *pixels_of(X), np.array(batch), n_in)
+        _, columns, (count,), values = lists
+        lit = np.flatnonzero((X[batch] != 0).any(axis=0))
+        np.testing.assert_array_equal(columns[:count], [*lit, n_in])  # the last is the biases'
+        wanted = X[batch] / 256 if stored is np.uint8 else X[batch]
+        wanted = np.vstack([wanted.astype(dtype).T[lit], np.ones(len(batch), dtype)])
+        np.testing.assert_array_equal(values[: wanted.size].reshape(wanted.shape), wanted)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -290,23 +280,21 @@ def test_list_pixels_stops_when_there_is_no_room(rng):
 def test_panels_and_back_is_nothing_changed(dtype, sizes, rng):
     plan = engine.plan_of(tuple(sizes))
     (params,) = randoms(rng, dtype, plan.n_params)
-    panels = plan.layout.to_panels(params, plan)
+    panels = plan.layout(dtype).to_panels(params, plan)
     assert panels.ctypes.data % 64 == 0
     back = np.empty_like(params)
-    plan.layout.from_panels(panels, back, plan)
+    plan.layout(dtype).from_panels(panels, back, plan)
     np.testing.assert_array_equal(back, params)
     assert np.count_nonzero(panels) == plan.n_params  # all the rest is zero
 
 
-def samples_in(form, X, Y, plan, m, dtype, monkeypatch):
+def samples_in(form, X, Y, monkeypatch):
     """Samples in the form wanted, although there are few of them."""
     monkeypatch.setattr(engine, "MANY", 1)
-    monkeypatch.setattr(engine, "MOST_LISTED", 2)
-    if form == "panels":
-        monkeypatch.setattr(engine, "_listed", lambda X, dtype: None)
+    monkeypatch.setattr(engine, "MOST_LISTED", 2 if form == "lists" else 0)
     monkeypatch.setenv("FASTBP_LOOPS", "1" if form == "rows" else "0")
-    samples = engine.Samples(X, Y, plan, m, np.dtype(dtype))
-    assert samples.form == form
+    samples = engine.Samples(X, Y)
+    assert (samples.form, samples.listed) == ("rows" if form == "rows" else "panels", form == "lists")
     return samples
 
 
@@ -322,7 +310,7 @@ def test_every_form_trains_as_the_oracle_does(form, dtype, sizes, m, rng, monkey
     """23 samples: the last mini-batch is ragged."""
     plan, params, _, Y, oracle = problem(sizes, 23, dtype)
     X = sparse(rng, np.float32, 23, sizes[0])
-    samples = samples_in(form, X, Y, plan, m, dtype, monkeypatch)
+    samples = samples_in(form, X, Y, monkeypatch)
     order = rng.permutation(23)
     engine.train(params, plan, samples, order, m, 0.1)
     pairs = [(X[i][:, None].astype(float), Y[i][:, None].astype(float)) for i in order]
@@ -341,7 +329,7 @@ def test_every_form_reads_every_type(form, dtype, stored, rng, monkeypatch):
     values = (X / 256 if stored is np.uint8 else X).astype(np.float64)
     other = params.copy()
     for data, result in ((X, params), (values, other)):
-        samples = samples_in(form, data, Y, plan, 5, dtype, monkeypatch)
+        samples = samples_in(form, data, Y, monkeypatch)
         engine.train(result, plan, samples, np.arange(23), 5, 0.7)
     close(params, other, dtype)
 
@@ -353,7 +341,7 @@ def test_every_form_reads_every_type(form, dtype, stored, rng, monkeypatch):
 def test_a_team_gives_the_bits_of_one_thread(form, dtype, sizes, rng, monkeypatch):
     plan, start, _, Y, _ = problem(sizes, 67, dtype)
     X = sparse(rng, np.float32, 67, sizes[0])
-    samples = samples_in(form, X, Y, plan, 13, dtype, monkeypatch)
+    samples = samples_in(form, X, Y, monkeypatch)
     monkeypatch.setattr(threads, "mode", "always")
     monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
     results, outputs = [], []
@@ -388,7 +376,7 @@ def test_saturated_neurons_stop_learning_but_nothing_else(dtype, rng, monkeypatc
     params[...] = 1000
     X = sparse(rng, np.float32, 23, 37) + np.float32(0.1)
     before = params.copy()
-    samples = samples_in("panels", X, Y, plan, 10, dtype, monkeypatch)
+    samples = samples_in("panels", X, Y, monkeypatch)
     engine.train(params, plan, samples, np.arange(23), 10, 0.7)
     np.testing.assert_array_equal(params, before)
     tiny = np.finfo(np.float64).tiny
@@ -411,22 +399,40 @@ def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
     kernels.sigmoid_rows(wanted, np.zeros(z.size, dtype))
     A = engine._zeros(z.size, dtype)
     A[...] = z
-    sigmoids(vectors.tiles_for(np.dtype(dtype), np.dtype(np.float32)), A)
+    sigmoids(vectors.tiles_for(np.dtype(dtype)), A)
     np.testing.assert_allclose(A, wanted[0], rtol=2 * np.finfo(dtype).eps)
 
 
 @exact_bits
 def test_which_form_runs(rng, monkeypatch):
-    """By the number of samples, the shapes and the data; never by the number of threads."""
-    plan, dtype = engine.plan_of((37, 33, 10)), np.dtype(float)
+    """By the number of samples and the data; never by the number of threads."""
     n = engine.MANY
     X, Y = sparse(rng, np.float32, n, 37), rng.random((n, 10))
-    assert engine.Samples(X, Y, plan, 10, dtype).form == "lists"
-    assert engine.Samples(X + 1, Y, plan, 10, dtype).form == "panels"  # no pixel is zero
-    assert engine.Samples(X, Y, plan, n, dtype).form == "panels"  # read once: not worth a list
-    assert engine.Samples(X[1:], Y[1:], plan, 10, dtype).form == "rows"  # few
+
+    def form(X, Y):
+        samples = engine.Samples(X, Y)
+        return samples.form, samples.listed
+
+    assert form(X, Y) == ("panels", True)
+    assert form(X + 1, Y) == ("panels", False)  # no pixel is zero
+    assert form(X[1:], Y[1:]) == ("rows", False)  # few
     monkeypatch.setenv("FASTBP_LOOPS", "1")
-    assert engine.Samples(X, Y, plan, 10, dtype).form == "rows"
+    assert form(X, Y) == ("rows", False)
+
+
+@exact_bits
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 10, 22])
+def test_to_leave_out_zeros_changes_no_bit(dtype, m, rng, monkeypatch):
+    plan, start, _, Y, _ = problem([137, 40, 10], 67, dtype)
+    X, results = sparse(rng, np.float32, 67, 137), []
+    for form in ("panels", "lists"):
+        params = start.copy()
+        samples = samples_in(form, X, Y, monkeypatch)
+        engine.train(params, plan, samples, np.arange(67), m, 0.7)
+        results.append((params, engine.feedforward(params, plan, X)))
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
 
 
 # ------------------------------------------------ drivers
@@ -597,17 +603,15 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
                 X.flags.writeable = Y.flags.writeable = False
                 engine.feedforward(params, plan, X)
                 engine.gradient(params, plan, X, Y)
-                samples = engine.Samples(X, Y, plan, 3, dtype)
+                samples = engine.Samples(X, Y)
                 engine.train(params, plan, samples, np.arange(7), 3, 0.1)
-    vectors.tiles_for(np.dtype(np.float64), np.dtype(np.float32))
+    vectors.tiles_for(np.dtype(np.float64))
     before = list(vectors.run_batches.signatures)
     for m in (3, 300):
         for stored in (np.float32, np.uint8):
             plan, params, X, Y, _ = problem([5, 6, 4], 300, np.float64)
             X = np.abs(X).astype(stored)
-            engine.train(
-                params, plan, engine.Samples(X, Y, plan, m, np.dtype(float)), np.arange(300), m, 0.1
-            )
+            engine.train(params, plan, engine.Samples(X, Y), np.arange(300), m, 0.1)
             engine.feedforward(params, plan, X)
     assert vectors.run_batches.signatures == before
     for driver in drivers:

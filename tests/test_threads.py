@@ -167,9 +167,10 @@ def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng):
     plan = engine.plan_of((20, 30, 5))
     params = rng.random(plan.n_params)
     X, Y = rng.random((300, 20)), rng.random((300, 5))
-    samples = engine.Samples(X, Y, plan, 100, np.dtype(float))
+    samples = engine.Samples(X, Y)
     engine.train(params.copy(), plan, samples, np.arange(300), 100, 0.1)  # compiled
-    panels = plan.layout.to_panels(params, plan)
+    layout = plan.layout(np.float64)
+    panels = layout.to_panels(params, plan)
     before = panels.copy()
     real, n_threads = vectors.run_batches, threading.active_count()
 
@@ -178,14 +179,13 @@ def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng):
             raise KeyboardInterrupt
         real(team, share, *rest)
 
-    work = engine._zeros(100 * plan.layout.units, np.float64)
-    scratch = engine._zeros((3, plan.layout.scratch), np.float64)
+    work = engine._zeros(100 * layout.units, np.float64)
+    scratch = engine._zeros((3, layout.scratch), np.float64)
     with pytest.raises(KeyboardInterrupt):
         threads.in_team(
-            3, interrupted, vectors.tiles_for(np.dtype(float), np.dtype(np.float32)),
-            np.empty((0, 5)), panels, work, scratch, *engine._pixels(X),
-            *engine._NO_LISTS, engine._fixed(Y), np.arange(300),
-            plan.layout.table, 100, 0.1, True,
+            3, interrupted, vectors.tiles_for(np.dtype(float)), np.empty((0, 5)), panels, work,
+            scratch, *layout.lists(100, np.float64), *engine._pixels(X), False, engine._fixed(Y),
+            np.arange(300), layout.table, 100, 0.1, True,
         )  # fmt: skip
     assert threading.active_count() == n_threads
     np.testing.assert_array_equal(panels, before)
