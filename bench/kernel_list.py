@@ -64,11 +64,6 @@ def make_gather(stored):
     return make
 
 
-def make_list_pixels(dtype):
-    X = images()
-    return lambda: engine._listed(X, np.dtype(dtype))
-
-
 # What is inner to the panel form has no entry from Python: these wrappers are one.
 
 
@@ -93,19 +88,27 @@ def _activate(tiles, work, layout, m, n):
 
 
 @njit(nogil=True)
-def _listed_forward(tiles, work, panels, columns, values, starts, order, layout, m, n):
-    for first in range(0, order.size, m):
-        batch, later = order[first : first + m], order[first + m : first + 2 * m]
-        vectors.forward_listed(
-            tiles, work, panels, columns, values, starts, batch, later, layout, m, 0, n
-        )
+def _list(tiles, masks, columns, counts, values, pixels, kind, batch, layout):
+    vectors.list_panels(
+        tiles, masks, columns, counts, values, pixels, kind, batch, layout, 0, batch.size
+    )
 
 
 @njit(nogil=True)
-def _listed_update(tiles, work, panels, columns, values, starts, order, layout, m, n):
-    for first in range(0, order.size, m):
-        batch = order[first : first + m]
-        vectors.update_listed(tiles, work, panels, columns, values, starts, batch, layout, m, 0, n)
+def _listed_forward(
+    tiles, work, panels, columns, counts, values, pixels, n_bytes, batch, layout, m, n
+):
+    vectors.forward_listed(
+        tiles, work, panels, columns, counts, values, pixels, n_bytes, batch, layout, m,
+        batch.size, 0, n, 0, batch.size,
+    )  # fmt: skip
+
+
+@njit(nogil=True)
+def _listed_update(tiles, work, panels, columns, counts, values, batch, layout, m, n):
+    vectors.update_listed(
+        tiles, work, panels, columns, counts, values, layout, m, batch.size, 0, n
+    )
 
 
 @njit(nogil=True)
@@ -121,7 +124,8 @@ class Panels:
         plan = engine.plan_of(tuple(sizes))
         layout = plan.layout(dtype)
         self.layout = layout.table
-        self.tiles = vectors.tiles_for(dtype, np.dtype(np.float32))
+        self.tiles = vectors.tiles_for(dtype)
+        self.lists = layout.lists(m, dtype)
         (params,) = randoms(dtype, plan.n_params)
         self.panels = layout.to_panels(1e-3 * params, plan)
         self.work = engine._zeros(m * layout.units, dtype)
@@ -142,13 +146,17 @@ class Panels:
     def activate(self):
         _activate(self.tiles, self.work, self.layout, self.m, self.n)
 
-    def forward_listed(self, lists, order):
-        arguments = *lists, order, self.layout, self.m, self.n
-        _listed_forward(self.tiles, self.work, self.panels, *arguments)
+    def list(self, X, batch):
+        _list(self.tiles, *self.lists, *engine._pixels(X), batch, self.layout)
 
-    def update_listed(self, lists, order):
-        arguments = *lists, order, self.layout, self.m, self.n
-        _listed_update(self.tiles, self.work, self.panels, *arguments)
+    def forward_listed(self, X, batch):
+        pixels, at = engine._pixels(X)[0], (self.layout, self.m, self.n)
+        lists, n_bytes = self.lists[1:], X[0].nbytes
+        _listed_forward(self.tiles, self.work, self.panels, *lists, pixels, n_bytes, batch, *at)
+
+    def update_listed(self, X, batch):
+        at = batch, self.layout, self.m, self.n
+        _listed_update(self.tiles, self.work, self.panels, *self.lists[1:], *at)
 
     def gather(self, X, order):
         _gather(self.tiles, self.work, *engine._pixels(X), order, self.layout, self.m)
@@ -161,9 +169,9 @@ def make_panels(sizes, m, name):
 def make_listed(name):
     def make(dtype):
         net, X = Panels((784, NEURONS), ROWS, dtype), images()
-        order = np.random.default_rng(0).permutation(IMAGES)[:ROWS]
-        lists = engine._listed(X, np.dtype(dtype))
-        return lambda: getattr(net, name)(lists, order)
+        batch = np.random.default_rng(0).permutation(IMAGES)[:ROWS]
+        net.list(X, batch)
+        return lambda: getattr(net, name)(X, batch)
 
     return make
 
@@ -250,7 +258,7 @@ KERNELS = [
     ),
     *(Kernel(f"gather {stored}", make_gather(stored)) for stored in ("uint8", "float32")),
     *(Kernel(f"gather_panels {s}", make_gather_panels(s)) for s in ("uint8", "float32")),
-    Kernel("list_pixels", make_list_pixels),
+    Kernel("list_panels", make_listed("list")),
     Kernel("shuffle", make_shuffle),
 ]
 

@@ -9,7 +9,6 @@ import statistics
 import numpy as np
 
 from bench import kernel_list, peaks
-from fastbp import engine
 
 FIRST, DENSE = (784, 800), (1024, 1024)
 DTYPE = "float32"
@@ -25,10 +24,11 @@ def first_layer(X, rounds):
     order = np.random.default_rng(0).permutation(n)
 
     def epoch():
-        lists = engine._listed(X, np.dtype(DTYPE))
         for first in range(0, n, m):
-            net.forward_listed(lists, order[first : first + m])
-            net.update_listed(lists, order[first : first + m])
+            batch = order[first : first + m]
+            net.list(X, batch)
+            net.forward_listed(X, batch)
+            net.update_listed(X, batch)
 
     epoch()
     ours, peak = [], []

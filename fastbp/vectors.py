@@ -230,20 +230,25 @@ def _add_tile(  # pragma: no cover
 def _transpose_tile(typing, T, S):  # pragma: no cover
     def build(context, builder, signature, arguments):
         to, source = arguments
-        width = _width(to)
-        rows = [_load(builder, source, INTP(i * width)) for i in range(LANES)]
-        step = LANES // 2
-        while step:  # swap the off-diagonal quarters of blocks of 16, 8, 4 and 2
-            low = [j if not j & step else LANES + j - step for j in range(LANES)]
-            high = [j + step if not j & step else LANES + j for j in range(LANES)]
-            for i in range(LANES):
-                if not i & step:
-                    pair = rows[i], rows[i + step]
-                    rows[i] = builder.shuffle_vector(*pair, _constants(low))
-                    rows[i + step] = builder.shuffle_vector(*pair, _constants(high))
-            step //= 2
-        for j in range(LANES):
-            _store(builder, rows[j], to, INTP(j * width))
+        width, n = _width(to), REGISTER // (T.dtype.bitwidth // 8)
+
+        def block(i, j):  # n x n: as many registers as numbers in one
+            rows = [_load(builder, source, INTP((i + r) * width + j), n) for r in range(n)]
+            step = n // 2
+            while step:  # swap the off-diagonal quarters of blocks of n, n / 2 ... 2
+                low = [k if not k & step else n + k - step for k in range(n)]
+                high = [k + step if not k & step else n + k for k in range(n)]
+                for r in range(n):
+                    if not r & step:
+                        pair = rows[r], rows[r + step]
+                        rows[r] = builder.shuffle_vector(*pair, _constants(low))
+                        rows[r + step] = builder.shuffle_vector(*pair, _constants(high))
+                step //= 2
+            for r in range(n):
+                _store(builder, rows[r], to, INTP((j + r) * width + i))
+
+        for i, j in itertools.product(range(0, LANES, n), repeat=2):
+            block(i, j)
         return context.get_dummy_value()
 
     return types.void(T, S), build
@@ -1073,11 +1078,11 @@ def forward_listed(  # pragma: no cover
         for g in range(groups):
             first, last = part_of(size, g, groups)
             if i0 <= first and last <= i1:
-                asked = min(first, later.size - 1)
+                asked, n_asked = min(first, later.size - 1), n_bytes if v == v0 else 0
                 listed_tile(tiles, (
                     work, z + first * stride + v * LANES, stride, values, first * (n_in + 1),
                     panels, p, columns, g * column_row(n_in), counts[g], last - first, vectors,
-                    pixels, 0, later, asked, later.size - asked, n_bytes,
+                    pixels, 0, later, asked, later.size - asked, n_asked,
                 ))  # fmt: skip
         v += vectors
 
