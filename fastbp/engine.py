@@ -18,6 +18,7 @@ from fastbp import kernels, threads, vectors
 
 # Fewer samples than this are not worth turning the weights into panels and back.
 MANY = 256
+FEW = 32  # samples that tell what the others are like
 # Groups of samples share a list of pixels that are not zero. With more of them than this in each
 # sample, the list of a group is as good as whole.
 MOST_LISTED = 0.4
@@ -175,8 +176,8 @@ class Samples:
 
 def _mostly_zero(X):
     """Tell whether lists of the pixels that are not zero pay, by what some rows of X hold."""
-    some = X[:: -(-len(X) // MANY)]
-    return np.count_nonzero(some) < MOST_LISTED * some.size
+    some = X[:: -(-len(X) // FEW)]
+    return (some != 0).mean() < MOST_LISTED
 
 
 def _chunk(m, tasks, tiles=2):

@@ -12,7 +12,7 @@ For the length of a call the weights stand in panels of 16 or 32 neurons, one in
     panels      the network in one flat vector: a layer is (panels, n_in + 1, width), the last row
                 of a panel the biases, whose input is the constant 1
     work        one flat workspace, all zeros at the start. A and Delta: one row per sample, padded
-                with zeros to whole vectors; A has the constant 1 behind its neurons. rate * Delta:
+                to whole vectors, Delta with zeros; A has the constant 1 behind its neurons. rate * Delta:
                 (panels, m, width), as the update reads it
     masks, columns, counts, values
                 what of a mini-batch is not zero (of MNIST's pixels, a fifth). A bit per pixel and
@@ -42,7 +42,6 @@ from numba import cfunc, config, types
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from fastbp.kernels import SIZE, kernel, uncached
 
@@ -111,7 +110,9 @@ INTP, I32 = ir.IntType(64), ir.IntType(32)
 
 
 def _data(context, builder, array_type, array, index):  # pragma: no cover
-    return builder.gep(make_array(array_type)(context, builder, array).data, [index])
+    # Straight from the array's fields: make_array would copy all of them, in every call.
+    field = context.data_model_manager[array_type].get_field_position("data")
+    return builder.gep(builder.extract_value(array, field), [index])
 
 
 def _vector_at(builder, data, offset, count=LANES):  # pragma: no cover
@@ -642,10 +643,43 @@ def _sigmoid_tile(typing, A, count):  # pragma: no cover
 # calls by name is compiled anew in every storey above it, which made 15 seconds of 4.
 
 
-def _add_tile_body(  # pragma: no cover
-    C, c_row, A, a_row, a_step, B, count, tiles, rows, vectors, adding
+@intrinsic
+def _at(typing, data, index):  # pragma: no cover
+    """Return the place data[index]."""
+
+    def build(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return data(data, types.intp), build
+
+
+@intrinsic
+def _shape_of(typing, data):  # pragma: no cover
+    """Return the most rows that a tile of such numbers has, and the width of a panel of them."""
+    rows, width = ROWS[data.dtype.bitwidth // 8], LANES * STRIP[data.dtype.bitwidth // 8]
+
+    def build(context, builder, signature, arguments):
+        return context.make_tuple(builder, signature.return_type, [INTP(rows), INTP(width)])
+
+    return types.UniTuple(types.intp, 2)(data), build
+
+
+def _multiply_add_body(  # pragma: no cover
+    C, c_row, A, a_row, a_step, B, count, rows, vectors, adding
 ):
-    _add_tile(C, c_row, A, a_row, a_step, B, count, tiles, rows, vectors, adding)
+    # The rows are shared out among tiles evenly, and the terms taken DEPTH at a time: as much of B
+    # as stays in the first-level cache while all tiles go past it.
+    most, width = _shape_of(C)
+    many = (rows + most - 1) // most
+    for t in range(0, count, DEPTH):
+        terms, r = min(DEPTH, count - t), 0
+        for smaller in range(2):  # the first rows % many tiles have one row more
+            tiles = many - rows % many if smaller else rows % many
+            each = rows // many + 1 - smaller
+            c, a, b = _at(C, r * c_row), _at(A, r * a_row + t * a_step), _at(B, t * width)
+            _add_tile(c, c_row, a, a_row, a_step, b, terms, tiles, each, vectors, adding)
+            r += tiles * each
+        adding = 1
 
 
 def _transpose_tile_body(T, S):  # pragma: no cover
@@ -716,13 +750,11 @@ def _caller(which, operands):  # pragma: no cover
     return call
 
 
-# C[r, :] = sum over t < count of A[r, t] * B[t, :], of 1 or 2 vectors, added to what is there or
-# not, for all r in `tiles` tiles of `rows` rows: C[r, :] begins at c + r * c_row, A[r, t] is at
-# a + r * a_row + t * a_step, B[t, :] begins at b + t * width. Sums run in the order of t, whatever
-# the shape of the tiles.
-#     add_tiles(tiles, (C, c, c_row, A, a, a_row, a_step, B, b, count, n_tiles, rows, vectors,
-#         adding))
-add_tiles = _caller(0, "*i*ii*iiiii")
+# C[r, :] = sum over t < count of A[r, t] * B[t, :], for `rows` rows r of 1 or 2 vectors, added to
+# what is there or not: C[r, :] begins at c + r * c_row, A[r, t] is at a + r * a_row + t * a_step,
+# B[t, :] begins at b + t * width. Sums run in the order of t, whatever the shape of the tiles.
+#     multiply_add(tiles, (C, c, c_row, A, a, a_row, a_step, B, b, count, rows, vectors, adding))
+multiply_add = _caller(0, "*i*ii*iiii")
 # The transpose of a 16 x 16 block: T[t + j * width + i] = S[s + i * width + j].
 #     transpose_tile(tiles, (T, t, S, s))
 transpose_tile = _caller(1, "**")
@@ -775,7 +807,7 @@ def tiles_for(dtype):  # pragma: no cover
     pixels, masks, columns = map(types.CPointer, (types.uint8, types.uint16, types.int32))
     batch = counts = types.CPointer(types.intp)
     signatures = {
-        _add_tile_body: types.void(number, i, number, i, i, number, i, i, i, i, i),
+        _multiply_add_body: types.void(number, i, number, i, i, number, i, i, i, i),
         _transpose_tile_body: types.void(number, number),
         _listed_tile_body: types.void(
             number, i, number, number, columns, i, i, i, pixels, batch, i, i
@@ -972,6 +1004,12 @@ def samples_of(count, share, shares):  # pragma: no cover
 
 
 @kernel(inner=True)
+def width_in(panels):  # pragma: no cover
+    """Return width_of the type of an array."""
+    return np.intp(LANES * STRIP_32 if panels.itemsize == 4 else LANES * STRIP_64)
+
+
+@kernel(inner=True)
 def strip_of(v, v1, panels):  # pragma: no cover
     """Return how many vectors a tile may take at once from v on: to the end of a panel at most."""
     strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
@@ -983,31 +1021,6 @@ def vector_at(panels, v, rows):  # pragma: no cover
     """Return where vector v of neurons begins among panels of so many rows."""
     strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
     return (v // strip * rows * strip + v % strip) * LANES
-
-
-@kernel(inner=True)
-def multiply_add(  # pragma: no cover
-    tiles, C, c, c_row, A, a, a_row, a_step, B, b, count, rows, vectors, adding
-):
-    """Write C[r, :] = sum over t < count of A[r, t] * B[t, :] for `rows` rows: see add_tiles.
-
-    The rows are shared out among tiles evenly, and the terms taken DEPTH at a time: as much of B
-    as stays in the first-level cache while all tiles go past it.
-    """
-    size = ROWS_32 if C.itemsize == 4 else ROWS_64
-    width = LANES * (STRIP_32 if C.itemsize == 4 else STRIP_64)
-    many = (rows + size - 1) // size
-    for t in range(0, count, DEPTH):
-        terms, adding_t = min(DEPTH, count - t), adding or t > 0
-        r = 0
-        for larger in range(2):  # rows % many tiles have one row more than the others
-            n_tiles = rows % many if larger == 0 else many - rows % many
-            each = rows // many + 1 - larger
-            add_tiles(tiles, (
-                C, c + r * c_row, c_row, A, a + r * a_row + t * a_step, a_row, a_step,
-                B, b + t * width, terms, n_tiles, each, vectors, np.intp(adding_t),
-            ))  # fmt: skip
-            r += n_tiles * each
 
 
 @kernel(inner=True)
@@ -1053,10 +1066,10 @@ def forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1):  # pragma
     v = v0
     while v < v1:
         vectors, p = strip_of(v, v1, panels), layout[l, PANELS_AT] + vector_at(panels, v, n_in + 1)
-        multiply_add(
-            tiles, work, z + v * LANES, stride, work, a, stride_in, 1, panels, p,
-            n_in + 1, i1 - i0, vectors, False,
-        )  # fmt: skip
+        multiply_add(tiles, (
+            work, z + v * LANES, stride, work, a, stride_in, 1, panels, p, n_in + 1, i1 - i0,
+            vectors, 0,
+        ))  # fmt: skip
         v += vectors
 
 
@@ -1096,11 +1109,9 @@ def activate(tiles, work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
     begin = m * layout[l, ROWS_AT] + i0 * stride + v0 * LANES
     for i in range(rows):
         sigmoid_tile(tiles, (work, begin + i * stride, count))
-    if v1 == vectors:  # beyond the neurons: 1 for the biases, then zeros
+    if v1 == vectors:  # beyond the neurons
         for i in range(i0, i1):
-            a = m * layout[l, ROWS_AT] + i * stride
-            for j in range(n, stride):
-                work[a + j] = work.dtype.type(j == n)
+            work[m * layout[l, ROWS_AT] + i * stride + n] = work.dtype.type(1)
 
 
 @kernel(inner=True)
@@ -1122,7 +1133,7 @@ def scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no
     So the update reads it in the order of memory.
     """
     stride, s = layout[l, STRIDE], m * layout[l, SCALED_AT]
-    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
+    width = width_in(work)
     for v in range(v0, v1):
         at = i0 * stride + v * LANES
         d, a = m * layout[l, DELTAS_AT] + at, m * layout[l, ROWS_AT] + at
@@ -1142,7 +1153,7 @@ def backward_panels(  # pragma: no cover
     n_in, n_out = layout[l, SIZE], layout[l + 1, SIZE]
     stride, stride_out = layout[l, STRIDE], layout[l + 1, STRIDE]
     d_in, d_out = m * layout[l, DELTAS_AT], m * layout[l + 1, DELTAS_AT]
-    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
+    width = width_in(work)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
@@ -1151,10 +1162,10 @@ def backward_panels(  # pragma: no cover
             for k in range(vectors):
                 row = p + (v + k) * LANES * width
                 transpose_tile(tiles, (scratch, j * LANES * width + k * LANES, panels, row))
-        multiply_add(
-            tiles, work, d_in + i0 * stride + v * LANES, stride, work, d_out + i0 * stride_out,
-            stride_out, 1, scratch, 0, n_out, i1 - i0, vectors, False,
-        )  # fmt: skip
+        multiply_add(tiles, (
+            work, d_in + i0 * stride + v * LANES, stride, work, d_out + i0 * stride_out,
+            stride_out, 1, scratch, 0, n_out, i1 - i0, vectors, 0,
+        ))  # fmt: skip
         scale_deltas(tiles, work, layout, m, l, rate, v, v + vectors, i0, i1)
         v += vectors
 
@@ -1166,15 +1177,15 @@ def update_panels(tiles, work, panels, layout, m, size, l, v0, v1, k0, k1):  # p
     For the neurons of the vectors v0..v1 and the inputs k0..k1, the last of which is the biases'.
     """
     stride, a, s = layout[l - 1, STRIDE], m * layout[l - 1, ROWS_AT], m * layout[l, SCALED_AT]
-    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
+    width = width_in(work)
     v = v0
     while v < v1:
         vectors = strip_of(v, v1, panels)
         p = layout[l, PANELS_AT] + vector_at(panels, v, layout[l - 1, SIZE] + 1)
-        multiply_add(
-            tiles, panels, p + k0 * width, width, work, a + k0, 1, stride,
-            work, s + vector_at(work, v, m), size, k1 - k0, vectors, True,
-        )  # fmt: skip
+        multiply_add(tiles, (
+            panels, p + k0 * width, width, work, a + k0, 1, stride, work,
+            s + vector_at(work, v, m), size, k1 - k0, vectors, 1,
+        ))  # fmt: skip
         v += vectors
 
 
@@ -1184,7 +1195,7 @@ def update_listed(  # pragma: no cover
 ):
     """update_panels for the first layer, on the lists of pixels."""
     n_in, s = layout[0, SIZE], m * layout[1, SCALED_AT]
-    width = LANES * (STRIP_32 if work.itemsize == 4 else STRIP_64)
+    width = width_in(work)
     groups = groups_of(size)
     v = v0
     while v < v1:
