@@ -8,9 +8,8 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
-from fastbp import engine, kernels, vectors
+from fastbp import engine, kernels, programs, vectors
 
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]
 IMAGES, LIT = 10_000, 0.19  # of a digit's pixels, so many are not zero
@@ -52,7 +51,8 @@ def small_rate(dtype):
 def images(stored="float32"):
     """Return images as sparse as digits are."""
     rng = np.random.default_rng(0)
-    return (rng.random((IMAGES, 784)) * (rng.random((IMAGES, 784)) < LIT)).astype(stored)
+    X = rng.random((IMAGES, 784)) * (rng.random((IMAGES, 784)) < LIT)
+    return (X * 255 if stored == "uint8" else X).astype(stored)
 
 
 def make_gather(stored):
@@ -64,123 +64,41 @@ def make_gather(stored):
     return make
 
 
-# What is inner to the panel form has no entry from Python: these wrappers are one.
-
-
-@njit(nogil=True)
-def _forward(tiles, work, panels, layout, m, n):
-    vectors.forward_panels(tiles, work, panels, layout, m, 1, 0, n, 0, m)
-
-
-@njit(nogil=True)
-def _backward(tiles, work, scratch, panels, layout, m, rate, n):
-    vectors.backward_panels(tiles, work, scratch, panels, layout, m, 1, rate, 0, n, 0, m)
-
-
-@njit(nogil=True)
-def _update(tiles, work, panels, layout, m, n):
-    vectors.update_panels(tiles, work, panels, layout, m, m, 1, 0, n, 0, layout[0, 0] + 1)
-
-
-@njit(nogil=True)
-def _activate(tiles, work, layout, m, n):
-    vectors.activate(tiles, work, layout, m, 1, 0, n, 0, m)
-
-
-@njit(nogil=True)
-def _list(tiles, masks, columns, counts, values, pixels, kind, batch, layout):
-    vectors.list_panels(
-        tiles, masks, columns, counts, values, pixels, kind, batch, layout, 0, batch.size
-    )
-
-
-@njit(nogil=True)
-def _listed_forward(
-    tiles, work, panels, columns, counts, values, pixels, n_bytes, batch, layout, m, n
-):
-    vectors.forward_listed(
-        tiles, work, panels, columns, counts, values, pixels, n_bytes, batch, layout, m,
-        batch.size, 0, n, 0, batch.size,
-    )  # fmt: skip
-
-
-@njit(nogil=True)
-def _listed_update(tiles, work, panels, columns, counts, values, batch, layout, m, n):
-    vectors.update_listed(
-        tiles, work, panels, columns, counts, values, layout, m, batch.size, 0, n
-    )
-
-
-@njit(nogil=True)
-def _gather(tiles, work, pixels, kind, batch, layout, m):
-    vectors.gather_panels(tiles, work, pixels, kind, batch, layout, m, 0, m)
-
-
 class Panels:
-    """The arrays of a net in the panel form, in memory as the engine has them."""
+    """A net in the panel form, its arrays in memory as the engine has them, step by step.
 
-    def __init__(self, sizes, m, dtype):
+    X: the samples, images as sparse as digits are if not given; listed: leave out their zeros.
+    """
+
+    def __init__(self, sizes, m, dtype, X=None, listed=False):
         self.m, dtype = m, np.dtype(dtype)
         plan = engine.plan_of(tuple(sizes))
         layout = plan.layout(dtype)
-        self.layout = layout.table
-        self.tiles = vectors.tiles_for(dtype)
-        self.lists = layout.lists(m, dtype)
         (params,) = randoms(dtype, plan.n_params)
-        self.panels = layout.to_panels(1e-3 * params, plan)
-        self.work = engine._zeros(m * layout.units, dtype)
-        self.work[:] = 1e-3
-        self.scratch = engine._zeros(layout.scratch, dtype)
-        self.n = -(-sizes[1] // vectors.LANES)
+        panels = layout.to_panels(1e-3 * params, plan)
+        X = np.ones((m, sizes[0]), np.float32) if X is None else X
+        data = *engine._pixels(X), listed, np.zeros((len(X), sizes[-1]), dtype)
+        self.programs = programs.Programs(layout, panels, data, m, rate=-1e-9)
+        self.programs.work[:] = 1e-3
+        self.order = np.random.default_rng(0).permutation(len(X))
 
-    def forward(self):
-        _forward(self.tiles, self.work, self.panels, self.layout, self.m, self.n)
+    def call(self, name, *arguments):
+        """Return a call of the steps of one phase, for one mini-batch or as many as it is given."""
+        steps = getattr(self.programs, name)(*arguments, self.m, 0)
+        table, now = programs.as_table(steps), np.zeros(vectors.NOW, np.int64)
+        tiles, team = vectors.tiles_for(self.programs.dtype), np.zeros(vectors.TEAM, np.int64)
 
-    def backward(self):
-        rate, at = self.work.dtype.type(1e-9), (self.work, self.scratch, self.panels)
-        _backward(self.tiles, *at, self.layout, self.m, rate, self.n)
+        def run(order=self.order[: self.m]):
+            vectors.run_program(team, 0, 1, tiles, table, table, now, order, self.m)
 
-    def update(self):
-        _update(self.tiles, self.work, self.panels, self.layout, self.m, self.n)
-
-    def activate(self):
-        _activate(self.tiles, self.work, self.layout, self.m, self.n)
-
-    def list(self, X, batch):
-        _list(self.tiles, *self.lists, *engine._pixels(X), batch, self.layout)
-
-    def forward_listed(self, X, batch):
-        pixels, at = engine._pixels(X)[0], (self.layout, self.m, self.n)
-        lists, n_bytes = self.lists[1:], X[0].nbytes
-        _listed_forward(self.tiles, self.work, self.panels, *lists, pixels, n_bytes, batch, *at)
-
-    def update_listed(self, X, batch):
-        at = batch, self.layout, self.m, self.n
-        _listed_update(self.tiles, self.work, self.panels, *self.lists[1:], *at)
-
-    def gather(self, X, order):
-        _gather(self.tiles, self.work, *engine._pixels(X), order, self.layout, self.m)
+        return run
 
 
-def make_panels(sizes, m, name):
-    return lambda dtype: getattr(Panels(sizes, m, dtype), name)
-
-
-def make_listed(name):
+def make_panels(sizes, m, name, *arguments, stored="float32", **form):
     def make(dtype):
-        net, X = Panels((784, NEURONS), ROWS, dtype), images()
-        batch = np.random.default_rng(0).permutation(IMAGES)[:ROWS]
-        net.list(X, batch)
-        return lambda: getattr(net, name)(X, batch)
-
-    return make
-
-
-def make_gather_panels(stored):
-    def make(dtype):
-        net, X = Panels((784, 10), 1000, dtype), images(stored)
-        order = np.random.default_rng(0).permutation(IMAGES)[:1000]
-        return lambda: net.gather(X, order)
+        net = Panels(sizes, m, dtype, images(stored), **form)
+        net.call("read")()  # lists are not made in the time of who needs them
+        return net.call(name, *arguments)
 
     return make
 
@@ -231,9 +149,9 @@ def _panels():
         label = f"{m} x {n_in} x {n_out}"
         work, weights = 2 * m * n_in * n_out, n_in * n_out + n_out
         rows = m * (n_in + n_out)
-        forward = make_panels((n_in, n_out), m, "forward")
-        backward = make_panels((1, n_in, n_out), m, "backward")
-        update = make_panels((n_in, n_out), m, "update")
+        forward = make_panels((784, n_in, n_out), m, "forward", 2)
+        backward = make_panels((784, n_in, n_out), m, "backward", 1)
+        update = make_panels((784, n_in, n_out), m, "update", 2)
         yield Kernel(f"forward_panels {label}", forward, work, weights + rows, (m, n_in, n_out))
         yield Kernel(f"backward_panels {label}", backward, work, weights + rows, (m, n_out, n_in))
         yield Kernel(f"update_panels {label}", update, work, 2 * weights + rows, (n_out, m, n_in))
@@ -242,13 +160,19 @@ def _panels():
 _LISTED_FLOPS = 2 * LIT * ROWS * 784 * NEURONS
 _LISTED_ITEMS = 784 * NEURONS + ROWS * (NEURONS + 1.5 * LIT * 784)
 _WEIGHTS = 784 * NEURONS
+_NET = 784, NEURONS
+
+
+def _listed(name, l):
+    return make_panels(_NET, ROWS, name, l, listed=True)
+
 
 KERNELS = [
     *_panels(),
     *_layers(),
-    Kernel("forward_listed", make_listed("forward_listed"), _LISTED_FLOPS, _LISTED_ITEMS),
-    Kernel("update_listed", make_listed("update_listed"), _LISTED_FLOPS, _LISTED_ITEMS + _WEIGHTS),
-    Kernel("activate 100 x 1000", make_panels((1, 1000), 100, "activate"), items=2e5),
+    Kernel("forward_listed", _listed("forward", 1), _LISTED_FLOPS, _LISTED_ITEMS),
+    Kernel("update_listed", _listed("update", 1), _LISTED_FLOPS, _LISTED_ITEMS + _WEIGHTS),
+    Kernel("activate 100 x 1000", make_panels((784, 1000), 100, "activate", 1), items=2e5),
     Kernel("sigmoid_rows", calling(kernels.sigmoid_rows, (100, 1000), 1000), items=2e5),
     Kernel(
         "output_delta",
@@ -257,8 +181,11 @@ KERNELS = [
         30_000,
     ),
     *(Kernel(f"gather {stored}", make_gather(stored)) for stored in ("uint8", "float32")),
-    *(Kernel(f"gather_panels {s}", make_gather_panels(s)) for s in ("uint8", "float32")),
-    Kernel("list_panels", make_listed("list")),
+    *(
+        Kernel(f"{name} {stored}", make_panels(_NET, ROWS, "read", stored=stored, listed=listed))
+        for name, listed in (("gather_panels", False), ("list_pixels", True))
+        for stored in ("uint8", "float32")
+    ),
     Kernel("shuffle", make_shuffle),
 ]
 

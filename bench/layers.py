@@ -20,15 +20,13 @@ def first_layer(X, rounds):
     Zeros are skipped, but counted: the flops are those of the product over all pixels.
     """
     m, n = 100, len(X) // 100 * 100
-    net, X = kernel_list.Panels(FIRST, m, DTYPE), X[:n]
-    order = np.random.default_rng(0).permutation(n)
+    net = kernel_list.Panels(FIRST, m, DTYPE, X, listed=True)
+    steps = net.call("read"), net.call("forward", 1), net.call("update", 1)
 
     def epoch():
         for first in range(0, n, m):
-            batch = order[first : first + m]
-            net.list(X, batch)
-            net.forward_listed(X, batch)
-            net.update_listed(X, batch)
+            for step in steps:
+                step(net.order[first : first + m])
 
     epoch()
     ours, peak = [], []
@@ -41,15 +39,14 @@ def first_layer(X, rounds):
 def dense_layer(rounds):
     """Return the GFLOP/s of forward, delta and update, and those of three products by OpenBLAS."""
     m, (n_in, n_out) = 128, DENSE
-    net = kernel_list.Panels((n_in, n_out), m, DTYPE)
-    upper = kernel_list.Panels((1, n_in, n_out), m, DTYPE)
+    net = kernel_list.Panels((784, n_in, n_out), m, DTYPE)
+    steps = net.call("forward", 2), net.call("backward", 1), net.call("update", 2)
     A, D, w = kernel_list.randoms(DTYPE, (m, n_in), (m, n_out), (n_out, n_in))
     out = [np.empty(shape, DTYPE) for shape in ((m, n_out), (m, n_in), (n_out, n_in))]
 
     def tiles():
-        net.forward()
-        upper.backward()
-        net.update()
+        for step in steps:
+            step()
 
     def products():
         np.dot(A, w.T, out=out[0])

@@ -6,7 +6,6 @@ Law: prints nothing, opens nothing, and takes only arrays that `arrays` has chec
 import contextlib
 import functools
 import itertools
-import math
 import os
 import random
 import threading
@@ -14,7 +13,7 @@ import time
 
 import numpy as np
 
-from fastbp import kernels, threads, vectors
+from fastbp import kernels, programs, threads, vectors
 
 # Fewer samples than this are not worth turning the weights into panels and back.
 MANY = 256
@@ -64,65 +63,8 @@ class Plan:
         """Return the Layout of panels of this type."""
         width = vectors.width_of(dtype)
         if width not in self._layouts:
-            self._layouts[width] = Layout(self.sizes, width)
+            self._layouts[width] = programs.Layout(self.sizes, width)
         return self._layouts[width]
-
-
-class Layout:
-    """Where everything lies in the panel form: see the legend in kernels.py.
-
-    A row of activations or Deltas is whole vectors and has room for the constant input of the
-    biases. Rows that are a multiple of 2 KB apart would compete for the same lines of the cache.
-    """
-
-    def __init__(self, sizes, width):
-        self.table = np.zeros((len(sizes), 6), np.int64)
-        self.shapes = []  # (panels, rows, width) of each layer's weights and biases
-        self.n_panels = self.units = 0
-        for l, n in enumerate(sizes):
-            stride = vectors.LANES * (n // vectors.LANES + 1)
-            stride += vectors.LANES * (stride % 512 == 0)
-            panels_at, rows_at = self.n_panels, self.units
-            self.units += stride
-            deltas_at, scaled_at = self.units, self.units + stride
-            if l:
-                shape = -(-n // width), sizes[l - 1] + 1, width
-                self.shapes.append(shape)
-                self.n_panels += math.prod(shape)
-                self.units = scaled_at + shape[0] * width
-            self.table[l] = n, stride, panels_at, rows_at, deltas_at, scaled_at
-        self.scratch = width * (max(sizes[1:]) + vectors.LANES)
-        self.slack = vectors.LANES * width  # a block that is turned over may read beyond the end
-
-    def to_panels(self, params, plan):
-        """Return the weights and biases of the flat params in panels."""
-        panels = _zeros(self.n_panels + self.slack, params.dtype)
-        for panel, w, b in self._panels(panels, params, plan):
-            panel[:-1, : len(b)], panel[-1, : len(b)] = w.T, b
-        return panels
-
-    def from_panels(self, panels, params, plan):
-        """Write the weights and biases in panels into the flat params."""
-        for panel, w, b in self._panels(panels, params, plan):
-            w[...], b[...] = panel[:-1, : len(b)].T, panel[-1, : len(b)]
-
-    def lists(self, m, dtype):
-        """Return empty (masks, columns, counts, values) for m samples."""
-        groups, n = -(-m // vectors.GROUP), int(self.table[0, 0])
-        masks = np.zeros(m * (n // 64 + 1) * 4, np.uint16)
-        columns = np.zeros(groups * (n + 1 + vectors.AT_ONCE), np.int32)
-        return masks, columns, np.zeros(groups, np.int64), _zeros(m * (n + 1), dtype)
-
-    def _panels(self, panels, params, plan):
-        """Yield each panel (n_in + 1, width), with the rows of w and b that it holds."""
-        for l, (n_panels, rows, width) in enumerate(self.shapes, 1):
-            n, w_at, b_at = plan.table[l, :3].tolist()
-            w, b = params[w_at:b_at].reshape(n, -1), params[b_at : b_at + n]
-            at = self.table[l, vectors.PANELS_AT]
-            layer = panels[at : at + n_panels * rows * width].reshape(n_panels, rows, width)
-            for p in range(n_panels):
-                part = slice(p * width, (p + 1) * width)
-                yield layer[p], w[part], b[part]
 
 
 @functools.lru_cache(maxsize=64)
@@ -144,14 +86,6 @@ def _fixed(array):
 def _pixels(X):
     """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads."""
     return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
-
-
-def _zeros(shape, dtype):
-    """Return zeros that begin on a line of the cache: a vector across two costs twice."""
-    dtype, line = np.dtype(dtype), 64
-    memory = np.zeros(math.prod(np.atleast_1d(shape)) * dtype.itemsize + line, np.uint8)
-    skip = -memory.ctypes.data % line
-    return memory[skip : skip + memory.size - line].view(dtype).reshape(shape)
 
 
 class Samples:
@@ -203,9 +137,8 @@ def feedforward(params, plan, X, n_threads=None):
         _run_twin(twins, plan.forward_flops * n, n_threads, args)
         return out
     panels = plan.layout(params.dtype).to_panels(params, plan)
-    Y = _fixed(np.empty((0, plan.sizes[-1]), dtype))
-    data = pixels, kind, _mostly_zero(X), Y
-    run = _runner(plan, out, panels, *data, rows, 0.0, False, n_threads)
+    data = pixels, kind, _mostly_zero(X), None
+    run = _runner(plan, panels, data, rows, n_threads, out=out)
     run(order)
     return out
 
@@ -261,33 +194,45 @@ def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None)
 def _panel_steps(params, plan, samples, m, eta, n_threads):
     """Give a function that trains on a slice of the order, with the weights in panels meanwhile."""
     panels = plan.layout(params.dtype).to_panels(params, plan)
-    out = np.empty((0, plan.sizes[-1]), params.dtype)
     data = samples.pixels, samples.kind, samples.listed, samples.Y
     try:
-        yield _runner(plan, out, panels, *data, m, eta, True, n_threads)
+        yield _runner(plan, panels, data, m, n_threads, rate=-eta)
     finally:
         plan.layout(params.dtype).from_panels(panels, params, plan)
 
 
-def _runner(plan, out, panels, pixels, kind, listed, Y, m, eta, train, n_threads):
+def _runner(plan, panels, data, m, n_threads, **purpose):
     """Return a function that runs the samples of a slice, on one thread or a team.
 
-    It returns (the seconds it took, the seconds that the next call may take).
+    It returns (the seconds it took, the seconds that the next call may take). data and purpose:
+    see programs.Programs.
     """
-    layout, dtype = plan.layout(panels.dtype), panels.dtype
+    layout, train = plan.layout(panels.dtype), "rate" in purpose
     shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
-    work, scratch = _zeros(m * layout.units, dtype), _zeros((shares, layout.scratch), dtype)
-    lists, tiles = layout.lists(m, dtype), vectors.tiles_for(dtype)
-    choice = threads.choice(plan.sizes, m, dtype, kind, train, shares)
+    tiles = vectors.tiles_for(panels.dtype)
+    choice = threads.choice(plan.sizes, m, panels.dtype, data[1], train, shares)
+
+    @functools.cache
+    def arrays_for(shares):
+        return programs.Programs(layout, panels, data, m, shares, **purpose)
+
+    @functools.cache
+    def tables(shares, size):
+        """Return the programs for a mini-batch of `size` samples, one per share."""
+        return [arrays_for(shares).table(size, share) for share in range(shares)]
+
+    now = np.zeros((shares, vectors.NOW), np.int64)
+
+    def member(team, share, shares, whole, ragged, part):
+        one_share = whole[share], ragged[share], now[share]
+        vectors.run_program(team, share, shares, tiles, *one_share, part, m)
 
     def run(part):
         parallel = shares > 1 and choice.parallel
         wanted = TRIAL_SECONDS if shares > 1 and choice.undecided else KERNEL_SECONDS
-        began = time.perf_counter()
-        threads.in_team(
-            shares if parallel else 1, vectors.run_batches, tiles, out, panels, work, scratch,
-            *lists, pixels, kind, listed, Y, part, layout.table, m, float(eta), train,
-        )  # fmt: skip
+        began, count = time.perf_counter(), shares if parallel else 1
+        both = tables(count, m), tables(count, len(part) % m or m)
+        threads.in_team(count, member, *both, part)
         seconds = time.perf_counter() - began
         if shares > 1:
             choice.note(parallel, seconds, len(part))

@@ -1,32 +1,17 @@
-"""The engine room's second hall: the panel form of training and evaluation, on vector tiles.
+"""The engine room's second hall: vector tiles, and the driver that runs programs of them.
 
 Laws: those of kernels.py. It takes no compiled function from there: Numba's cache watches the file
 that defines a function, and not the files of the functions that it calls.
 
-For the length of a call the weights stand in panels of 16 or 32 neurons, one input a row:
-
-    layout      (L+1, 6) int64, a row per layer, the input layer first: the number of neurons; how
-                far apart two rows of activations are; where its panels begin; where its A, its
-                Delta and its rate * Delta begin in a workspace of one sample (in a workspace of m
-                samples: m times that)
-    panels      the network in one flat vector: a layer is (panels, n_in + 1, width), the last row
-                of a panel the biases, whose input is the constant 1
-    work        one flat workspace, all zeros at the start. A and Delta: one row per sample, padded
-                to whole vectors, Delta with zeros; A has the constant 1 behind its neurons. rate * Delta:
-                (panels, m, width), as the update reads it
-    masks, columns, counts, values
-                what of a mini-batch is not zero (of MNIST's pixels, a fifth). A bit per pixel and
-                sample, one sample a row; then for each group of samples the columns of the pixels
-                that are not zero in all of them, how many these are, and their values, which
-                stand sample by sample for each column
-    v           a vector of LANES neurons; a panel is STRIP of them, which makes its width
-    team, share, shares
-                threads that run the same driver at once, each on its share of every step
+A program is a table of int64, a row per step: the number of a tile, then its operands, which are
+numbers and addresses. programs.py writes them, and says where everything lies in memory. So no
+tile need know about layers, and to compile them all takes a second, where one driver that called
+them by name took four.
 
 Forward pass, backward pass and update are one tile: C[r, :] = sum over t of A[r, t] * B[t, :],
 with numbers of A times vectors of B. The backward pass turns the weights over for it, 16 x 16 at a
-time. The first layer leaves out the pixels that are zero in all samples of a group, which changes no
-bit of the result. The twin of all this on plain loops is the row-major form in kernels.py:
+time. The first layer leaves out the pixels that are zero in all samples of a group, which changes
+no bit of the result. The twin of all this on plain loops is the row-major form in kernels.py:
 FASTBP_LOOPS=1 selects it.
 """
 
@@ -43,14 +28,12 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
-from fastbp.kernels import SIZE, kernel, uncached
+from fastbp.kernels import kernel, uncached
 
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
 LANES = 16  # numbers in a vector
-STRIDE, PANELS_AT, ROWS_AT, DELTAS_AT, SCALED_AT = range(1, 6)  # columns of the layout, after SIZE
 AT_ONCE = 8  # columns that are listed at once
-SHARED_BY_NEURONS = 8  # vectors per thread from which on a layer is shared out by neurons
 
 
 def _has_512_bits():  # pragma: no cover
@@ -639,8 +622,54 @@ def _sigmoid_tile(typing, A, count):  # pragma: no cover
     return types.void(A, types.intp), build
 
 
-# Each tile is compiled once, as a C function, and called by its address: a function that Numba
-# calls by name is compiled anew in every storey above it, which made 15 seconds of 4.
+# ------------------------------------------------ the steps of a program
+#
+# Each is compiled once, as a C function (p, now, like), and called by its address. p: its row of
+# the program; now: what is different in each mini-batch; like: of the network's type, says no more.
+
+BATCH, LATER, N_LATER, START, NOW = 0, 1, 2, 3, 8  # in now: addresses of sample numbers, counts
+
+
+def _pointing(kind):  # pragma: no cover
+    """Return an intrinsic (p, k): p[k] as a pointer to numbers of some type."""
+
+    @intrinsic
+    def pointer(typing, p, k):
+        def build(context, builder, signature, arguments):
+            address = builder.load(builder.gep(arguments[0], [arguments[1]]))
+            return builder.inttoptr(address, context.get_value_type(kind).as_pointer())
+
+        return types.CPointer(kind)(p, types.intp), build
+
+    return pointer
+
+
+_bytes, _masks, _columns, _longs = map(
+    _pointing, (types.uint8, types.uint16, types.int32, types.intp)
+)
+
+
+@intrinsic
+def _numbers_at(typing, p, k, like):  # pragma: no cover
+    """Return p[k] as a pointer to numbers of the network's type."""
+
+    def build(context, builder, signature, arguments):
+        address = builder.load(builder.gep(arguments[0], [arguments[1]]))
+        return builder.inttoptr(address, context.get_value_type(like))
+
+    return like(p, types.intp, like), build
+
+
+@intrinsic
+def _number(typing, p, k, like):  # pragma: no cover
+    """Return p[k], the bits of a float64, in the network's type."""
+
+    def build(context, builder, signature, arguments):
+        number = builder.load(builder.gep(arguments[0], [arguments[1]]))
+        number = builder.bitcast(number, ir.DoubleType())
+        return number if like.dtype == types.float64 else builder.fptrunc(number, ir.FloatType())
+
+    return like.dtype(p, types.intp, like), build
 
 
 @intrinsic
@@ -654,194 +683,238 @@ def _at(typing, data, index):  # pragma: no cover
 
 
 @intrinsic
-def _shape_of(typing, data):  # pragma: no cover
-    """Return the most rows that a tile of such numbers has, and the width of a panel of them."""
-    rows, width = ROWS[data.dtype.bitwidth // 8], LANES * STRIP[data.dtype.bitwidth // 8]
+def _ask_for(typing, data):  # pragma: no cover
+    """Ask for the line of memory that data[0] is in, ahead of its use."""
 
     def build(context, builder, signature, arguments):
-        return context.make_tuple(builder, signature.return_type, [INTP(rows), INTP(width)])
+        _prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(data), build
+
+
+@intrinsic
+def _shape_of(typing, data):  # pragma: no cover
+    """Return the most rows of a tile of such numbers, and the vectors in a panel of them."""
+    rows, strip = ROWS[data.dtype.bitwidth // 8], STRIP[data.dtype.bitwidth // 8]
+
+    def build(context, builder, signature, arguments):
+        return context.make_tuple(builder, signature.return_type, [INTP(rows), INTP(strip)])
 
     return types.UniTuple(types.intp, 2)(data), build
 
 
-def _multiply_add_body(  # pragma: no cover
-    C, c_row, A, a_row, a_step, B, count, rows, vectors, adding
-):
+def multiply_add(p, now, like):  # pragma: no cover
+    """C, c_row, A, a_row, a_step, B, count, rows, vectors, adding.
+
+    C[r, :] = sum over t < count of A[r, t] * B[t, :] of 1 or 2 vectors, added to what is there or
+    not: C[r, :] is at C + r * c_row, A[r, t] at A + r * a_row + t * a_step, B[t, :] one row of a
+    panel. Sums run in the order of t, whatever the shape of the tiles.
+    """
+    C, c_row, A, a_row, a_step = _numbers_at(p, 1, like), p[2], _numbers_at(p, 3, like), p[4], p[5]
+    B, count, rows, vectors, adding = _numbers_at(p, 6, like), p[7], p[8], p[9], p[10]
     # The rows are shared out among tiles evenly, and the terms taken DEPTH at a time: as much of B
     # as stays in the first-level cache while all tiles go past it.
-    most, width = _shape_of(C)
-    many = (rows + most - 1) // most
+    most, strip = _shape_of(C)
+    many = max(1, (rows + most - 1) // most)
     for t in range(0, count, DEPTH):
         terms, r = min(DEPTH, count - t), 0
         for smaller in range(2):  # the first rows % many tiles have one row more
             tiles = many - rows % many if smaller else rows % many
             each = rows // many + 1 - smaller
-            c, a, b = _at(C, r * c_row), _at(A, r * a_row + t * a_step), _at(B, t * width)
+            c, a = _at(C, r * c_row), _at(A, r * a_row + t * a_step)
+            b = _at(B, t * strip * LANES)
             _add_tile(c, c_row, a, a_row, a_step, b, terms, tiles, each, vectors, adding)
             r += tiles * each
         adding = 1
 
 
-def _transpose_tile_body(T, S):  # pragma: no cover
-    _transpose_tile(T, S)
+def transpose(p, now, like):  # pragma: no cover
+    """T, S, blocks, panel, vectors.
 
-
-def _listed_tile_body(  # pragma: no cover
-    Z, z_row, values, panel, columns, count, rows, vectors, pixels, later, n_later, n_bytes
-):
-    _listed_tile(
-        Z, z_row, values, panel, columns, count, rows, vectors, pixels, later, n_later, n_bytes
+    The transpose of `blocks` blocks of 16 x 16 or 16 x 32, from panels of the layer above, `panel`
+    numbers each, into one panel.
+    """
+    T, S, blocks, panel, vectors = (
+        _numbers_at(p, 1, like),
+        _numbers_at(p, 2, like),
+        p[3],
+        p[4],
+        p[5],
     )
+    _, strip = _shape_of(T)
+    row = strip * LANES
+    for j in range(blocks):
+        source = _at(S, j // strip * panel + j % strip * LANES)
+        for k in range(vectors):
+            _transpose_tile(_at(T, j * LANES * row + k * LANES), _at(source, k * LANES * row))
 
 
-def _listed_add_tile_body(  # pragma: no cover
-    panel, values, D, columns, count, rows, vectors
-):
-    _listed_add_tile(panel, values, D, columns, count, rows, vectors)
+def listed(p, now, like):  # pragma: no cover
+    """Z, z_row, values, panel, columns, counts, vectors, g0, g1, groups, size, n, pixels, n_bytes.
+
+    The forward pass of the groups g0..g1 of `groups`, `size` samples in all: as multiply_add, with
+    the columns and values of the pixels that are not zero. Meanwhile it asks for n_bytes of the
+    pixels of each sample that comes in the same place in the next mini-batch.
+    """
+    Z, z_row, values = _numbers_at(p, 1, like), p[2], _numbers_at(p, 3, like)
+    panel, columns, counts, vectors = _numbers_at(p, 4, like), _columns(p, 5), _longs(p, 6), p[7]
+    groups, size, n, later, n_later = p[10], p[11], p[12], _longs(now, LATER), now[N_LATER]
+    for g in range(p[8], p[9]):
+        first, last = g * size // groups, (g + 1) * size // groups
+        asked = min(first, n_later - 1)
+        _listed_tile(
+            _at(Z, first * z_row), z_row, _at(values, first * (n + 1)), panel,
+            _at(columns, g * (n + 1 + AT_ONCE)), counts[g], last - first, vectors, _bytes(p, 13),
+            _at(later, asked), n_later - asked, p[14],
+        )  # fmt: skip
 
 
-def _delta_tile_body(D, A, S, row, rate, rows):  # pragma: no cover
-    _delta_tile(D, A, S, row, rate, rows)
+def listed_add(p, now, like):  # pragma: no cover
+    """panel, values, S, columns, counts, vectors, groups, size, n.
+
+    The update, on the pixels that are not zero: a row of the panel += value * S[i, :], for the
+    samples in their order; S: rate * Delta, rows of a panel.
+    """
+    panel, values, S = _numbers_at(p, 1, like), _numbers_at(p, 2, like), _numbers_at(p, 3, like)
+    columns, counts, vectors, groups, size, n = _columns(p, 4), _longs(p, 5), p[6], p[7], p[8], p[9]
+    _, strip = _shape_of(panel)
+    for g in range(groups):
+        first, last = g * size // groups, (g + 1) * size // groups
+        _listed_add_tile(
+            panel, _at(values, first * (n + 1)), _at(S, first * strip * LANES),
+            _at(columns, g * (n + 1 + AT_ONCE)), counts[g], last - first, vectors,
+        )  # fmt: skip
 
 
-def _gather_tile_body(A, a_row, pixels, batch, rows, n, kind):  # pragma: no cover
-    _gather_tile(A, a_row, pixels, batch, rows, n, kind)
+def activate(p, now, like):  # pragma: no cover
+    """A, row, vectors, rows, ones, n_ones: A becomes sigmoid(A), `row` from one row to the next.
+
+    ones: where the constant input of the next biases is, in n_ones rows.
+    """
+    A, row, ones = _numbers_at(p, 1, like), p[2], _numbers_at(p, 5, like)
+    for i in range(p[4]):
+        _sigmoid_tile(_at(A, i * row), p[3])
+    for i in range(p[6]):
+        ones[i * row] = 1
 
 
-def _list_tile_body(  # pragma: no cover
-    columns, counts, values, masks, mask_row, pixels, batch, rows, n, kind
-):
-    _mask_tile(masks, mask_row, pixels, batch, rows, n, kind)
-    count = _list_tile(columns, masks, rows, mask_row // 4)
-    columns[count] = n
-    counts[0] = count + 1
-    _values_tile(values, columns, count, pixels, batch, rows, n, kind)
+def output_delta(p, now, like):  # pragma: no cover
+    """D, A, Y, row, j0, j1, n, i0, i1: D = A - Y for the neurons j0..j1 and samples i0..i1."""
+    D, A, Y, row, n = (
+        _numbers_at(p, 1, like),
+        _numbers_at(p, 2, like),
+        _numbers_at(p, 3, like),
+        p[4],
+        p[7],
+    )
+    batch = _longs(now, BATCH)
+    for i in range(p[8], p[9]):
+        d, a, y = _at(D, i * row), _at(A, i * row), _at(Y, batch[i] * n)
+        for j in range(p[5], p[6]):
+            d[j] = a[j] - y[j]
 
 
-def _sigmoid_tile_body(A, count):  # pragma: no cover
-    _sigmoid_tile(A, count)
+def scale_delta(p, now, like):  # pragma: no cover
+    """D, A, S, row, rows, rate: D *= A (1 - A), one vector of each row; S, of a panel: rate * D."""
+    D, A, S = _numbers_at(p, 1, like), _numbers_at(p, 2, like), _numbers_at(p, 3, like)
+    _delta_tile(D, A, S, p[4], _number(p, 6, like), p[5])
 
 
-def _caller(which, operands):  # pragma: no cover
-    """Return an intrinsic that calls tile number `which`: `*` an array and an index, `i` a step."""
-
-    @intrinsic(prefer_literal=False)
-    def call(typing, tiles, arguments):
-        def build(context, builder, signature, values):
-            tiles_value, packed = values
-            values = cgutils.unpack_tuple(builder, packed)
-            kinds = list(arguments)
-            passed, at = [], 0
-            for operand in operands:
-                if operand == "*":
-                    passed.append(_data(context, builder, kinds[at], values[at], values[at + 1]))
-                    at += 2
-                else:
-                    passed.append(values[at])
-                    at += 1
-            address = _data(context, builder, tiles, tiles_value, INTP(which))
-            kind = ir.FunctionType(ir.VoidType(), [value.type for value in passed])
-            function = builder.inttoptr(builder.load(address), kind.as_pointer())
-            builder.call(function, passed)
-            return context.get_dummy_value()
-
-        return types.void(tiles, arguments), build
-
-    return call
+def gather(p, now, like):  # pragma: no cover
+    """A, a_row, pixels, i0, rows, n, kind: the pixels of samples, and the constant input 1."""
+    batch = _at(_longs(now, BATCH), p[4])
+    _gather_tile(_numbers_at(p, 1, like), p[2], _bytes(p, 3), batch, p[5], p[6], p[7])
 
 
-# C[r, :] = sum over t < count of A[r, t] * B[t, :], for `rows` rows r of 1 or 2 vectors, added to
-# what is there or not: C[r, :] begins at c + r * c_row, A[r, t] is at a + r * a_row + t * a_step,
-# B[t, :] begins at b + t * width. Sums run in the order of t, whatever the shape of the tiles.
-#     multiply_add(tiles, (C, c, c_row, A, a, a_row, a_step, B, b, count, rows, vectors, adding))
-multiply_add = _caller(0, "*i*ii*iiii")
-# The transpose of a 16 x 16 block: T[t + j * width + i] = S[s + i * width + j].
-#     transpose_tile(tiles, (T, t, S, s))
-transpose_tile = _caller(1, "**")
-# Z[r, :] = sum over t < count of values[t, r] * panel[k, :], k = columns[t], for the `rows` samples
-# of a group and 1 or 2 vectors: Z[r, :] begins at z + r * z_row, values[t, r] is at
-# x + t * rows + r. Meanwhile it asks for the pixels, n_bytes each, of n_later samples later[l:].
-#     listed_tile(tiles, (Z, z, z_row, values, x, panels, p, columns, c, count, rows, vectors,
-#         pixels, 0, later, l, n_later, n_bytes))
-listed_tile = _caller(2, "*i***iii**ii")
-# panel[k, :] += values[t, r] * D[r, :] for the `rows` samples r of a group, in their order, for each
-# k in the list; D[r, :] begins at d + r * width.
-#     listed_add_tile(tiles, (panels, p, values, x, D, d, columns, c, count, rows, vectors))
-listed_add_tile = _caller(3, "****iii")
-# A becomes sigmoid(A), `count` vectors of it.
-#     sigmoid_tile(tiles, (A, a, count))
-sigmoid_tile = _caller(4, "*i")
+def list_pixels(p, now, like):  # pragma: no cover
+    """columns, counts, values, masks, mask_row, pixels, g0, g1, groups, size, n, kind.
+
+    For each of the groups g0..g1: the columns of the pixels that are not zero in all samples, and
+    then n, the constant input of the biases; how many these are; the values of each, sample by
+    sample. Up to AT_ONCE columns beyond them are written.
+    """
+    columns, counts, values, masks = (
+        _columns(p, 1),
+        _longs(p, 2),
+        _numbers_at(p, 3, like),
+        _masks(p, 4),
+    )
+    mask_row, pixels, groups, size, n, kind = p[5], _bytes(p, 6), p[9], p[10], p[11], p[12]
+    for g in range(p[7], p[8]):
+        first, last = g * size // groups, (g + 1) * size // groups
+        batch, mask = _at(_longs(now, BATCH), first), _at(masks, first * mask_row)
+        column, value = _at(columns, g * (n + 1 + AT_ONCE)), _at(values, first * (n + 1))
+        _mask_tile(mask, mask_row, pixels, batch, last - first, n, kind)
+        count = _list_tile(column, mask, last - first, mask_row // 4)
+        column[count] = n
+        counts[g] = count + 1
+        _values_tile(value, column, count, pixels, batch, last - first, n, kind)
 
 
-# D *= A (1 - A), one vector of each of `rows` rows, `row` apart; S becomes rate * D, rows `width`
-# apart.
-#     delta_tile(tiles, (D, d, A, a, S, s, row, rate, rows))
-delta_tile = _caller(5, "***iii")
-# A[i, :n] becomes the pixels of sample batch[i], converted to A's type, and A[i, n] the constant 1.
-#     gather_tile(tiles, (A, a, a_row, pixels, 0, batch, i, rows, n, kind))
-gather_tile = _caller(6, "*i**iii")
-# columns[c:] become the columns of the pixels that are not zero in all of a group's samples
-# batch[i : i + rows], and then n, the constant input of the biases; counts[g] how many these are;
-# values[x:] the values of each, sample by sample. Up to AT_ONCE columns beyond them are written.
-#     list_tile(tiles, (columns, c, counts, g, values, x, masks, at, mask_row, pixels, 0, batch, i,
-#         rows, n, kind))
-list_tile = _caller(7, "****i**iii")
+def ask_for_rows(p, now, like):  # pragma: no cover
+    """Y, n_bytes, i0, i1: ask for the rows of the samples, n_bytes each."""
+    Y, n_bytes, batch = _bytes(p, 1), p[2], _longs(now, BATCH)
+    for i in range(p[3], p[4]):
+        _ask_for(_at(Y, batch[i] * n_bytes))
 
 
-@intrinsic
-def ask_for(typing, array, index):  # pragma: no cover
-    """Ask for the line of memory that array[index] is in, ahead of its use."""
+def copy_outputs(p, now, like):  # pragma: no cover
+    """out, A, row, n, i0, i1: the activations of the samples become rows of out."""
+    out, A, row, n = _numbers_at(p, 1, like), _numbers_at(p, 2, like), p[3], p[4]
+    for i in range(p[5], p[6]):
+        a, to = _at(A, i * row), _at(out, (now[START] + i) * n)
+        for j in range(n):
+            to[j] = a[j]
 
-    def build(context, builder, signature, arguments):
-        _prefetch(builder, _data(context, builder, array, *arguments))
-        return context.get_dummy_value()
 
-    return types.void(array, types.intp), build
+STEPS = (
+    multiply_add, transpose, listed, listed_add, activate, output_delta, scale_delta, gather,
+    list_pixels, ask_for_rows, copy_outputs,
+)  # fmt: skip
+MEET = len(STEPS)  # the one step that is no tile: wait for the other threads
+WIDTH = 16  # of a row of a program
 
 
 @functools.cache
 def tiles_for(dtype):  # pragma: no cover
-    """Return the addresses of the tiles for arrays of dtype."""
-    scalar = types.float32 if dtype == np.float32 else types.float64
-    number, i = types.CPointer(scalar), types.intp
-    pixels, masks, columns = map(types.CPointer, (types.uint8, types.uint16, types.int32))
-    batch = counts = types.CPointer(types.intp)
-    signatures = {
-        _multiply_add_body: types.void(number, i, number, i, i, number, i, i, i, i),
-        _transpose_tile_body: types.void(number, number),
-        _listed_tile_body: types.void(
-            number, i, number, number, columns, i, i, i, pixels, batch, i, i
-        ),
-        _listed_add_tile_body: types.void(number, number, number, columns, i, i, i),
-        _sigmoid_tile_body: types.void(number, i),
-        _delta_tile_body: types.void(number, number, number, i, scalar, i),
-        _gather_tile_body: types.void(number, i, pixels, batch, i, i, i),
-        _list_tile_body: types.void(
-            columns, counts, number, masks, i, pixels, batch, i, i, i
-        ),
-    }  # fmt: skip
+    """Return the addresses of the steps for networks of a dtype."""
+    longs = types.CPointer(types.intp)
+    like = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
     with light_optimisation():
-        compiled = [c_function(signature, body) for body, signature in signatures.items()]
-        _kept.extend(compiled)  # code is freed with the object that owns it
-        addresses = np.array([function.address for function in compiled])
-        _compile_driver(addresses, dtype)
-    return addresses
-
-
-def _compile_driver(tiles, dtype):  # pragma: no cover
-    """Compile run_batches for this type, by calling it with nothing to do."""
-    order, none, square = np.empty(0, np.int64), np.empty(0, dtype), np.empty((0, 1), dtype)
-    pixels, Y = np.empty(0, np.uint8), np.empty((0, 1), dtype)
-    pixels.flags.writeable = Y.flags.writeable = False
-    lists = np.empty(0, np.uint16), np.empty(0, np.int32), order, none
-    layout = np.zeros((2, SCALED_AT + 1), np.int64)
-    run_batches(
-        np.zeros(TEAM, np.int64), 0, 1, tiles, square, none, none, square, *lists, pixels, 0,
-        True, Y, order, layout, 1, 0.0, True,
-    )  # fmt: skip
+        compiled = [c_function(types.void(longs, longs, like), step) for step in STEPS]
+    _kept.extend(compiled)  # code is freed with the object that owns it
+    return np.array([function.address for function in compiled])
 
 
 _kept = []
+
+
+@intrinsic
+def _address(typing, array, index):  # pragma: no cover
+    """Return the address of array[index]."""
+
+    def build(context, builder, signature, arguments):
+        return builder.ptrtoint(_data(context, builder, array, *arguments), INTP)
+
+    return types.intp(array, types.intp), build
+
+
+@intrinsic
+def _call(typing, address, p, now):  # pragma: no cover
+    """Call the step at an address, with the addresses of its row and of what is now."""
+
+    def build(context, builder, signature, arguments):
+        longs, byte = INTP.as_pointer(), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [longs, longs, byte])
+        step, *pointers = (
+            builder.inttoptr(address, to)
+            for address, to in zip(arguments, (kind.as_pointer(), longs, longs))
+        )
+        builder.call(step, [*pointers, ir.Constant(byte, None)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), build
 
 
 @intrinsic
@@ -960,339 +1033,29 @@ def meet_often(team, share, shares, count):  # pragma: no cover
         meet(team, shares)
 
 
-# ------------------------------------------------ the panel form: layer kernels
-#
-# Each writes one block of its result, the neurons of the vectors v0..v1 for the samples i0..i1, and
-# each number of it is one sum in one order: whoever computes a block, the bits are the same.
-
-
-@kernel(inner=True)
-def part_of(count, share, shares):  # pragma: no cover
-    """Return the range (first, last) of `count` things that is number `share` of `shares`."""
-    return share * count // shares, (share + 1) * count // shares
-
-
-@kernel(inner=True)
-def vectors_of(layout, l):  # pragma: no cover
-    """Return how many vectors hold the neurons of layer l."""
-    return (layout[l, SIZE] + LANES - 1) // LANES
-
-
-@kernel(inner=True)
-def block_of(layout, l, count, share, shares):  # pragma: no cover
-    """Return the block (v0, v1, i0, i1) of layer l's neurons and `count` samples for one share."""
-    vectors = vectors_of(layout, l)
-    if vectors >= SHARED_BY_NEURONS * shares:
-        v0, v1 = part_of(vectors, share, shares)
-        return v0, v1, np.intp(0), count
-    i0, i1 = samples_of(count, share, shares)
-    return np.intp(0), vectors, i0, i1
-
-
-@kernel(inner=True)
-def groups_of(count):  # pragma: no cover
-    """Return how many groups `count` samples make, all of about the same size."""
-    return (count + GROUP - 1) // GROUP
-
-
-@kernel(inner=True)
-def samples_of(count, share, shares):  # pragma: no cover
-    """Return the samples (i0, i1) of `count` for one share, in whole groups."""
-    groups = groups_of(count)
-    g0, g1 = part_of(groups, share, shares)
-    return g0 * count // groups, g1 * count // groups
-
-
-@kernel(inner=True)
-def width_in(panels):  # pragma: no cover
-    """Return width_of the type of an array."""
-    return np.intp(LANES * STRIP_32 if panels.itemsize == 4 else LANES * STRIP_64)
-
-
-@kernel(inner=True)
-def strip_of(v, v1, panels):  # pragma: no cover
-    """Return how many vectors a tile may take at once from v on: to the end of a panel at most."""
-    strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
-    return min(strip - v % strip, v1 - v)
-
-
-@kernel(inner=True)
-def vector_at(panels, v, rows):  # pragma: no cover
-    """Return where vector v of neurons begins among panels of so many rows."""
-    strip = STRIP_32 if panels.itemsize == 4 else STRIP_64
-    return (v // strip * rows * strip + v % strip) * LANES
-
-
-@kernel(inner=True)
-def mask_row(n):  # pragma: no cover
-    """Return how many numbers of 16 bits, always whole 64 bits, hold a bit for each of n pixels."""
-    return (n // 64 + 1) * 4
-
-
-@kernel(inner=True)
-def column_row(n):  # pragma: no cover
-    """Return how many columns there is room for in the list of a group."""
-    return n + 1 + AT_ONCE
-
-
-@kernel(inner=True)
-def gather_panels(tiles, work, pixels, kind, batch, layout, m, i0, i1):  # pragma: no cover
-    """Copy the samples i0..i1 of the batch into the input layer, and the biases' constant input."""
-    n, stride = layout[0, SIZE], layout[0, STRIDE]
-    a = m * layout[0, ROWS_AT] + i0 * stride
-    gather_tile(tiles, (work, a, stride, pixels, 0, batch, i0, i1 - i0, n, kind))
-
-
-@kernel(inner=True)
-def list_panels(  # pragma: no cover
-    tiles, masks, columns, counts, values, pixels, kind, batch, layout, i0, i1
-):
-    """List what is not zero in the groups of the samples i0..i1 of the batch."""
-    n, groups = layout[0, SIZE], groups_of(batch.size)
-    for g in range(groups):
-        first, last = part_of(batch.size, g, groups)
-        if i0 <= first and last <= i1:
-            list_tile(tiles, (
-                columns, g * column_row(n), counts, g, values, first * (n + 1), masks,
-                first * mask_row(n), mask_row(n), pixels, 0, batch, first, last - first, n, kind,
-            ))  # fmt: skip
-
-
-@kernel(inner=True)
-def forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
-    """Write z = w a + b of layer l, block v0..v1, i0..i1, into its activations."""
-    n_in, stride_in, stride = layout[l - 1, SIZE], layout[l - 1, STRIDE], layout[l, STRIDE]
-    a, z = m * layout[l - 1, ROWS_AT] + i0 * stride_in, m * layout[l, ROWS_AT] + i0 * stride
-    v = v0
-    while v < v1:
-        vectors, p = strip_of(v, v1, panels), layout[l, PANELS_AT] + vector_at(panels, v, n_in + 1)
-        multiply_add(tiles, (
-            work, z + v * LANES, stride, work, a, stride_in, 1, panels, p, n_in + 1, i1 - i0,
-            vectors, 0,
-        ))  # fmt: skip
-        v += vectors
-
-
-@kernel(inner=True)
-def forward_listed(  # pragma: no cover
-    tiles, work, panels, columns, counts, values, pixels, n_bytes, later, layout, m, size, v0, v1,
-    i0, i1,
-):  # fmt: skip
-    """forward_panels for the first layer, on the lists of pixels of the groups in i0..i1.
-
-    later: the samples that take the places of these in the next mini-batch, n_bytes each.
-    """
-    n_in, stride, z = layout[0, SIZE], layout[1, STRIDE], m * layout[1, ROWS_AT]
-    groups = groups_of(size)
-    v = v0
-    while v < v1:
-        vectors = strip_of(v, v1, panels)
-        p = layout[1, PANELS_AT] + vector_at(panels, v, n_in + 1)
-        for g in range(groups):
-            first, last = part_of(size, g, groups)
-            if i0 <= first and last <= i1:
-                asked, n_asked = min(first, later.size - 1), n_bytes if v == v0 else 0
-                listed_tile(tiles, (
-                    work, z + first * stride + v * LANES, stride, values, first * (n_in + 1),
-                    panels, p, columns, g * column_row(n_in), counts[g], last - first, vectors,
-                    pixels, 0, later, asked, later.size - asked, n_asked,
-                ))  # fmt: skip
-        v += vectors
-
-
-@kernel(inner=True)
-def activate(tiles, work, layout, m, l, v0, v1, i0, i1):  # pragma: no cover
-    """Turn z into sigmoid(z) in a block of layer l; set the constant input of the next biases."""
-    n, stride, vectors = layout[l, SIZE], layout[l, STRIDE], vectors_of(layout, l)
-    whole = v0 == 0 and v1 == vectors  # then the rows are one run
-    rows, count = (1, (i1 - i0) * stride // LANES) if whole else (i1 - i0, v1 - v0)
-    begin = m * layout[l, ROWS_AT] + i0 * stride + v0 * LANES
-    for i in range(rows):
-        sigmoid_tile(tiles, (work, begin + i * stride, count))
-    if v1 == vectors:  # beyond the neurons
-        for i in range(i0, i1):
-            work[m * layout[l, ROWS_AT] + i * stride + n] = work.dtype.type(1)
-
-
-@kernel(inner=True)
-def output_delta_panels(tiles, work, Y, batch, layout, m, rate, v0, v1, i0, i1):  # pragma: no cover
-    """BP1, quadratic cost: write (A - Y) A (1 - A) of the output layer, and rate times that."""
-    top = layout.shape[0] - 1
-    n, stride = layout[top, SIZE], layout[top, STRIDE]
-    a, d = m * layout[top, ROWS_AT], m * layout[top, DELTAS_AT]
-    for i in range(i0, i1):
-        for j in range(v0 * LANES, min(v1 * LANES, n)):
-            work[d + i * stride + j] = work[a + i * stride + j] - Y[batch[i], j]
-    scale_deltas(tiles, work, layout, m, top, rate, v0, v1, i0, i1)
-
-
-@kernel(inner=True)
-def scale_deltas(tiles, work, layout, m, l, rate, v0, v1, i0, i1):  # pragma: no cover
-    """Multiply a block of layer l's Deltas by sigmoid'(z); write rate times that in panels.
-
-    So the update reads it in the order of memory.
-    """
-    stride, s = layout[l, STRIDE], m * layout[l, SCALED_AT]
-    width = width_in(work)
-    for v in range(v0, v1):
-        at = i0 * stride + v * LANES
-        d, a = m * layout[l, DELTAS_AT] + at, m * layout[l, ROWS_AT] + at
-        to = s + vector_at(work, v, m) + i0 * width
-        delta_tile(tiles, (work, d, work, a, work, to, stride, rate, i1 - i0))
-
-
-@kernel(inner=True)
-def backward_panels(  # pragma: no cover
-    tiles, work, scratch, panels, layout, m, l, rate, v0, v1, i0, i1
-):
-    """BP2: write (Delta @ w) A (1 - A) of layer l, block v0..v1, i0..i1, and rate times that.
-
-    w is turned over, two vectors of its inputs at a time, so that the sum runs over rows again.
-    scratch: (n_out rounded up to a vector) * width numbers.
-    """
-    n_in, n_out = layout[l, SIZE], layout[l + 1, SIZE]
-    stride, stride_out = layout[l, STRIDE], layout[l + 1, STRIDE]
-    d_in, d_out = m * layout[l, DELTAS_AT], m * layout[l + 1, DELTAS_AT]
-    width = width_in(work)
-    v = v0
-    while v < v1:
-        vectors = strip_of(v, v1, panels)
-        for j in range((n_out + LANES - 1) // LANES):
-            p = layout[l + 1, PANELS_AT] + vector_at(panels, j, n_in + 1)
-            for k in range(vectors):
-                row = p + (v + k) * LANES * width
-                transpose_tile(tiles, (scratch, j * LANES * width + k * LANES, panels, row))
-        multiply_add(tiles, (
-            work, d_in + i0 * stride + v * LANES, stride, work, d_out + i0 * stride_out,
-            stride_out, 1, scratch, 0, n_out, i1 - i0, vectors, 0,
-        ))  # fmt: skip
-        scale_deltas(tiles, work, layout, m, l, rate, v, v + vectors, i0, i1)
-        v += vectors
-
-
-@kernel(inner=True)
-def update_panels(tiles, work, panels, layout, m, size, l, v0, v1, k0, k1):  # pragma: no cover
-    """BP3 + BP4 with the step: add the scaled Deltas times the inputs to w and b.
-
-    For the neurons of the vectors v0..v1 and the inputs k0..k1, the last of which is the biases'.
-    """
-    stride, a, s = layout[l - 1, STRIDE], m * layout[l - 1, ROWS_AT], m * layout[l, SCALED_AT]
-    width = width_in(work)
-    v = v0
-    while v < v1:
-        vectors = strip_of(v, v1, panels)
-        p = layout[l, PANELS_AT] + vector_at(panels, v, layout[l - 1, SIZE] + 1)
-        multiply_add(tiles, (
-            panels, p + k0 * width, width, work, a + k0, 1, stride, work,
-            s + vector_at(work, v, m), size, k1 - k0, vectors, 1,
-        ))  # fmt: skip
-        v += vectors
-
-
-@kernel(inner=True)
-def update_listed(  # pragma: no cover
-    tiles, work, panels, columns, counts, values, layout, m, size, v0, v1
-):
-    """update_panels for the first layer, on the lists of pixels."""
-    n_in, s = layout[0, SIZE], m * layout[1, SCALED_AT]
-    width = width_in(work)
-    groups = groups_of(size)
-    v = v0
-    while v < v1:
-        vectors = strip_of(v, v1, panels)
-        p = layout[1, PANELS_AT] + vector_at(panels, v, n_in + 1)
-        d = s + vector_at(work, v, m)
-        for g in range(groups):
-            first, last = part_of(size, g, groups)
-            listed_add_tile(tiles, (
-                panels, p, values, first * (n_in + 1), work, d + first * width, columns,
-                g * column_row(n_in), counts[g], last - first, vectors,
-            ))  # fmt: skip
-        v += vectors
-
-
-# ------------------------------------------------ the panel form: drivers
-
-
-@kernel(inner=True)
-def copy_outputs(out, start, work, layout, m, i0, i1):  # pragma: no cover
-    """Copy the output layer of the samples i0..i1 of the workspace into rows of out."""
-    top = layout.shape[0] - 1
-    a = m * layout[top, ROWS_AT]
-    for i in range(i0, i1):
-        for j in range(out.shape[1]):
-            out[start + i, j] = work[a + i * layout[top, STRIDE] + j]
+# ------------------------------------------------ the driver
 
 
 @kernel()
-def run_batches(  # pragma: no cover
-    team, share, shares, tiles, out, panels, work, scratch, masks, columns, counts, values, pixels,
-    kind, listed, Y, order, layout, m, eta, train,
-):  # fmt: skip
-    """Carry every m samples of `order` through the network: one driver, to train or to evaluate.
+def run_program(team, share, shares, tiles, whole, ragged, now, order, m):  # pragma: no cover
+    """Run a program for every m samples of `order`; `ragged` if there are fewer in the end.
 
-    listed: leave out the pixels that are zero; no bit of the result depends on it. train: take a
-    step of gradient descent after each mini-batch, divided by its own length; else write the
-    outputs into out (n, n_out). work, and the lists: for m samples, zeros at the start; scratch:
-    see backward_panels, a row per share.
-
-    A team of `shares` threads calls this at the same time, each with the number of its own share
-    and the same arrays; they meet after every layer. A wide layer is shared out by neurons, so
-    that its weights stay with their core, a narrow one by samples.
+    now: (NOW,) int64, for the driver's own use. A team of `shares` threads calls this at the same
+    time, each with programs for its own share; they meet where the programs say so.
     """
-    top = layout.shape[0] - 1
     if not meet(team, shares):
         return
     mode = float_mode(0)
-    n_bytes = layout[0, SIZE] * (8 if kind == 0 else 4 if kind == 1 else 1)
     for start in range(0, order.size, m):
-        size = min(m, order.size - start)
-        batch = order[start : start + size]
-        later = order[start + size if start + size < order.size else 0 :]
-        first, last = samples_of(size, share, shares)
-        if listed:
-            list_panels(
-                tiles, masks, columns, counts, values, pixels, kind, batch, layout, first, last
-            )
-        else:
-            gather_panels(tiles, work, pixels, kind, batch, layout, m, first, last)
-        if train:
-            for i in range(first, last):
-                ask_for(Y, batch[i] * Y.shape[1])
-        meet(team, shares)
-        rate = panels.dtype.type(-eta / size)
-        for l in range(1, top + 1):
-            v0, v1, i0, i1 = block_of(layout, l, size, share, shares)
-            if listed and l == 1:
-                forward_listed(
-                    tiles, work, panels, columns, counts, values, pixels, n_bytes, later, layout,
-                    m, size, v0, v1, i0, i1,
-                )  # fmt: skip
+        following = start + min(m, order.size - start)
+        program = whole if following - start == m else ragged
+        if following == order.size:  # nothing comes later
+            following = 0
+        now[START], now[N_LATER] = start, order.size - following
+        now[BATCH], now[LATER] = _address(order, start), _address(order, following)
+        for step in range(program.shape[0]):
+            if program[step, 0] == MEET:
+                meet(team, shares)
             else:
-                forward_panels(tiles, work, panels, layout, m, l, v0, v1, i0, i1)
-            activate(tiles, work, layout, m, l, v0, v1, i0, i1)
-            if train and l == top:
-                output_delta_panels(tiles, work, Y, batch, layout, m, rate, v0, v1, i0, i1)
-            meet(team, shares)
-        if not train:
-            copy_outputs(out, start, work, layout, m, first, last)
-            meet(team, shares)
-            continue
-        for l in range(top - 1, 0, -1):
-            v0, v1, i0, i1 = block_of(layout, l, size, share, shares)
-            backward_panels(
-                tiles, work, scratch[share], panels, layout, m, l, rate, v0, v1, i0, i1
-            )  # fmt: skip
-            meet(team, shares)
-        for l in range(1, top + 1):
-            if listed and l == 1:
-                v0, v1 = part_of(vectors_of(layout, l), share, shares)
-                update_listed(
-                    tiles, work, panels, columns, counts, values, layout, m, size, v0, v1
-                )
-            else:
-                n_in = layout[l - 1, SIZE] + 1
-                v0, v1, k0, k1 = block_of(layout, l, n_in, share, shares)
-                update_panels(tiles, work, panels, layout, m, size, l, v0, v1, k0, k1)
-        meet(team, shares)
+                _call(tiles[program[step, 0]], _address(program, step * WIDTH), _address(now, 0))
     float_mode(mode)

@@ -9,10 +9,9 @@ import random
 import numpy as np
 import pytest
 from conftest import JIT
-from numba import njit
 from reference import Oracle, sigma
 
-from fastbp import engine, kernels, threads, vectors
+from fastbp import engine, kernels, programs, threads, vectors
 
 DTYPES = [np.float64, np.float32]
 # m and n_out on both sides of the tiles 5 and 3, and 1; n_in odd, 1, and beyond a vector.
@@ -245,13 +244,11 @@ def sparse(rng, stored, m, n_in, density=0.3):
     return (X * 255).astype(np.uint8) if stored is np.uint8 else X.astype(stored)
 
 
-@njit
-def list_group(tiles, lists, pixels, kind, batch, n):
-    masks, columns, counts, values = lists
-    row = vectors.mask_row(n)
-    vectors.list_tile(tiles, (
-        columns, 0, counts, 0, values, 0, masks, 0, row, pixels, 0, batch, 0, batch.size, n, kind
-    ))  # fmt: skip
+def run(steps, m, dtype):
+    """Run steps once, for one mini-batch of samples 0..m-1."""
+    table, now = programs.as_table(steps), np.zeros(vectors.NOW, np.int64)
+    tiles, team = vectors.tiles_for(np.dtype(dtype)), np.zeros(vectors.TEAM, np.int64)
+    vectors.run_program(team, 0, 1, tiles, table, table, now, np.arange(m), m)
 
 
 @exact_bits
@@ -263,11 +260,12 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n_in, rng):
     if stored is not np.uint8:
         X[1, 0], X[2, -1] = np.nan, -0.0
     for batch in ([0], [1], [2, 6], [1, 4, 5][: vectors.GROUP]):
-        layout = engine.plan_of((n_in, 5)).layout(dtype)
-        lists = layout.lists(len(batch), dtype)
-        lists[1][...] = lists[3][...] = 99
-        list_group(vectors.tiles_for(np.dtype(dtype)), lists, *pixels_of(X), np.array(batch), n_in)
-        _, columns, (count,), values = lists
+        layout, m = engine.plan_of((n_in, 5)).layout(dtype), len(batch)
+        data = *pixels_of(X[batch]), True, None
+        group = programs.Programs(layout, np.empty(0, dtype), data, m)
+        group.columns[...] = group.values[...] = 99
+        run(group.read(m, 0), m, dtype)
+        columns, (count,), values = group.columns, group.counts, group.values
         lit = np.flatnonzero((X[batch] != 0).any(axis=0))
         np.testing.assert_array_equal(columns[:count], [*lit, n_in])  # the last is the biases'
         wanted = X[batch] / 256 if stored is np.uint8 else X[batch]
@@ -294,7 +292,10 @@ def samples_in(form, X, Y, monkeypatch):
     monkeypatch.setattr(engine, "MOST_LISTED", 2 if form == "lists" else 0)
     monkeypatch.setenv("FASTBP_LOOPS", "1" if form == "rows" else "0")
     samples = engine.Samples(X, Y)
-    assert (samples.form, samples.listed) == ("rows" if form == "rows" else "panels", form == "lists")
+    assert (samples.form, samples.listed) == (
+        "rows" if form == "rows" else "panels",
+        form == "lists",
+    )
     return samples
 
 
@@ -384,11 +385,6 @@ def test_saturated_neurons_stop_learning_but_nothing_else(dtype, rng, monkeypatc
     assert np.array([tiny]) / 2 > 0
 
 
-@njit
-def sigmoids(tiles, A):
-    vectors.sigmoid_tile(tiles, (A, 0, A.size // vectors.LANES))
-
-
 @exact_bits
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
@@ -397,9 +393,10 @@ def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
     z = np.concatenate([edges, 100 * rng.standard_normal(9985), np.linspace(-110, -80, 6000)])
     wanted = z.astype(dtype)[None].copy()
     kernels.sigmoid_rows(wanted, np.zeros(z.size, dtype))
-    A = engine._zeros(z.size, dtype)
+    A = programs.zeros(z.size, dtype)
     A[...] = z
-    sigmoids(vectors.tiles_for(np.dtype(dtype)), A)
+    at = programs.address(A)
+    run([(programs.ACTIVATE, at, 0, A.size // vectors.LANES, 1, at, 0)], 1, dtype)
     np.testing.assert_allclose(A, wanted[0], rtol=2 * np.finfo(dtype).eps)
 
 
@@ -606,14 +603,14 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
                 samples = engine.Samples(X, Y)
                 engine.train(params, plan, samples, np.arange(7), 3, 0.1)
     vectors.tiles_for(np.dtype(np.float64))
-    before = list(vectors.run_batches.signatures)
+    before = list(vectors.run_program.signatures)
     for m in (3, 300):
         for stored in (np.float32, np.uint8):
             plan, params, X, Y, _ = problem([5, 6, 4], 300, np.float64)
             X = np.abs(X).astype(stored)
             engine.train(params, plan, engine.Samples(X, Y), np.arange(300), m, 0.1)
             engine.feedforward(params, plan, X)
-    assert vectors.run_batches.signatures == before
+    assert vectors.run_program.signatures == before
     for driver in drivers:
         dtypes = sorted(str(signature[0].dtype) for signature in driver.signatures)
         assert dtypes == ["float32", "float64"], driver.signatures

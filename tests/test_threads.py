@@ -104,7 +104,7 @@ def test_training_tries_both_ways_and_small_work_neither(monkeypatch, rng):
     for sizes, m, tried in (((20, 300, 5), 100, True), ((20, 7, 5), 10, False)):
         teams.clear()
         plan = engine.plan_of(sizes)
-        samples = engine.Samples(X, Y, plan, m, np.dtype(float))
+        samples = engine.Samples(X, Y)
         for _ in range(8):
             engine.train(np.zeros(plan.n_params), plan, samples, np.arange(3000), m, 0.1)
         assert (2 in teams) is tried
@@ -162,33 +162,29 @@ def test_where_no_thread_can_be_started_one_does_it_all(monkeypatch):
     assert not started[0].is_alive() or started[0].join(5) is None
 
 
-def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng):
+def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng, monkeypatch):
     """Ctrl-C in the main thread between the gate and the kernel: the others give up unchanged."""
     plan = engine.plan_of((20, 30, 5))
     params = rng.random(plan.n_params)
     X, Y = rng.random((300, 20)), rng.random((300, 5))
     samples = engine.Samples(X, Y)
     engine.train(params.copy(), plan, samples, np.arange(300), 100, 0.1)  # compiled
-    layout = plan.layout(np.float64)
-    panels = layout.to_panels(params, plan)
-    before = panels.copy()
-    real, n_threads = vectors.run_batches, threading.active_count()
+    before, n_threads = params.copy(), threading.active_count()
+    real = vectors.run_program
 
     def interrupted(team, share, *rest):
         if share == 0:
             raise KeyboardInterrupt
         real(team, share, *rest)
 
-    work = engine._zeros(100 * layout.units, np.float64)
-    scratch = engine._zeros((3, layout.scratch), np.float64)
+    monkeypatch.setattr(vectors, "run_program", interrupted)
+    monkeypatch.setattr(threads, "mode", "always")
+    monkeypatch.setattr(threads, "usable", lambda limit: 3)
+    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
     with pytest.raises(KeyboardInterrupt):
-        threads.in_team(
-            3, interrupted, vectors.tiles_for(np.dtype(float)), np.empty((0, 5)), panels, work,
-            scratch, *layout.lists(100, np.float64), *engine._pixels(X), False, engine._fixed(Y),
-            np.arange(300), layout.table, 100, 0.1, True,
-        )  # fmt: skip
+        engine.train(params, plan, samples, np.arange(300), 100, 0.1)
     assert threading.active_count() == n_threads
-    np.testing.assert_array_equal(panels, before)
+    np.testing.assert_array_equal(params, before)
 
 
 def test_an_interrupt_while_threads_start_leaves_none_behind(monkeypatch):
@@ -226,9 +222,7 @@ def test_a_forked_child_trains_on_a_team(monkeypatch, rng):
     monkeypatch.setattr(threads, "mode", "always")
     monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
     plan = engine.plan_of((20, 30, 5))
-    samples = engine.Samples(
-        rng.random((300, 20)), rng.random((300, 5)), plan, 100, np.dtype(float)
-    )
+    samples = engine.Samples(rng.random((300, 20)), rng.random((300, 5)))
 
     def trained():
         params = np.ones(plan.n_params)
