@@ -48,6 +48,14 @@ def small_rate(dtype):
     return np.dtype(dtype).type(1e-9)
 
 
+def all_of(dtype):
+    return np.arange(1000)
+
+
+def one(dtype):
+    return np.dtype(dtype).type(1)
+
+
 def images(stored="float32"):
     """Return images as sparse as digits are."""
     rng = np.random.default_rng(0)
@@ -78,7 +86,7 @@ class Panels:
         panels = layout.to_panels(1e-3 * params, plan)
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         data = *engine._pixels(X), listed, np.zeros((len(X), sizes[-1]), dtype)
-        self.programs = programs.Programs(layout, panels, data, m, rate=-1e-9)
+        self.programs = programs.Programs(plan, panels, data, m, eta=1e-9)
         self.programs.work[:] = 1e-3
         self.order = np.random.default_rng(0).permutation(len(X))
 
@@ -115,14 +123,21 @@ def _layers():
         shapes = (m, n_out), (m, n_in), (n_out, n_in), n_out
         yield Kernel(
             f"forward_layer {label}",
-            calling(kernels.forward_layer, *shapes),
+            calling(kernels.forward_layer, *shapes, after=(kernels.SIGMOID,)),
             work,
             weights + m * (n_in + n_out),
             (m, n_in, n_out),
         )
         yield Kernel(
             f"backward_layer {label}",
-            calling(kernels.backward_layer, (m, n_in), (m, n_out), (n_out, n_in), (m, n_in)),
+            calling(
+                kernels.backward_layer,
+                (m, n_in),
+                (m, n_out),
+                (n_out, n_in),
+                (m, n_in),
+                after=(kernels.SIGMOID, one),
+            ),
             work,
             weights + m * (2 * n_in + n_out),
             (m, n_out, n_in),
@@ -176,7 +191,7 @@ KERNELS = [
     Kernel("sigmoid_rows", calling(kernels.sigmoid_rows, (100, 1000), 1000), items=2e5),
     Kernel(
         "output_delta",
-        calling(kernels.output_delta, *[(1000, 10)] * 3, after=(lambda _: np.arange(1000),)),
+        calling(kernels.output_delta, *[(1000, 10)] * 3, after=(all_of, kernels.SIGMOID)),
         4 * 10_000,
         30_000,
     ),

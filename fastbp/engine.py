@@ -4,6 +4,7 @@ Law: prints nothing, opens nothing, and takes only arrays that `arrays` has chec
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -35,15 +36,39 @@ def loops_only():
     return not vectors.AVAILABLE or os.environ.get("FASTBP_LOOPS", "") not in ("", "0")
 
 
+ACTIVATIONS = {
+    "sigmoid": kernels.SIGMOID,
+    "tanh": kernels.TANH,
+    "relu": kernels.RELU,
+    "linear": kernels.LINEAR,
+    "softmax": kernels.SOFTMAX,
+}
+# Which cost goes with which output activation, and by which slope BP1 multiplies a - y: f'(z) for
+# the quadratic cost; the other two are made so that it cancels.
+OUTPUT_SLOPES = {
+    ("quadratic", "sigmoid"): kernels.SIGMOID,
+    ("quadratic", "tanh"): kernels.TANH,
+    ("quadratic", "relu"): kernels.RELU,
+    ("quadratic", "linear"): kernels.LINEAR,
+    ("cross-entropy", "sigmoid"): kernels.LINEAR,
+    ("log-likelihood", "softmax"): kernels.LINEAR,
+}
+
+
 class Plan:
     """Where everything of a network lies in flat memory: see the legend in kernels.py.
 
-    sizes: neurons per layer, the input layer first.
+    sizes: neurons per layer, the input layer first; activations: a name for each layer after it,
+    sigmoid everywhere if there is none; cost: a name that goes with the last of them.
     """
 
-    def __init__(self, sizes):
+    def __init__(self, sizes, activations=(), cost="quadratic"):
         self.sizes = sizes
-        self.table = np.zeros((len(sizes), 5), np.int64)
+        activations = activations or ("sigmoid",) * (len(sizes) - 1)
+        codes = [ACTIVATIONS[name] for name in activations]
+        slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
+        self.table = np.zeros((len(sizes), 7), np.int64)
+        self.table[1:, kernels.ACTIVATION], self.table[1:, kernels.SLOPE] = codes, slopes
         self.n_params = 0
         units = np.cumsum((0, *sizes))
         for l, n in enumerate(sizes):
@@ -52,7 +77,7 @@ class Plan:
                 w_at = self.n_params
                 b_at = w_at + n * sizes[l - 1]
                 self.n_params = b_at + n
-            self.table[l] = n, w_at, b_at, units[l], units[-1] + units[l] - sizes[0]
+            self.table[l, :5] = n, w_at, b_at, units[l], units[-1] + units[l] - sizes[0]
         self.forward_units = int(units[-1])
         self.units = 2 * self.forward_units - sizes[0]  # the input layer has no Delta
         self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
@@ -68,9 +93,31 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=64)
-def plan_of(sizes):
-    """Return the Plan of a tuple of sizes."""
-    return Plan(sizes)
+def plan_of(sizes, activations=(), cost="quadratic"):
+    """Return the Plan of a tuple of sizes, a tuple of activations and a cost."""
+    return Plan(sizes, activations, cost)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a step does beyond following the gradient; nothing, by default.
+
+    l2, l1: the regularisation of weights, lmbda/n each; momentum: 0..1, in Nesterov's form or the
+    book's; dropout: for each layer, input first, the share of neurons that a sample does without
+    (the output layer's is 0), by the number `key`; max_norm: the length to which the weights into
+    a neuron are shortened.
+    """
+
+    l2: float = 0.0
+    l1: float = 0.0
+    momentum: float = 0.0
+    nesterov: bool = False
+    dropout: tuple = ()
+    key: int = 0
+    max_norm: float | None = None
+
+
+NO_RULES = Rules()
 
 
 # ------------------------------------------------ calls into the kernels
@@ -132,7 +179,8 @@ def feedforward(params, plan, X, n_threads=None):
     order = np.arange(n)
     if loops_only() or n < MANY:
         work = np.empty(rows * plan.forward_units, dtype)
-        args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16)
+        drops = np.zeros(len(plan.sizes))
+        args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16), drops
         twins = kernels.feedforward_batch, kernels.feedforward_batch_parallel
         _run_twin(twins, plan.forward_flops * n, n_threads, args)
         return out
@@ -156,27 +204,38 @@ def feedforward_columns(a, weights, biases):
 
 
 def gradient(params, plan, X, Y, n_threads=None):
-    """Return the flat gradient of the quadratic cost, summed over X (m, n_in) and Y (m, n_out)."""
-    m = len(X)
+    """Return the flat gradient of the plan's cost, summed over X (m, n_in) and Y (m, n_out)."""
+    return _gradient(params, plan, *_pixels(X), _fixed(Y), np.arange(len(X)), n_threads, NO_RULES)
+
+
+def _gradient(params, plan, pixels, kind, Y, order, n_threads, rules):
+    m = len(order)
     chunk = _chunk(m, MAX_PARTIALS, 6)
     partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
     work = np.empty(m * plan.units, params.dtype)
-    pixels, kind = _pixels(X)
-    args = partials, work, pixels, kind, _fixed(Y), np.arange(m), params, plan.table, chunk
+    drops = np.array(rules.dropout or (0.0,) * len(plan.sizes))
+    data = pixels, kind, Y, order, params, plan.table
     twins = kernels.backprop_batch, kernels.backprop_batch_parallel
+    args = partials, work, *data, chunk, drops, rules.key
     _run_twin(twins, plan.flops * m, n_threads if len(partials) > 1 else 1, args)
     return partials[0]
 
 
-def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None):
+def train(
+    params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
+    velocity=None,
+):  # fmt: skip
     """Run one epoch of gradient descent on params, in place, over the rows `order` of samples.
 
-    m samples per mini-batch. Between kernel calls, about every 100 ms, params stand at a
-    mini-batch boundary and on_samples(count) is called.
+    m samples per mini-batch; velocity: a flat vector like params, in place, too, where rules have
+    momentum. Between kernel calls, about every 100 ms, params stand at a mini-batch boundary and
+    on_samples(count) is called.
     """
     m = min(m, len(samples))
     form = _row_steps if samples.form == "rows" else _panel_steps
-    with form(params, plan, samples, m, eta, n_threads) as run:
+    if form is _row_steps and rules != NO_RULES:
+        form = _ruled_row_steps
+    with form(params, plan, samples, m, eta, n_threads, rules, velocity) as run:
         first = TRIAL_SECONDS if _shares(plan.flops * m, n_threads) > 1 else KERNEL_SECONDS / 2
         per_call = max(1, int(first * 1e10 / (plan.flops * m)))  # until measured, a guess
         start = 0
@@ -191,14 +250,18 @@ def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None)
 
 
 @contextlib.contextmanager
-def _panel_steps(params, plan, samples, m, eta, n_threads):
+def _panel_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
     """Give a function that trains on a slice of the order, with the weights in panels meanwhile."""
-    panels = plan.layout(params.dtype).to_panels(params, plan)
+    layout = plan.layout(params.dtype)
+    flat = [params] if velocity is None else [params, velocity]
+    panels = [layout.to_panels(vector, plan) for vector in flat]
     data = samples.pixels, samples.kind, samples.listed, samples.Y
+    how = {} if rules == NO_RULES else dict(rules=rules, velocity=panels[1] if panels[1:] else None)
     try:
-        yield _runner(plan, panels, data, m, n_threads, rate=-eta)
+        yield _runner(plan, panels[0], data, m, n_threads, eta=eta, **how)
     finally:
-        plan.layout(params.dtype).from_panels(panels, params, plan)
+        for vector, in_panels in zip(flat, panels):
+            layout.from_panels(in_panels, vector, plan)
 
 
 def _runner(plan, panels, data, m, n_threads, **purpose):
@@ -207,14 +270,14 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
     It returns (the seconds it took, the seconds that the next call may take). data and purpose:
     see programs.Programs.
     """
-    layout, train = plan.layout(panels.dtype), "rate" in purpose
+    train = "eta" in purpose
     shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
     tiles = vectors.tiles_for(panels.dtype)
     choice = threads.choice(plan.sizes, m, panels.dtype, data[1], train, shares)
 
     @functools.cache
     def arrays_for(shares):
-        return programs.Programs(layout, panels, data, m, shares, **purpose)
+        return programs.Programs(plan, panels, data, m, shares, **purpose)
 
     @functools.cache
     def tables(shares, size):
@@ -250,10 +313,10 @@ def _shares(flops, n_threads):
 
 
 @contextlib.contextmanager
-def _row_steps(params, plan, samples, m, eta, n_threads):
+def _row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
     """Give a function that trains on a slice of the order, on plain loops."""
     work = np.empty(m * plan.units, params.dtype)
-    args = plan.table, m, float(eta), _chunk(m, 8)
+    args = plan.table, m, float(eta), _chunk(m, 8), np.zeros(len(plan.sizes))
     twins = kernels.sgd_steps, kernels.sgd_steps_parallel
 
     def run(part):
@@ -263,6 +326,52 @@ def _row_steps(params, plan, samples, m, eta, n_threads):
         return time.perf_counter() - began, KERNEL_SECONDS
 
     yield run
+
+
+@contextlib.contextmanager
+def _ruled_row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
+    """_row_steps with rules: the gradient on plain loops, the step in NumPy."""
+    moving = itertools.repeat((None, None)) if velocity is None else layers_of(velocity, plan)
+
+    def run(part):
+        began = time.perf_counter()
+        for start in range(0, len(part), m):
+            batch = part[start : start + m]
+            data = samples.pixels, samples.kind, samples.Y, batch
+            nabla = _gradient(params, plan, *data, n_threads, rules)
+            rate = eta / len(batch)
+            both = zip(layers_of(params, plan), layers_of(nabla, plan), moving)
+            for (w, b), (nabla_w, nabla_b), (v_w, v_b) in both:
+                pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
+                _ruled_step(w, v_w, pull - rate * nabla_w, rules)
+                _ruled_step(b, v_b, -rate * nabla_b, rules)
+                if rules.max_norm:
+                    norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
+                    w *= rules.max_norm / np.maximum(norms, rules.max_norm)
+        return time.perf_counter() - began, KERNEL_SECONDS
+
+    yield run
+
+
+def _ruled_step(w, v, step, rules):
+    """Take a step in place, with momentum if there is a velocity v."""
+    if v is None:
+        w += step
+        return
+    v *= rules.momentum
+    v += step
+    w += step + rules.momentum * v if rules.nesterov else v
+
+
+def layers_of(flat, plan):
+    """Return [(w, b), ...]: each layer's views (n_out, n_in) and (n_out,) into a flat vector."""
+    layers = []
+    for (n_in, n_out), (w_at, b_at) in zip(
+        itertools.pairwise(plan.sizes), plan.table[1:, kernels.W_AT : kernels.B_AT + 1].tolist()
+    ):
+        w, b = flat[w_at:b_at].reshape(n_out, n_in), flat[b_at : b_at + n_out]
+        layers.append((w, b))
+    return layers
 
 
 def _run_twin(twins, flops, n_threads, args):

@@ -5,9 +5,13 @@ or keeps a hidden random state. All kernels live in this one file because Numba'
 the file that defines a function, not the files of the functions that it calls.
 
 Legend
-    plan        (L+1, 5) int64, a row per layer, the input layer first: the number of neurons; where
+    plan        (L+1, 7) int64, a row per layer, the input layer first: the number of neurons; where
                 its w and b begin in `params`; where its A and Delta begin in a workspace of one
-                sample (in a workspace of m samples: m times that)
+                sample (in a workspace of m samples: m times that); the code of its activation, and
+                of the slope by which BP1 or BP2 multiplies: f' of the activation, or 1 where the
+                cost cancels it
+    drops, key  dropout: for each layer the share of its neurons that are left out, and a number
+                that says which
     params      the network in one flat vector: w1 b1 w2 b2 ..., each w (n_out, n_in) row-major
     work        one flat workspace: the activations of all layers, then their Deltas
     A, Delta    one row per sample; A (m, n), Delta (m, n)
@@ -39,7 +43,8 @@ EXACT = {"nsz", "contract"}
 # book's mini-batch of 10 is two tiles with nothing left over.
 SAMPLE_TILE = 5  # chunks of samples are multiples of it
 ROW_TILE = 3
-SIZE, W_AT, B_AT, A_AT, D_AT = range(5)  # columns of the plan
+SIZE, W_AT, B_AT, A_AT, D_AT, ACTIVATION, SLOPE = range(7)  # columns of the plan
+SIGMOID, TANH, RELU, LINEAR, SOFTMAX = range(5)  # activations f; but the last, slopes f', too
 ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
 
 PIXEL_KINDS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
@@ -145,6 +150,105 @@ def sigmoid(z):
 @overload(sigmoid, jit_options=dict(fastmath=EXACT, error_model="numpy", _nrt=False))
 def _compiled_sigmoid(z):  # pragma: no cover  (runs in the compiler only)
     return _sigmoid_float32 if str(z) == "float32" else _sigmoid_float64
+
+
+@kernel(EXACT)
+def activate_rows(A, b, activation):
+    """Turn weighted inputs into activations in place: A becomes f(A + b). A (m, n); b (n,)."""
+    zero, one, two = A.dtype.type(0), A.dtype.type(1), A.dtype.type(2)
+    if activation == SIGMOID:
+        sigmoid_rows(A, b)
+    elif activation == TANH:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                A[i, j] = two * sigmoid(two * (A[i, j] + b[j])) - one
+    elif activation == RELU:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                z = A[i, j] + b[j]
+                A[i, j] = zero if z < zero else z  # NaN stays NaN
+    else:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                A[i, j] += b[j]
+        if activation == SOFTMAX:
+            softmax_rows(A)
+
+
+@kernel(EXACT)
+def softmax_rows(A):
+    """Turn each row into exp(A) / sum of exp(A), in place, less its largest number first."""
+    for i in range(A.shape[0]):
+        a = A[i]
+        largest, total = a[0], A.dtype.type(0)
+        for j in range(1, a.size):
+            largest = a[j] if a[j] > largest or a[j] != a[j] else largest
+        for j in range(a.size):
+            a[j] = np.exp(a[j] - largest)
+            total += a[j]
+        for j in range(a.size):
+            a[j] /= total
+
+
+@kernel()
+def multiply_slope(Delta, A, slope, keep):
+    """Multiply by f'(z), which follows from a = f(z): Delta *= f'. Delta, A (m, n).
+
+    keep: the share of neurons that dropout leaves in; it has divided their A by that.
+    """
+    zero, one = A.dtype.type(0), A.dtype.type(1)
+    if slope == SIGMOID:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                a = keep * A[i, j]
+                Delta[i, j] *= a * (one - a)
+    elif slope == TANH:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                a = keep * A[i, j]
+                Delta[i, j] *= (one - a) * (one + a)
+    elif slope == RELU:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                Delta[i, j] *= one if A[i, j] > zero else zero
+
+
+@kernel()
+def drop_rows(A, order, l, drop, key):
+    """Inverted dropout: leave out a share of layer l's neurons, divide the others by the rest.
+
+    A (m, n), activations or Deltas; order (m,): which samples these are. The choice depends on
+    key, layer, sample and neuron alone: it is the same in the forward and the backward pass.
+    """
+    keep = np.float64(1) / (np.float64(1) - drop)
+    limit = np.uint32(min(drop * 4294967296.0, 4294967295.0))
+    for i in range(A.shape[0]):
+        row = dropout_row(key, l, order[i])
+        for j in range(A.shape[1]):
+            dropped = dropout_bits(row, j) < limit
+            A[i, j] *= A.dtype.type(0) if dropped else A.dtype.type(keep)
+
+
+@kernel(inner=True)
+def dropout_row(key, l, sample):
+    """Return 32 bits for a layer of a sample."""
+    return mixed(mixed(np.uint32(key) ^ np.uint32(l)) ^ np.uint32(sample))
+
+
+@kernel(inner=True)
+def dropout_bits(row, j):
+    """Return 32 bits for a neuron j of such a row."""
+    return mixed(np.uint32(row + np.uint32(j) * np.uint32(0x9E3779B9)))
+
+
+@kernel(inner=True)
+def mixed(x):
+    """Return the 32 bits of x mixed, so that each depends on all (C. Wellons, 2018: lowbias32)."""
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x7FEB352D))
+    x = np.uint32(x ^ (x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(0x846CA68B))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @kernel(EXACT)
@@ -330,8 +434,8 @@ def add_row(w0, Delta, A, rate, j):
 
 
 @kernel()
-def forward_layer(A_out, A_in, w, b):
-    """Write sigmoid(A_in @ w.T + b) into A_out.
+def forward_layer(A_out, A_in, w, b, activation):
+    """Write f(A_in @ w.T + b) into A_out.
 
     A_out (m, n_out); A_in (m, n_in); w (n_out, n_in); b (n_out,).
     """
@@ -349,32 +453,31 @@ def forward_layer(A_out, A_in, w, b):
         for i in range(m):
             for j in range(n_out):
                 A_out[i, j] = dot(A_in[i], w[j])
-    sigmoid_rows(A_out, b)
+    activate_rows(A_out, b, activation)
 
 
 @kernel()
-def output_delta(Delta, A, Y, order):
-    """BP1, quadratic cost: write (A - Y[order]) * sigmoid'(z), where sigmoid'(z) = A (1 - A).
+def output_delta(Delta, A, Y, order, slope):
+    """BP1: write (A - Y[order]) times the slope, f'(z) or 1, into Delta.
 
     Delta, A (m, n_out); Y (n, n_out); order (m,).
     """
-    one = A.dtype.type(1)
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
-            a = A[i, j]
-            Delta[i, j] = (a - Y[order[i], j]) * (a * (one - a))
+            Delta[i, j] = A[i, j] - Y[order[i], j]
+    multiply_slope(Delta, A, slope, A.dtype.type(1))
 
 
 @kernel()
-def backward_layer(Delta_in, Delta_out, w, A_in):
-    """BP2: write (Delta_out @ w) * A_in (1 - A_in) into Delta_in.
+def backward_layer(Delta_in, Delta_out, w, A_in, slope, keep):
+    """BP2: write (Delta_out @ w) * f'(z) into Delta_in, f' from A_in: see multiply_slope.
 
     Delta_in, A_in (m, n_in); Delta_out (m, n_out); w (n_out, n_in).
     """
     m, n_out = Delta_out.shape
-    zero, one = w.dtype.type(0), w.dtype.type(1)
+    zero = w.dtype.type(0)
     for i in range(m):
-        d, a = Delta_in[i], A_in[i]
+        d = Delta_in[i]
         for k in range(d.size):
             d[k] = zero
         for j in range(0, n_out, 4):  # four rows of w a pass; beyond the last, coefficient zero
@@ -386,8 +489,7 @@ def backward_layer(Delta_in, Delta_out, w, A_in):
             c3 = Delta_out[i, j3] if j + 3 < n_out else zero
             for k in range(d.size):
                 d[k] += c0 * w0[k] + c1 * w1[k] + c2 * w2[k] + c3 * w3[k]
-        for k in range(d.size):
-            d[k] *= a[k] * (one - a[k])
+    multiply_slope(Delta_in, A_in, slope, keep)
 
 
 @kernel()
@@ -430,7 +532,7 @@ def gradient_layer(nabla_w, nabla_b, Delta, A_in):
 
 
 @kernel()
-def forward_pass(work, pixels, kind, order, params, plan, rows, first, last):
+def forward_pass(work, pixels, kind, order, params, plan, rows, first, last, drops, key):
     """Gather the samples order[first:last] and carry them to the output layer.
 
     Writes rows first..last of the activations in a workspace of `rows` samples.
@@ -439,28 +541,36 @@ def forward_pass(work, pixels, kind, order, params, plan, rows, first, last):
     m = last - first
     A_in = block(work, first * n_in, m, n_in)
     gather(A_in, pixels, kind, order[first:last])
+    if drops[0] > 0:
+        drop_rows(A_in, order[first:last], 0, drops[0], key)
     for l in range(1, plan.shape[0]):
         n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
         A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
         w = block(params, plan[l, W_AT], n_out, n_in)
-        forward_layer(A_out, A_in, w, params[plan[l, B_AT] : plan[l, B_AT] + n_out])
+        b = params[plan[l, B_AT] : plan[l, B_AT] + n_out]
+        forward_layer(A_out, A_in, w, b, plan[l, ACTIVATION])
+        if drops[l] > 0:
+            drop_rows(A_out, order[first:last], l, drops[l], key)
         A_in = A_out
 
 
 @kernel()
-def delta_recursion(work, Y, order, params, plan, rows, first, last):
+def delta_recursion(work, Y, order, params, plan, rows, first, last, drops, key):
     """Write the Deltas of all layers, output layer first, for rows first..last of the workspace."""
     m = last - first
     l = plan.shape[0] - 1
     n_out = plan[l, SIZE]
     A_out = block(work, rows * plan[l, A_AT] + first * n_out, m, n_out)
     Delta_out = block(work, rows * plan[l, D_AT] + first * n_out, m, n_out)
-    output_delta(Delta_out, A_out, Y, order[first:last])
+    output_delta(Delta_out, A_out, Y, order[first:last], plan[l, SLOPE])
     while l > 1:
         n_in, n_out = plan[l - 1, SIZE], plan[l, SIZE]
         A_in = block(work, rows * plan[l - 1, A_AT] + first * n_in, m, n_in)
         Delta_in = block(work, rows * plan[l - 1, D_AT] + first * n_in, m, n_in)
-        backward_layer(Delta_in, Delta_out, block(params, plan[l, W_AT], n_out, n_in), A_in)
+        w, keep = block(params, plan[l, W_AT], n_out, n_in), params.dtype.type(1 - drops[l - 1])
+        backward_layer(Delta_in, Delta_out, w, A_in, plan[l - 1, SLOPE], keep)
+        if drops[l - 1] > 0:
+            drop_rows(Delta_in, order[first:last], l - 1, drops[l - 1], key)
         Delta_out = Delta_in
         l -= 1
 
@@ -492,11 +602,11 @@ def step_task(params, work, plan, m, size, rate, task):
 
 
 @kernel()
-def partial_gradient(nabla, work, pixels, kind, Y, order, params, plan, first, last):
+def partial_gradient(nabla, work, pixels, kind, Y, order, params, plan, first, last, drops, key):
     """Add the gradient of the samples order[first:last] to the flat vector nabla."""
     rows = order.size
-    forward_pass(work, pixels, kind, order, params, plan, rows, first, last)
-    delta_recursion(work, Y, order, params, plan, rows, first, last)
+    forward_pass(work, pixels, kind, order, params, plan, rows, first, last, drops, key)
+    delta_recursion(work, Y, order, params, plan, rows, first, last, drops, key)
     minus_one = nabla.dtype.type(-1)
     for l in range(1, plan.shape[0]):
         step_layer(nabla, work, plan, rows, first, last - first, minus_one, l, 0, plan[l, SIZE])
@@ -514,21 +624,22 @@ def copy(out, start, A):
 
 
 @kernel()
-def feedforward_batch(out, work, pixels, kind, order, params, plan, rows, chunk):
+def feedforward_batch(out, work, pixels, kind, order, params, plan, rows, chunk, drops):
     """Write the network's output for the samples `order` into out, `rows` of them at a time.
 
-    out (n, n_out); work: activations of `rows` samples; chunk is for the parallel twin.
+    out (n, n_out); work: activations of `rows` samples; drops: zeros; chunk is for the parallel
+    twin.
     """
     top = plan.shape[0] - 1
     for start in range(0, order.size, rows):
         m = min(rows, order.size - start)
         part = order[start : start + m]
-        forward_pass(work, pixels, kind, part, params, plan, rows, np.intp(0), m)
+        forward_pass(work, pixels, kind, part, params, plan, rows, np.intp(0), m, drops, 0)
         copy(out, start, block(work, rows * plan[top, A_AT], m, plan[top, SIZE]))
 
 
 @kernel(parallel=True)
-def feedforward_batch_parallel(out, work, pixels, kind, order, params, plan, rows, chunk):
+def feedforward_batch_parallel(out, work, pixels, kind, order, params, plan, rows, chunk, drops):
     """feedforward_batch, parallel over chunks of the samples in the workspace."""
     top = plan.shape[0] - 1
     for start in range(0, order.size, rows):
@@ -537,12 +648,12 @@ def feedforward_batch_parallel(out, work, pixels, kind, order, params, plan, row
         for task in prange((m + chunk - 1) // chunk):
             first = np.intp(task) * chunk  # the index may be unsigned, and mixed types are floats
             last = min(first + chunk, m)
-            forward_pass(work, pixels, kind, part, params, plan, rows, first, last)
+            forward_pass(work, pixels, kind, part, params, plan, rows, first, last, drops, 0)
         copy(out, start, block(work, rows * plan[top, A_AT], m, plan[top, SIZE]))
 
 
 @kernel()
-def backprop_batch(partials, work, pixels, kind, Y, order, params, plan, chunk):
+def backprop_batch(partials, work, pixels, kind, Y, order, params, plan, chunk, drops, key):
     """Write the gradient, summed over the samples `order`, into partials[0].
 
     partials (ceil(m / chunk), params.size), zero at the start: one partial gradient per chunk of
@@ -551,17 +662,23 @@ def backprop_batch(partials, work, pixels, kind, Y, order, params, plan, chunk):
     for task in range(partials.shape[0]):
         first = task * chunk
         last = min(first + chunk, order.size)
-        partial_gradient(partials[task], work, pixels, kind, Y, order, params, plan, first, last)
+        partial_gradient(
+            partials[task], work, pixels, kind, Y, order, params, plan, first, last, drops, key
+        )
     add_up(partials)
 
 
 @kernel(parallel=True)
-def backprop_batch_parallel(partials, work, pixels, kind, Y, order, params, plan, chunk):
+def backprop_batch_parallel(
+    partials, work, pixels, kind, Y, order, params, plan, chunk, drops, key
+):
     """backprop_batch, parallel over the chunks of samples."""
     for task in prange(partials.shape[0]):
         first = np.intp(task) * chunk
         last = min(first + chunk, order.size)
-        partial_gradient(partials[task], work, pixels, kind, Y, order, params, plan, first, last)
+        partial_gradient(
+            partials[task], work, pixels, kind, Y, order, params, plan, first, last, drops, key
+        )
     add_up(partials)
 
 
@@ -576,24 +693,24 @@ def add_up(partials):
 
 
 @kernel()
-def sgd_steps(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
+def sgd_steps(params, work, pixels, kind, Y, order, plan, m, eta, chunk, drops):
     """Take one step of gradient descent for every m samples of `order`, in place.
 
-    The last mini-batch may be ragged; each is divided by its own length. work: m samples;
-    chunk is for the parallel twin.
+    The last mini-batch may be ragged; each is divided by its own length. work: m samples; drops:
+    zeros; chunk is for the parallel twin.
     """
     for start in range(0, order.size, m):
         size = min(m, order.size - start)
         batch = order[start : start + size]
-        forward_pass(work, pixels, kind, batch, params, plan, m, np.intp(0), size)
-        delta_recursion(work, Y, batch, params, plan, m, 0, size)
+        forward_pass(work, pixels, kind, batch, params, plan, m, np.intp(0), size, drops, 0)
+        delta_recursion(work, Y, batch, params, plan, m, 0, size, drops, 0)
         rate = params.dtype.type(eta / size)
         for l in range(1, plan.shape[0]):
             step_layer(params, work, plan, m, 0, size, rate, l, 0, plan[l, SIZE])
 
 
 @kernel(parallel=True)
-def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk):
+def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk, drops):
     """sgd_steps, parallel over the samples of a mini-batch.
 
     Forward pass and delta recursion go over fixed chunks of samples, which are independent of
@@ -609,8 +726,8 @@ def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk
         for task in prange((size + chunk - 1) // chunk):
             first = np.intp(task) * chunk
             last = min(first + chunk, size)
-            forward_pass(work, pixels, kind, batch, params, plan, m, first, last)
-            delta_recursion(work, Y, batch, params, plan, m, first, last)
+            forward_pass(work, pixels, kind, batch, params, plan, m, first, last, drops, 0)
+            delta_recursion(work, Y, batch, params, plan, m, first, last, drops, 0)
         rate = params.dtype.type(eta / size)
         for task in prange(step_tasks):
             step_task(params, work, plan, m, size, rate, np.intp(task))

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastbp import vectors
+from fastbp.kernels import LINEAR, SOFTMAX
 from fastbp.vectors import LANES
 
 SHARED_BY_NEURONS = 8  # vectors per thread from which on a layer is shared out by neurons
@@ -93,15 +94,24 @@ class Programs:
     """The arrays of one call, and the programs on them, for mini-batches of up to m samples.
 
     data: (pixels, kind, listed, Y), see engine.Samples; listed: leave out the pixels that are zero.
-    rate: minus the learning rate, to train; None: write the outputs to `out`, (n, n_out), instead.
+    eta: the learning rate, to train; None: write the outputs to `out`, (n, n_out), instead. rules,
+    velocity: see engine.Rules; velocity in panels, as the weights are.
     Each row of a result is one sum in one order, whoever computes it, so that no bit depends on
     the number of threads, nor on what is listed.
     """
 
-    def __init__(self, layout, panels, data, m, shares=1, rate=None, out=None):
-        self.layout, self.panels, self.m, self.shares = layout, panels, m, shares
+    def __init__(
+        self, plan, panels, data, m, shares=1, eta=None, out=None, rules=None, velocity=None
+    ):
+        self.layout = layout = plan.layout(panels.dtype)
+        self.panels, self.m, self.shares, self.rules, self.velocity = (
+            panels, m, shares, rules, velocity,
+        )  # fmt: skip
+        self.activations, self.slopes = plan.table[:, -2:].T.tolist()
         self.pixels, self.kind, self.listed, self.Y = data
-        self.rate, self.out, self.top = rate, out, len(layout.layers) - 1
+        self.eta, self.out, self.top = eta, out, len(layout.layers) - 1
+        self.drops = rules.dropout if rules and rules.dropout else (0,) * len(layout.layers)
+        self.listed = self.listed and not self.drops[0]
         self.dtype, n = panels.dtype, layout.sizes[0]
         self.n_bytes = n * (8, 4, 1)[self.kind]
         self.work = zeros(m * layout.units, self.dtype)
@@ -114,9 +124,8 @@ class Programs:
 
     def table(self, size, share=0):
         """Return the program of one thread, for a mini-batch of `size` samples."""
-        return as_table(
-            self.train(size, share) if self.rate is not None else self.test(size, share)
-        )
+        steps = self.test if self.eta is None else self.train
+        return as_table(steps(size, share))
 
     def train(self, size, share):
         """Yield the steps of a mini-batch that takes a step of gradient descent."""
@@ -129,6 +138,10 @@ class Programs:
         for l in range(1, self.top + 1):
             yield from self.update(l, size, share)
         yield from meet
+        if self.rules and self.rules.max_norm:
+            for l in range(1, self.top + 1):
+                yield from self.limit_norms(l, share)
+            yield from meet
 
     def test(self, size, share):
         """Yield the steps of a mini-batch that writes its outputs."""
@@ -148,7 +161,7 @@ class Programs:
             yield from meet
             yield from self.forward(l, size, share)
             yield from self.activate(l, size, share)
-            if l == self.top and self.rate is not None:
+            if l == self.top and self.eta is not None:
                 yield from self.output_delta(size, share)
 
     # ------------------------------------------------ the shares of a team
@@ -168,7 +181,8 @@ class Programs:
         one by samples.
         """
         n_vectors, groups = -(-self.layout.layers[l].n // LANES), self._groups(size)
-        if n_vectors >= SHARED_BY_NEURONS * self.shares:
+        whole = self.activations[l] == SOFTMAX  # it needs all neurons of a sample
+        if n_vectors >= SHARED_BY_NEURONS * self.shares and not whole:
             return *part_of(n_vectors, share, self.shares), 0, groups
         return 0, n_vectors, *part_of(groups, share, self.shares)
 
@@ -190,10 +204,10 @@ class Programs:
         strip = self.layout.strip
         return (v // strip * rows * strip + v % strip) * LANES
 
-    def _panel(self, l, v, row=0):
+    def _panel(self, l, v, row=0, of=None):
         layer = self.layout.layers[l]
         at = layer.panels + self._vector(v, layer.shape[1]) + row * self.layout.width
-        return address(self.panels, at)
+        return address(self.panels if of is None else of, at)
 
     def _scaled(self, l, v, i=0):
         return self._work(self.layout.layers[l].S, self._vector(v, self.m) + i * self.layout.width)
@@ -212,7 +226,8 @@ class Programs:
         else:
             A = self._work(layer.A, i0 * layer.stride)
             yield GATHER, A, layer.stride, address(self.pixels), i0, i1 - i0, n, self.kind
-        if self.rate is not None:
+            yield from self.drop(0, layer.A, 0, -(-n // LANES), i0, i1)
+        if self.eta is not None:
             yield ASK, address(self.Y), self.Y.strides[0], i0, i1
 
     def forward(self, l, size, share):
@@ -242,15 +257,29 @@ class Programs:
         layer, (v0, v1, g0, g1) = self.layout.layers[l], self._block(l, size, share)
         groups, stride = self._groups(size), layer.stride
         i0, i1 = g0 * size // groups, g1 * size // groups
-        n_vectors = -(-layer.n // LANES)
+        n_vectors, code = -(-layer.n // LANES), self.activations[l]
         run = v1 - v0, i1 - i0
-        if run[0] == n_vectors:  # then the rows are one run
+        if run[0] == n_vectors and code != SOFTMAX:  # then the rows are one run
             run = (i1 - i0) * stride // LANES, 1
         ones = self._work(layer.A, i0 * stride + layer.n), (i1 - i0) * (v1 == n_vectors)
-        yield ACTIVATE, self._work(layer.A, i0 * stride + v0 * LANES), stride, *run, *ones
+        A = self._work(layer.A, i0 * stride + v0 * LANES)
+        yield ACTIVATE, A, stride, *run, *ones, code, layer.n
+        yield from self.drop(l, layer.A, v0, v1, i0, i1)
+
+    def drop(self, l, at, v0, v1, i0, i1):
+        """Dropout of a block of layer l, of its activations or Deltas; the constant input stays."""
+        layer, drop = self.layout.layers[l], self.drops[l]
+        if self.eta is None or not drop:
+            return
+        place = self._work(at, v0 * LANES), layer.stride, v0 * LANES, v1 - v0, i0, i1
+        limit = min(int(drop * 2**32), 2**32 - 1)
+        yield DROP, *place, l, self.rules.key, limit, bits(1 / (1 - drop))
+        if at == layer.A and v1 == -(-layer.n // LANES):
+            ones = self._work(layer.A, i0 * layer.stride + layer.n), i1 - i0
+            yield ACTIVATE, place[0], layer.stride, 0, 0, *ones, LINEAR, layer.n
 
     def output_delta(self, size, share):
-        """BP1, quadratic cost: (A - Y) A (1 - A) of the output layer, and rate times that."""
+        """BP1: (A - Y) times the slope in the output layer, and rate times that."""
         layer, (v0, v1, g0, g1) = self.layout.layers[-1], self._block(self.top, size, share)
         i0, i1 = (g * size // self._groups(size) for g in (g0, g1))
         D, A, Y = self._work(layer.D), self._work(layer.A), address(self.Y)
@@ -260,12 +289,19 @@ class Programs:
 
     def scale(self, l, size, v0, v1, i0, i1):
         """Layer l's Deltas times sigmoid'(z); and rate times that, where the update reads it."""
-        layer = self.layout.layers[l]
-        rate = int(np.float64(self.rate / size).view(np.int64))
-        for v in range(v0, v1):
-            at = i0 * layer.stride + v * LANES
-            D, A, S = self._work(layer.D, at), self._work(layer.A, at), self._scaled(l, v, i0)
-            yield SCALE, D, A, S, layer.stride, i1 - i0, rate
+        layer, drop = self.layout.layers[l], self.drops[l]
+        rate, keep = bits(-self.eta / size), bits(1 - drop)
+
+        def steps(slope):
+            for v in range(v0, v1):
+                at = i0 * layer.stride + v * LANES
+                D, A, S = self._work(layer.D, at), self._work(layer.A, at), self._scaled(l, v, i0)
+                yield SCALE, D, A, S, layer.stride, i1 - i0, rate, slope, keep
+
+        yield from steps(self.slopes[l])
+        if drop:
+            yield from self.drop(l, layer.D, v0, v1, i0, i1)
+            yield from steps(LINEAR)
 
     def backward(self, l, size, share):
         """BP2: (Delta @ w) A (1 - A) of layer l, and rate times that.
@@ -289,32 +325,65 @@ class Programs:
     def update(self, l, size, share):
         """BP3 + BP4 with the step: add the scaled Deltas times the inputs to w and b of layer l."""
         below, layer = self.layout.layers[l - 1 : l + 1]
-        n_vectors = -(-layer.n // LANES)
-        if self.listed and l == 1:
-            lists, groups = (address(self.columns), address(self.counts)), self._groups(size)
-            for v, count in self._strips(*part_of(n_vectors, share, self.shares)):
-                at = self._panel(l, v), address(self.values), self._scaled(l, v)
-                yield LISTED_ADD, *at, *lists, count, groups, size, below.n
-            return
+        n_vectors, width = -(-layer.n // LANES), self.layout.width
+        listed = self.listed and l == 1
         v0, v1, k0, k1 = 0, n_vectors, *part_of(below.n + 1, share, self.shares)
-        if n_vectors >= SHARED_BY_NEURONS * self.shares:
+        if listed or n_vectors >= SHARED_BY_NEURONS * self.shares:
             v0, v1, k0, k1 = *part_of(n_vectors, share, self.shares), 0, below.n + 1
         for v, count in self._strips(v0, v1):
-            yield (
-                MULTIPLY_ADD, self._panel(l, v, k0), self.layout.width, self._work(below.A, k0), 1,
-                below.stride, self._scaled(l, v), size, k1 - k0, count, 1,
-            )  # fmt: skip
+            target = self._panel(l, v, k0, self.velocity)
+            yield from self.shrink(l, v, count, k0, k1)
+            if listed:
+                lists, groups = (address(self.columns), address(self.counts)), self._groups(size)
+                at = target, address(self.values), self._scaled(l, v)
+                yield LISTED_ADD, *at, *lists, count, groups, size, below.n
+            else:
+                yield (
+                    MULTIPLY_ADD, target, width, self._work(below.A, k0), 1, below.stride,
+                    self._scaled(l, v), size, k1 - k0, count, 1,
+                )  # fmt: skip
+            if self.velocity is not None:
+                factor = 1 + self.rules.momentum * self.rules.nesterov
+                yield ADVANCE, self._panel(l, v, k0), target, k1 - k0, count, bits(factor)
+
+    def shrink(self, l, v, count, k0, k1):
+        """Regularisation of rows k0..k1 of a strip, the last of all biases; see engine.Rules."""
+        rules, n = self.rules, self.layout.layers[l - 1].n
+        if not rules:
+            return
+        regular = bits(1 - self.eta * rules.l2), bits(self.eta * rules.l1)
+        momentum = bits(rules.momentum), int(rules.nesterov)
+        moves = self.velocity is not None
+        for first, last, how in (
+            (k0, min(k1, n), regular if moves or rules.l2 or rules.l1 else None),
+            (max(k0, n), k1, (bits(1), bits(0)) if moves else None),
+        ):
+            if how and first < last:
+                V = self._panel(l, v, first, self.velocity) if moves else 0
+                yield SHRINK, self._panel(l, v, first), V, last - first, count, *how, *momentum
+
+    def limit_norms(self, l, share):
+        """The weights into each neuron of layer l, shortened to the length max_norm."""
+        n_vectors = -(-self.layout.layers[l].n // LANES)
+        for v, count in self._strips(*part_of(n_vectors, share, self.shares)):
+            limit = bits(self.rules.max_norm)
+            yield MAX_NORM, self._panel(l, v), self.layout.layers[l - 1].n, count, limit
 
 
 (
     MULTIPLY_ADD, TRANSPOSE, LISTED, LISTED_ADD, ACTIVATE, DIFFERENCE, SCALE, GATHER, LIST, ASK,
-    COPY,
+    COPY, DROP, SHRINK, ADVANCE, MAX_NORM,
 ) = range(vectors.MEET)  # fmt: skip
 
 
 def address(array, index=0):
     """Return the address of a flat array's element."""
     return array.ctypes.data + int(index) * array.itemsize
+
+
+def bits(number):
+    """Return the bits of a float64 as an integer: how a program holds it."""
+    return int(np.float64(number).view(np.int64))
 
 
 def as_table(steps):

@@ -28,7 +28,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
-from fastbp.kernels import kernel, uncached
+from fastbp.kernels import LINEAR, RELU, SIGMOID, SOFTMAX, TANH, kernel, uncached
 
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
@@ -376,24 +376,177 @@ def _listed_add_tile(typing, panel, values, D, columns, count, rows, vectors):  
 
 
 @intrinsic
-def _delta_tile(typing, D, A, S, row, rate, rows):  # pragma: no cover
+def _delta_tile(typing, D, A, S, row, rate, keep, rows, slope):  # pragma: no cover
     def build(context, builder, signature, arguments):
-        deltas, activations, scaled, row, rate, rows = arguments
+        deltas, activations, scaled, row, rate, keep, rows, slope = arguments
+        rate, keep = (_splat(builder, number) for number in (rate, keep))
 
-        def one(i, nothing):
-            at = builder.mul(row, i)
-            a = _load(builder, activations, at)
-            slope = builder.fmul(a, builder.fsub(ir.Constant(a.type, [1.0] * LANES), a))
-            delta = builder.fmul(_load(builder, deltas, at), slope)
-            _store(builder, delta, deltas, at)
-            step = builder.fmul(delta, _splat(builder, rate))
-            _store(builder, step, scaled, builder.mul(i, INTP(_width(scaled))))
+        def variant(slope_of):
+            def one(i, nothing):
+                at = builder.mul(row, i)
+                a = builder.fmul(keep, _load(builder, activations, at))
+                ones = ir.Constant(a.type, [1.0] * LANES)
+                delta = builder.fmul(_load(builder, deltas, at), slope_of(a, ones))
+                _store(builder, delta, deltas, at)
+                step = builder.fmul(delta, rate)
+                _store(builder, step, scaled, builder.mul(i, INTP(_width(scaled))))
+                return []
+
+            _loop(builder, rows, [], one)
+
+        def sigmoid(a, ones):
+            return builder.fmul(a, builder.fsub(ones, a))
+
+        def tanh(a, ones):
+            return builder.fmul(builder.fsub(ones, a), builder.fadd(ones, a))
+
+        def relu(a, ones):
+            zeros = ir.Constant(a.type, None)
+            return builder.select(builder.fcmp_ordered(">", a, zeros), ones, zeros)
+
+        slopes = {SIGMOID: sigmoid, TANH: tanh, RELU: relu, LINEAR: lambda a, ones: ones}
+        _switch(builder, slope, {code: lambda f=f: variant(f) for code, f in slopes.items()})
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(D, A, S, i, rate, keep, i, i), build
+
+
+@intrinsic
+def _drop_tile(typing, A, row, first, limit, keep, vectors):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        to, row, first, limit, keep, vectors = arguments
+        bits = ir.VectorType(I32, LANES)
+
+        def constant(number):
+            return ir.Constant(bits, [number] * LANES)
+
+        def mixed(x):  # as kernels.mixed says
+            for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
+                x = builder.xor(x, builder.lshr(x, constant(shift)))
+                x = builder.mul(x, constant(factor)) if factor else x
+            return x
+
+        def one(v, nothing):
+            at = builder.mul(v, INTP(LANES))
+            j = _splat(builder, builder.trunc(builder.add(first, at), I32))
+            j = builder.add(j, ir.Constant(bits, list(range(LANES))))
+            start = _splat(builder, builder.trunc(row, I32))
+            draw = mixed(builder.add(start, builder.mul(j, constant(0x9E3779B9))))
+            limits = _splat(builder, builder.trunc(limit, I32))
+            a = _load(builder, to, at)
+            kept = builder.fmul(a, _splat(builder, keep))
+            dropped = builder.icmp_unsigned("<", draw, limits)
+            # Times zero, as kernels.drop_rows has it: NaN stays NaN.
+            zeros = builder.fmul(a, ir.Constant(a.type, None))
+            _store(builder, builder.select(dropped, zeros, kept), to, at)
+            return []
+
+        _loop(builder, vectors, [], one)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(A, i, i, i, keep, i), build
+
+
+@intrinsic
+def _shrink_tile(typing, W, V, rows, decay, l1, momentum, nesterov):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        weights, velocity, rows, decay, l1, momentum, nesterov = arguments
+        decay, l1, momentum = (_splat(builder, number) for number in (decay, l1, momentum))
+        zeros = ir.Constant(decay.type, None)
+        ones = ir.Constant(decay.type, [1.0] * LANES)
+
+        def sign_times_l1(w):
+            minus = builder.select(builder.fcmp_ordered("<", w, zeros), builder.fneg(l1), zeros)
+            return builder.select(builder.fcmp_ordered(">", w, zeros), l1, minus)
+
+        def plain():
+            def one(r, nothing):
+                at = builder.mul(r, INTP(_width(weights)))
+                w = _load(builder, weights, at)
+                step = builder.fsub(builder.fmul(decay, w), sign_times_l1(w))
+                _store(builder, step, weights, at)
+                return []
+
+            _loop(builder, rows, [], one)
+
+        def with_velocity():
+            ahead = builder.icmp_signed("!=", nesterov, INTP(0))
+
+            def one(r, nothing):
+                at = builder.mul(r, INTP(_width(weights)))
+                w, v = _load(builder, weights, at), _load(builder, velocity, at)
+                v = builder.fmul(momentum, v)
+                back = builder.select(ahead, builder.fsub(w, v), w)
+                pull = builder.fmul(builder.fsub(decay, ones), w)
+                _store(builder, back, weights, at)
+                pull = builder.fsub(pull, sign_times_l1(w))
+                _store(builder, builder.fadd(v, pull), velocity, at)
+                return []
+
+            _loop(builder, rows, [], one)
+
+        is_there = builder.icmp_unsigned("!=", builder.ptrtoint(velocity, INTP), INTP(0))
+        both = {1: with_velocity, 0: plain}
+        _switch(builder, builder.zext(is_there, INTP), both)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(W, V, i, decay, l1, momentum, i), build
+
+
+@intrinsic
+def _advance_tile(typing, W, V, rows, factor):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        weights, velocity, rows, factor = arguments
+        factor = _splat(builder, factor)
+
+        def one(r, nothing):
+            at = builder.mul(r, INTP(_width(weights)))
+            w, v = _load(builder, weights, at), _load(builder, velocity, at)
+            _store(builder, builder.fadd(w, builder.fmul(factor, v)), weights, at)
             return []
 
         _loop(builder, rows, [], one)
         return context.get_dummy_value()
 
-    return types.void(D, A, S, types.intp, rate, types.intp), build
+    return types.void(W, V, types.intp, factor), build
+
+
+@intrinsic
+def _max_norm_tile(typing, W, rows, limit):  # pragma: no cover
+    def build(context, builder, signature, arguments):
+        weights, rows, limit = arguments
+        limit = _splat(builder, limit)
+        zeros, ones = ir.Constant(limit.type, None), ir.Constant(limit.type, [1.0] * LANES)
+
+        def at(r):
+            return builder.mul(r, INTP(_width(weights)))
+
+        def square(r, carried):
+            w = _load(builder, weights, at(r))
+            return [builder.fadd(carried[0], builder.fmul(w, w))]
+
+        (squares,) = _loop(builder, rows, [zeros], square)
+        name = f"llvm.sqrt.v{LANES}{'f64' if W.dtype == types.float64 else 'f32'}"
+        kind = ir.FunctionType(limit.type, [limit.type])
+        norm = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [squares])
+        beyond = builder.fcmp_ordered(">", norm, limit)
+        factor = builder.select(beyond, builder.fdiv(limit, norm), ones)
+
+        def scale(r, nothing):
+            place = at(r)
+            w = builder.fmul(_load(builder, weights, place), factor)
+            _store(builder, w, weights, place)
+            return []
+
+        any_beyond = builder.bitcast(beyond, ir.IntType(LANES))
+        with builder.if_then(builder.icmp_unsigned("!=", any_beyond, ir.IntType(LANES)(0))):
+            _loop(builder, rows, [], scale)
+        return context.get_dummy_value()
+
+    return types.void(W, types.intp, limit), build
 
 
 STORED = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
@@ -607,19 +760,33 @@ LN_2_32 = 0.693359375, -2.12194440e-4
 
 
 @intrinsic
-def _sigmoid_tile(typing, A, count):  # pragma: no cover
+def _activate_tile(typing, A, count, activation):  # pragma: no cover
     def build(context, builder, signature, arguments):
-        to, count = arguments
+        to, count, activation = arguments
 
-        def body(t, carried):
-            at = builder.mul(t, INTP(LANES))
-            _store(builder, _sigmoid(builder, _load(builder, to, at)), to, at)
-            return carried
+        def variant(function):
+            def body(t, carried):
+                at = builder.mul(t, INTP(LANES))
+                _store(builder, function(_load(builder, to, at)), to, at)
+                return carried
 
-        _loop(builder, count, [], body)
+            _loop(builder, count, [], body)
+
+        def tanh(z):
+            twice = builder.fadd(z, z)
+            s = _sigmoid(builder, twice)
+            return builder.fsub(builder.fadd(s, s), ir.Constant(z.type, [1.0] * LANES))
+
+        def relu(z):
+            zeros = ir.Constant(z.type, None)
+            return builder.select(builder.fcmp_ordered("<", z, zeros), zeros, z)
+
+        functions = {SIGMOID: lambda z: _sigmoid(builder, z), TANH: tanh, RELU: relu}
+        variants = {code: lambda f=f: variant(f) for code, f in functions.items()}
+        _switch(builder, activation, variants)
         return context.get_dummy_value()
 
-    return types.void(A, types.intp), build
+    return types.void(A, types.intp, types.intp), build
 
 
 # ------------------------------------------------ the steps of a program
@@ -670,6 +837,22 @@ def _number(typing, p, k, like):  # pragma: no cover
         return number if like.dtype == types.float64 else builder.fptrunc(number, ir.FloatType())
 
     return like.dtype(p, types.intp, like), build
+
+
+@kernel(inner=True)
+def dropout_row(key, l, sample):  # pragma: no cover
+    """Return 32 bits for a layer of a sample: kernels.dropout_row."""
+    return mixed(mixed(np.uint32(key) ^ np.uint32(l)) ^ np.uint32(sample))
+
+
+@kernel(inner=True)
+def mixed(x):  # pragma: no cover
+    """Return the 32 bits of x mixed: kernels.mixed."""
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x7FEB352D))
+    x = np.uint32(x ^ (x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(0x846CA68B))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @intrinsic
@@ -788,15 +971,68 @@ def listed_add(p, now, like):  # pragma: no cover
 
 
 def activate(p, now, like):  # pragma: no cover
-    """A, row, vectors, rows, ones, n_ones: A becomes sigmoid(A), `row` from one row to the next.
+    """A, row, vectors, rows, ones, n_ones, activation, n: A becomes f(A), rows `row` apart.
 
-    ones: where the constant input of the next biases is, in n_ones rows.
+    ones: where the constant input of the next biases is, in n_ones rows; n: neurons (softmax).
     """
     A, row, ones = _numbers_at(p, 1, like), p[2], _numbers_at(p, 5, like)
-    for i in range(p[4]):
-        _sigmoid_tile(_at(A, i * row), p[3])
+    if p[7] == SOFTMAX:
+        for i in range(p[4]):
+            a = _at(A, i * row)
+            largest = a[0]
+            for j in range(1, p[8]):
+                if a[j] > largest or a[j] != a[j]:
+                    largest = a[j]
+            total = largest - largest
+            for j in range(p[8]):
+                a[j] = math.exp(a[j] - largest)
+                total += a[j]
+            for j in range(p[8]):
+                a[j] /= total
+    else:
+        for i in range(p[4]):
+            _activate_tile(_at(A, i * row), p[3], p[7])
     for i in range(p[6]):
         ones[i * row] = 1
+
+
+def drop(p, now, like):  # pragma: no cover
+    """A, row, first, vectors, i0, i1, l, key, limit, factor: dropout, see kernels.drop_rows.
+
+    first: the number of the first neuron; limit: the share to leave out, times 2^32; factor: what
+    the others are multiplied by.
+    """
+    A, row, batch, factor = _numbers_at(p, 1, like), p[2], _longs(now, BATCH), _number(p, 10, like)
+    for i in range(p[5], p[6]):
+        bits = dropout_row(p[8], p[7], batch[i])
+        _drop_tile(_at(A, i * row), bits, p[3], p[9], factor, p[4])
+
+
+def shrink(p, now, like):  # pragma: no cover
+    """W, V, rows, vectors, decay, l1, momentum, nesterov: regularisation, before the update.
+
+    Without velocity (V is 0): w = decay * w - l1 * sign(w). With it, v = momentum * v, and what
+    regularisation takes from w goes into v; Nesterov's form takes momentum * v from w meanwhile.
+    """
+    W, V = _numbers_at(p, 1, like), _numbers_at(p, 2, like)
+    decay, l1, momentum = _number(p, 5, like), _number(p, 6, like), _number(p, 7, like)
+    for v in range(p[4]):
+        velocity = V if p[2] == 0 else _at(V, v * LANES)
+        _shrink_tile(_at(W, v * LANES), velocity, p[3], decay, l1, momentum, p[8])
+
+
+def advance(p, now, like):  # pragma: no cover
+    """W, V, rows, vectors, factor: w += factor * v."""
+    W, V = _numbers_at(p, 1, like), _numbers_at(p, 2, like)
+    for v in range(p[4]):
+        _advance_tile(_at(W, v * LANES), _at(V, v * LANES), p[3], _number(p, 5, like))
+
+
+def max_norm(p, now, like):  # pragma: no cover
+    """W, rows, vectors, limit: scale the weights into each neuron down to this length at most."""
+    W = _numbers_at(p, 1, like)
+    for v in range(p[3]):
+        _max_norm_tile(_at(W, v * LANES), p[2], _number(p, 4, like))
 
 
 def output_delta(p, now, like):  # pragma: no cover
@@ -816,9 +1052,12 @@ def output_delta(p, now, like):  # pragma: no cover
 
 
 def scale_delta(p, now, like):  # pragma: no cover
-    """D, A, S, row, rows, rate: D *= A (1 - A), one vector of each row; S, of a panel: rate * D."""
+    """D, A, S, row, rows, rate, slope, keep: D *= f'(z), one vector of each row; S = rate * D.
+
+    S: rows of a panel; keep: what A must be multiplied by to be f(z).
+    """
     D, A, S = _numbers_at(p, 1, like), _numbers_at(p, 2, like), _numbers_at(p, 3, like)
-    _delta_tile(D, A, S, p[4], _number(p, 6, like), p[5])
+    _delta_tile(D, A, S, p[4], _number(p, 6, like), _number(p, 8, like), p[5], p[7])
 
 
 def gather(p, now, like):  # pragma: no cover
@@ -870,7 +1109,7 @@ def copy_outputs(p, now, like):  # pragma: no cover
 
 STEPS = (
     multiply_add, transpose, listed, listed_add, activate, output_delta, scale_delta, gather,
-    list_pixels, ask_for_rows, copy_outputs,
+    list_pixels, ask_for_rows, copy_outputs, drop, shrink, advance, max_norm,
 )  # fmt: skip
 MEET = len(STEPS)  # the one step that is no tile: wait for the other threads
 WIDTH = 16  # of a row of a program

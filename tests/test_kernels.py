@@ -34,6 +34,11 @@ def pixels_of(X):
     return engine._pixels(X)
 
 
+def none(sizes):
+    """No dropout."""
+    return np.zeros(len(sizes))
+
+
 def problem(sizes, n, dtype, seed=0):
     """(plan, params, X, Y) of a random network and data set, and the oracle with these weights."""
     rng = np.random.default_rng(seed)
@@ -116,7 +121,7 @@ def test_forward_layer_against_the_formula_at_nasty_sizes(dtype, rng):
     for m, n_out, n_in in SHAPES:
         A, w, b = randoms(rng, dtype, (m, n_in), (n_out, n_in), n_out)
         out = np.full((m, n_out), np.nan, dtype)
-        kernels.forward_layer(out, A, w, b)
+        kernels.forward_layer(out, A, w, b, kernels.SIGMOID)
         close(out, sigma(A.astype(float) @ w.T.astype(float) + b), dtype)
 
 
@@ -126,8 +131,8 @@ def test_forward_layer_treats_every_sample_alike(dtype, rng):
     """A chunk that starts at a multiple of the tile gives the same bits as the whole."""
     A, w, b = randoms(rng, dtype, (13, 40), (10, 40), 10)
     whole, part = np.empty((13, 10), dtype), np.empty((3, 10), dtype)
-    kernels.forward_layer(whole, A, w, b)
-    kernels.forward_layer(part, A[10:], w, b)
+    kernels.forward_layer(whole, A, w, b, kernels.SIGMOID)
+    kernels.forward_layer(part, A[10:], w, b, kernels.SIGMOID)
     np.testing.assert_array_equal(whole[10:], part)
 
 
@@ -136,7 +141,7 @@ def test_forward_layer_saturates_without_a_warning(dtype):
     A, w = np.full((5, 3), 800, dtype), np.ones((4, 3), dtype)
     w[::2] = -1
     out = np.empty((5, 4), dtype)
-    kernels.forward_layer(out, A, w, np.zeros(4, dtype))
+    kernels.forward_layer(out, A, w, np.zeros(4, dtype), kernels.SIGMOID)
     np.testing.assert_array_equal(out, np.tile(np.array([0, 1, 0, 1], dtype), (5, 1)))
 
 
@@ -147,14 +152,15 @@ def test_output_delta_is_BP1(dtype, rng):
         A = sigma(Z).astype(dtype)
         order = rng.permutation(m + 3)[:m]
         Delta = np.empty((m, n_out), dtype)
-        kernels.output_delta(Delta, A, Y, order)
+        kernels.output_delta(Delta, A, Y, order, kernels.SIGMOID)
         close(Delta, (A - Y[order]) * A * (1 - A), dtype)
 
 
 def test_output_delta_is_the_derivative_of_the_cost(rng):
     z, y = rng.standard_normal((2, 6))
     Delta = np.empty((1, 6))
-    kernels.output_delta(Delta, sigma(z)[None], y[None], np.zeros(1, np.int64))
+    order = np.zeros(1, np.int64)
+    kernels.output_delta(Delta, sigma(z)[None], y[None], order, kernels.SIGMOID)
     h = 1e-6
     numeric = [(0.5 * (sigma(z + s) - y) ** 2) for s in (h, -h)]
     np.testing.assert_allclose(Delta[0], (numeric[0] - numeric[1]) / (2 * h), rtol=1e-6)
@@ -166,14 +172,15 @@ def test_backward_layer_is_BP2_at_nasty_sizes(dtype, rng):
         Delta, w, Z = randoms(rng, dtype, (m, n_out), (n_out, n_in), (m, n_in))
         A = sigma(Z).astype(dtype)
         out = np.full((m, n_in), np.nan, dtype)
-        kernels.backward_layer(out, Delta, w, A)
+        kernels.backward_layer(out, Delta, w, A, kernels.SIGMOID, dtype(1))
         close(out, (Delta.astype(float) @ w) * A * (1 - A), dtype)
 
 
 def test_backward_layer_of_saturated_neurons_is_zero(rng):
     w, Delta = rng.standard_normal((3, 6)), rng.standard_normal((5, 3))
     out = np.empty((5, 6))
-    kernels.backward_layer(out, Delta, w, np.repeat([[0.0, 1.0]], 3, 1).repeat(5, 0))
+    A = np.repeat([[0.0, 1.0]], 3, 1).repeat(5, 0)
+    kernels.backward_layer(out, Delta, w, A, kernels.SIGMOID, 1.0)
     np.testing.assert_array_equal(out, 0)
 
 
@@ -260,9 +267,9 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n_in, rng):
     if stored is not np.uint8:
         X[1, 0], X[2, -1] = np.nan, -0.0
     for batch in ([0], [1], [2, 6], [1, 4, 5][: vectors.GROUP]):
-        layout, m = engine.plan_of((n_in, 5)).layout(dtype), len(batch)
+        plan, m = engine.plan_of((n_in, 5)), len(batch)
         data = *pixels_of(X[batch]), True, None
-        group = programs.Programs(layout, np.empty(0, dtype), data, m)
+        group = programs.Programs(plan, np.empty(0, dtype), data, m)
         group.columns[...] = group.values[...] = 99
         run(group.read(m, 0), m, dtype)
         columns, (count,), values = group.columns, group.counts, group.values
@@ -396,7 +403,8 @@ def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
     A = programs.zeros(z.size, dtype)
     A[...] = z
     at = programs.address(A)
-    run([(programs.ACTIVATE, at, 0, A.size // vectors.LANES, 1, at, 0)], 1, dtype)
+    vectors_, code = A.size // vectors.LANES, kernels.SIGMOID
+    run([(programs.ACTIVATE, at, 0, vectors_, 1, at, 0, code, 0)], 1, dtype)
     np.testing.assert_allclose(A, wanted[0], rtol=2 * np.finfo(dtype).eps)
 
 
@@ -443,7 +451,7 @@ def test_feedforward_batch_against_the_oracle(dtype, sizes):
     for rows in (5, 11, 64):
         out = np.full((11, sizes[-1]), np.nan, dtype)
         work = np.full(rows * plan.forward_units, np.nan, dtype)
-        args = (out, work, *pixels_of(X), np.arange(11), params, plan.table, rows, 5)
+        args = (out, work, *pixels_of(X), np.arange(11), params, plan.table, rows, 5, none(sizes))
         kernels.feedforward_batch(*args)
         close(out, wanted, dtype)
 
@@ -452,7 +460,8 @@ def gradient(driver, plan, params, X, Y, chunk):
     m = len(X)
     partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
     work = np.full(m * plan.units, np.nan, params.dtype)
-    driver(partials, work, *pixels_of(X), engine._fixed(Y), np.arange(m), params, plan.table, chunk)
+    data = *pixels_of(X), engine._fixed(Y), np.arange(m)
+    driver(partials, work, *data, params, plan.table, chunk, none(plan.sizes), 0)
     return partials[0]
 
 
@@ -486,7 +495,8 @@ def steps(driver, plan, params, X, Y, m, eta=0.7):
     work = np.full(m * plan.units, np.nan, params.dtype)
     params = params.copy()
     Y = engine._fixed(Y)
-    driver(params, work, *pixels_of(X), Y, order, plan.table, m, eta, engine._chunk(m, 8))
+    data = *pixels_of(X), Y, order
+    driver(params, work, *data, plan.table, m, eta, engine._chunk(m, 8), none(plan.sizes))
     return params, order
 
 
@@ -510,7 +520,7 @@ def test_parallel_drivers_give_the_bits_of_the_serial_ones(dtype, sizes, threads
     plan, params, X, Y, _ = problem(sizes, 131, dtype)
     out = [np.full((131, sizes[-1]), np.nan, dtype) for _ in range(2)]
     work = np.empty(65 * plan.forward_units, dtype)
-    rest = (work, *pixels_of(X), np.arange(131), params, plan.table, 65, 10)
+    rest = (work, *pixels_of(X), np.arange(131), params, plan.table, 65, 10, none(sizes))
     before = kernels.get_num_threads()
     kernels.set_num_threads(threads)
     try:

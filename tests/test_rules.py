@@ -1,0 +1,196 @@
+"""Chapter 3 in the kernels: activations, costs and the rules of a step, against their oracle."""
+
+import itertools
+
+import numpy as np
+import pytest
+from conftest import JIT
+from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
+
+from fastbp import engine, kernels, threads
+
+DTYPES = [np.float64, np.float32]
+PAIRS = list(engine.OUTPUT_SLOPES)
+HIDDEN = ["sigmoid", "tanh", "relu", "linear"]
+RULES = {
+    "none": {},
+    "L2": dict(l2=0.02),
+    "L1": dict(l1=0.01),
+    "L1 and L2": dict(l2=0.02, l1=0.01),
+    "momentum": dict(momentum=0.9),
+    "Nesterov": dict(momentum=0.9, nesterov=True),
+    "momentum and L2": dict(momentum=0.5, l2=0.02, l1=0.01),
+    "Nesterov and L2": dict(momentum=0.5, nesterov=True, l2=0.02, l1=0.01),
+    "dropout": dict(dropout=(0.2, 0.5, 0.0), key=123456789),
+    "dropout of hidden neurons": dict(dropout=(0.0, 0.5, 0.0), key=5),
+    "max-norm": dict(max_norm=1.3),
+    "all": dict(
+        l2=0.02, l1=0.01, momentum=0.9, nesterov=True, dropout=(0.2, 0.5, 0.0), key=7, max_norm=1.3
+    ),
+}
+
+needs_tiles = pytest.mark.skipif(not JIT, reason="vector tiles are compiled code")
+
+
+def close(a, b, dtype, rtol=None):
+    rtol = rtol or (1e-9 if dtype == np.float64 else 1e-3)
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 10)
+
+
+def problem(sizes, activations, cost, n, dtype, seed=0):
+    """(plan, params, X, Y, oracle), X half zeros; softmax and friends want Y that sums to 1."""
+    rng = np.random.default_rng(seed)
+    np.random.seed(seed)
+    oracle = Oracle2(list(sizes), list(activations), cost)
+    plan = engine.plan_of(tuple(sizes), tuple(activations), cost)
+    params = np.empty(plan.n_params, dtype)
+    for (w, b), given_w, given_b in zip(
+        engine.layers_of(params, plan), oracle.weights, oracle.biases
+    ):
+        w[...], b[...] = given_w, given_b[:, 0]
+    oracle.weights = [w.astype(float) for w, _ in engine.layers_of(params, plan)]
+    oracle.biases = [b.astype(float)[:, None] for _, b in engine.layers_of(params, plan)]
+    oracle.forget()
+    X = (rng.random((n, sizes[0])) * (rng.random((n, sizes[0])) < 0.5)).astype(np.float32)
+    Y = np.eye(sizes[-1], dtype=dtype)[rng.integers(0, sizes[-1], n)]
+    return plan, params, X, Y, oracle
+
+
+def flat_of(oracle):
+    pairs = zip(oracle.weights, oracle.biases)
+    return np.concatenate([np.concatenate([w.ravel(), b.ravel()]) for w, b in pairs])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_activations_against_their_formulas(name, dtype, rng):
+    Z = rng.standard_normal((7, 5)) * 3
+    A, b = Z.astype(dtype), rng.standard_normal(5).astype(dtype)
+    kernels.activate_rows(A, b, engine.ACTIVATIONS[name])
+    close(A, FUNCTIONS[name](Z.astype(dtype).astype(float) + b), dtype, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_slopes_follow_from_activations(name, dtype, rng):
+    Z = rng.standard_normal((4, 6))
+    Delta, A = np.ones((4, 6), dtype), FUNCTIONS[name](Z).astype(dtype)
+    kernels.multiply_slope(Delta, A / dtype(0.5), engine.ACTIVATIONS[name], dtype(0.5))
+    close(Delta, DERIVATIVES[name](Z), dtype, 1e-5)
+
+
+def test_activations_in_the_limit():
+    big = np.finfo(float).max
+    z = np.array([[-np.inf, -big, -800.0, 800.0, big, np.inf, np.nan]])
+    wanted = {"tanh": [-1, -1, -1, 1, 1, 1], "relu": [0, 0, 0, 800, big, np.inf]}
+    for name, values in wanted.items():
+        A = z.copy()
+        kernels.activate_rows(A, np.zeros(7), engine.ACTIVATIONS[name])
+        np.testing.assert_array_equal(A[0], [*values, np.nan])
+    A = np.array([[-800.0, 0.0, 800.0], [1000.0, 1000.0, -1000.0], [np.nan, 0.0, 1.0]])
+    kernels.activate_rows(A, np.zeros(3), kernels.SOFTMAX)
+    np.testing.assert_array_equal(A[:2], [[0, 0, 1], [0.5, 0.5, 0]])
+    assert np.isnan(A[2]).all()
+
+
+@pytest.mark.parametrize("drop", [0.1, 0.5, 0.9])
+def test_dropout_leaves_out_that_share(drop):
+    A = np.ones((20, 1000 if JIT else 50))
+    kernels.drop_rows(A, np.arange(20), 1, drop, 99)
+    np.testing.assert_array_equal(A, dropout_mask(99, 1, np.arange(20), A.shape[1], drop))
+    if JIT:
+        assert (A == 0).mean() == pytest.approx(drop, abs=0.01)
+        assert A.mean() == pytest.approx(1, abs=0.07)
+        assert abs(np.corrcoef(A)[np.triu_indices(20, 1)]).max() < 0.15  # samples differ
+        other = np.ones_like(A)
+        kernels.drop_rows(other, np.arange(20), 2, drop, 99)
+        assert not np.array_equal(A, other)  # layers do, too
+
+
+@pytest.mark.parametrize(("cost", "output"), PAIRS)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_gradient_is_the_finite_difference_for_every_legal_pair(cost, output, hidden):
+    plan, params, X, Y, oracle = problem((5, 4, 3), (hidden, output), cost, 4, np.float64)
+    nabla = engine.gradient(params, plan, X, Y)
+    nabla_b, nabla_w = oracle.gradient(X.astype(float), Y)
+    expected = np.concatenate([[*w.ravel(), *b.ravel()] for w, b in zip(nabla_w, nabla_b)])
+    close(nabla, expected, np.float64)
+    h = 1e-5
+    for p in range(plan.n_params):
+        step = np.zeros_like(params)
+        step[p] = h
+        both = [
+            costs(cost, engine.feedforward(params + s, plan, X), Y).sum() for s in (step, -step)
+        ]
+        assert nabla[p] == pytest.approx((both[0] - both[1]) / (2 * h), rel=1e-6, abs=1e-9)
+
+
+def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
+    params = params.copy()
+    velocity = np.zeros_like(params) if rules.momentum else None
+    samples = engine.Samples(X, Y)
+    for _ in range(epochs):
+        engine.train(params, plan, samples, order, m, eta, rules=rules, velocity=velocity)
+    return params
+
+
+def set_form(form, monkeypatch):
+    monkeypatch.setattr(engine, "MANY", 1)
+    monkeypatch.setattr(engine, "MOST_LISTED", 2 if form == "lists" else 0)
+    monkeypatch.setenv("FASTBP_LOOPS", "1" if form == "rows" else "0")
+
+
+FORMS = ["rows", *(["panels", "lists"] if JIT else [])]
+SIZES = (37, 40, 5) if JIT else (4, 3, 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rules_against_the_oracle(form, name, dtype, monkeypatch):
+    set_form(form, monkeypatch)
+    rules = engine.Rules(**RULES[name])
+    hidden = "relu" if name == "max-norm" else "tanh"
+    data = problem(SIZES, (hidden, "sigmoid"), "cross-entropy", 23, dtype)
+    plan, params, X, Y, oracle = data
+    order = np.random.default_rng(1).permutation(23)
+    seen = trained(plan, params, X, Y, order, 7, rules)
+    given = dict(RULES[name])
+    given["lmbda"], given["l1"] = given.pop("l2", 0) * 23, given.pop("l1", 0) * 23
+    for _ in range(2):
+        oracle.train(X.astype(float), Y.astype(float), order, 7, 0.3, **given)
+    close(seen, flat_of(oracle), dtype)
+    if name == "max-norm":
+        norms = [np.linalg.norm(w, axis=1).max() for w, _ in engine.layers_of(seen, plan)]
+        assert max(norms) == pytest.approx(1.3, rel=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("cost", "output"), PAIRS)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_every_pair_trains_as_the_oracle_does(form, cost, output, hidden, monkeypatch):
+    set_form(form, monkeypatch)
+    sizes = (20, 17, 33, 4) if JIT else (3, 2, 3, 2)
+    plan, params, X, Y, oracle = problem(sizes, (hidden, hidden, output), cost, 23, np.float64)
+    seen = trained(plan, params, X, Y, np.arange(23), 5, engine.NO_RULES, 0.02, 1)
+    oracle.train(X.astype(float), Y, np.arange(23), 5, 0.02)
+    close(seen, flat_of(oracle), np.float64)
+    close(engine.feedforward(seen, plan, X), oracle.feedforward(X.astype(float)), np.float64)
+
+
+@needs_tiles
+@pytest.mark.parametrize("form", ["panels", "lists"])
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("sizes", [(37, 300, 5), (37, 20, 10)], ids=str)
+def test_rules_give_the_same_bits_on_any_number_of_threads(form, name, sizes, monkeypatch):
+    set_form(form, monkeypatch)
+    monkeypatch.setattr(threads, "mode", "always")
+    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
+    rules = engine.Rules(**RULES[name])
+    plan, params, X, Y, _ = problem(sizes, ("relu", "softmax"), "log-likelihood", 67, np.float32)
+    results = []
+    for n_threads in (1, 2, 3, 4):
+        monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
+        results.append(trained(plan, params, X, Y, np.arange(67), 13, rules))
+    for one, other in itertools.pairwise(results):
+        np.testing.assert_array_equal(one, other)
