@@ -94,7 +94,8 @@ class Panels:
         """Return a call of the steps of one phase, for one mini-batch or as many as it is given."""
         steps = getattr(self.programs, name)(*arguments, self.m, 0)
         table, now = programs.as_table(steps), np.zeros(vectors.NOW, np.int64)
-        tiles, team = vectors.tiles_for(self.programs.dtype), np.zeros(vectors.TEAM, np.int64)
+        tiles = vectors.tiles_for(self.programs.dtype, table)
+        team = np.zeros(vectors.TEAM, np.int64)
 
         def run(order=self.order[: self.m]):
             vectors.run_program(team, 0, 1, tiles, table, table, now, order, self.m)

@@ -72,6 +72,15 @@ def check_rate(name, value, dtype):
     return rate
 
 
+def check_range(name, value, dtype, least, below=None):
+    """Return a number as check_rate does, at least `least` and less than `below`, or raise."""
+    number = check_rate(name, value, dtype)
+    if number < least or (below is not None and number >= below):
+        most = "" if below is None else f" and less than {below}"
+        raise ValueError(f"{name} is {number}, expected at least {least}{most}")
+    return number
+
+
 # ------------------------------------------------ parameters
 
 
@@ -159,7 +168,7 @@ def training_arrays(data, plan, dtype, name="training_data"):
         X, Y = _rows(data[0], n_in, dtype, name), data[1]
         _same_length(X, Y, name)
         if Y.ndim == 1:
-            return X, _one_hot(_labels(Y, n_out, name), n_out, dtype)
+            return X, one_hot(_labels(Y, n_out, name), n_out, dtype)
         _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
         return X, np.ascontiguousarray(_numeric(Y, f"{name}: Y"), dtype)
     X, Y = _stacked(data, n_in, (n_out, 1), name)
@@ -192,7 +201,7 @@ def pairs(data, plan, dtype, name="training_data"):
             raise _empty(name)
         return list(data)
     X, Y = training_arrays(data, plan, dtype, name)
-    return list(zip(_values(X, dtype)[:, :, None], Y[:, :, None]))
+    return list(zip(as_values(X, dtype)[:, :, None], Y[:, :, None]))
 
 
 def labelled_pairs(data, plan, dtype, check_x, name="test_data"):
@@ -203,7 +212,7 @@ def labelled_pairs(data, plan, dtype, check_x, name="test_data"):
     """
     if is_arrays(data):
         X, labels = labelled_arrays(data, plan, dtype, name)
-        return list(zip(_values(X, dtype)[:, :, None], labels.tolist()))
+        return list(zip(as_values(X, dtype)[:, :, None], labels.tolist()))
     if not len(data):
         raise _empty(name)
     checked = []
@@ -226,7 +235,7 @@ def columns(a, n, dtype, name, m=None):
         raise ValueError(
             f"{name} has shape {array.shape}, expected {wanted}{_reshape_hint(array, n, name)}"
         )
-    return _values(array, dtype)
+    return as_values(array, dtype)
 
 
 # ------------------------------------------------ how it is done
@@ -257,7 +266,7 @@ def _numeric(value, what):
     return array
 
 
-def _values(x, dtype):
+def as_values(x, dtype):
     """Return inputs as values of `dtype`: pixels of uint8 become value/256."""
     return x.astype(dtype) / dtype.type(256) if x.dtype == np.uint8 else x.astype(dtype, copy=False)
 
@@ -315,7 +324,8 @@ def _labels(labels, n_out, name):
     return labels.astype(np.int64, copy=False)
 
 
-def _one_hot(labels, n_out, dtype):
+def one_hot(labels, n_out, dtype):
+    """Return rows (n, n_out) with a 1 in the place of each label."""
     Y = np.zeros((len(labels), n_out), dtype)
     Y[np.arange(len(labels)), labels] = 1
     return Y

@@ -272,7 +272,6 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
     """
     train = "eta" in purpose
     shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
-    tiles = vectors.tiles_for(panels.dtype)
     choice = threads.choice(plan.sizes, m, panels.dtype, data[1], train, shares)
 
     @functools.cache
@@ -281,12 +280,15 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
 
     @functools.cache
     def tables(shares, size):
-        """Return the programs for a mini-batch of `size` samples, one per share."""
-        return [arrays_for(shares).table(size, share) for share in range(shares)]
+        """Return the programs for a mini-batch of `size` samples, one per share, ready to run."""
+        all_shares = [arrays_for(shares).table(size, share) for share in range(shares)]
+        for table in all_shares:
+            vectors.tiles_for(panels.dtype, table)
+        return all_shares
 
     now = np.zeros((shares, vectors.NOW), np.int64)
 
-    def member(team, share, shares, whole, ragged, part):
+    def member(team, share, shares, tiles, whole, ragged, part):
         one_share = whole[share], ragged[share], now[share]
         vectors.run_program(team, share, shares, tiles, *one_share, part, m)
 
@@ -295,7 +297,8 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
         wanted = TRIAL_SECONDS if shares > 1 and choice.undecided else KERNEL_SECONDS
         began, count = time.perf_counter(), shares if parallel else 1
         both = tables(count, m), tables(count, len(part) % m or m)
-        threads.in_team(count, member, *both, part)
+        tiles = vectors.tiles_for(panels.dtype, both[0][0])
+        threads.in_team(count, member, tiles, *both, part)
         seconds = time.perf_counter() - began
         if shares > 1:
             choice.note(parallel, seconds, len(part))
@@ -331,7 +334,6 @@ def _row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
 @contextlib.contextmanager
 def _ruled_row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
     """_row_steps with rules: the gradient on plain loops, the step in NumPy."""
-    moving = itertools.repeat((None, None)) if velocity is None else layers_of(velocity, plan)
 
     def run(part):
         began = time.perf_counter()
@@ -339,21 +341,31 @@ def _ruled_row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
             batch = part[start : start + m]
             data = samples.pixels, samples.kind, samples.Y, batch
             nabla = _gradient(params, plan, *data, n_threads, rules)
-            rate = eta / len(batch)
-            both = zip(layers_of(params, plan), layers_of(nabla, plan), moving)
-            for (w, b), (nabla_w, nabla_b), (v_w, v_b) in both:
-                pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
-                _ruled_step(w, v_w, pull - rate * nabla_w, rules)
-                _ruled_step(b, v_b, -rate * nabla_b, rules)
-                if rules.max_norm:
-                    norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
-                    w *= rules.max_norm / np.maximum(norms, rules.max_norm)
+            ruled_step(params, nabla, velocity, plan, eta, len(batch), rules)
         return time.perf_counter() - began, KERNEL_SECONDS
 
     yield run
 
 
-def _ruled_step(w, v, step, rules):
+def ruled_step(params, nabla, velocity, plan, eta, m, rules):
+    """Take the step of a mini-batch of m samples on flat params, by the flat gradient nabla.
+
+    In place; velocity: flat, too, or None. The twin in NumPy of what programs have as steps.
+    """
+    rate, moving = eta / m, itertools.repeat((None, None))
+    if velocity is not None:
+        moving = layers_of(velocity, plan)
+    layers = zip(layers_of(params, plan), layers_of(nabla, plan), moving)
+    for (w, b), (nabla_w, nabla_b), (v_w, v_b) in layers:
+        pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
+        _move(w, v_w, pull - rate * nabla_w, rules)
+        _move(b, v_b, -rate * nabla_b, rules)
+        if rules.max_norm:
+            norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
+            w *= rules.max_norm / np.maximum(norms, rules.max_norm)
+
+
+def _move(w, v, step, rules):
     """Take a step in place, with momentum if there is a velocity v."""
     if v is None:
         w += step
@@ -436,5 +448,4 @@ def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
     kernels.shuffle(np.empty(0, np.int64), np.zeros(625, np.uint32))
     samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)
     train(params, plan, samples, np.arange(1), m, 1.0, n_threads=1)
-    if loops_only():
-        feedforward(params, plan, X[:1], n_threads=1)
+    feedforward(params, plan, X if not loops_only() else X[:1], n_threads=1)

@@ -5,26 +5,14 @@ sigmoid has been changed, the general path runs instead of the kernels: the book
 SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> feedforward.
 """
 
-import functools
 import itertools
-import operator
-import sys
 
 import numpy as np
 
-from fastbp import arrays, engine, files
+from fastbp import arrays, base, engine, files
+from fastbp.base import sigmoid
 
 FORMAT_VERSION = 1
-BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
-
-
-def sigmoid(z):
-    """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
-    z = np.asarray(z)
-    if z.dtype.kind in "biu":  # -z of an unsigned integer wraps around
-        z = z.astype(np.float64)
-    with np.errstate(over="ignore"):  # exp(-z) = inf is right: the sigmoid is 0 there
-        return 1.0 / (1.0 + np.exp(-z))
 
 
 def sigmoid_prime(z):
@@ -33,7 +21,7 @@ def sigmoid_prime(z):
     return s * (1 - s)
 
 
-class Network:
+class Network(base.Compiled):
     """A feedforward network of sigmoid neurons that learns by stochastic gradient descent.
 
     sizes: neurons per layer, e.g. [784, 30, 10]. dtype: float64 or float32, the type of weights,
@@ -49,15 +37,10 @@ class Network:
     Source: book, chapters 1 and 2.
     """
 
-    dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
-    threads = None
+    _gradient_points = "backprop", "cost_derivative", "sigmoid"
 
     def __init__(self, sizes, *, dtype=np.float64, threads=None):
-        checked = arrays.check_sizes(sizes)
-        self.dtype = arrays.check_dtype(dtype)
-        self.threads = None if threads is None else arrays.check_count("threads", threads, 1)
-        self.num_layers = len(sizes)
-        self.sizes = sizes
+        checked = self._prepare(sizes, dtype, threads)
         biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
         weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
         self._publish(arrays.flatten(weights, biases, self._plan, self.dtype))
@@ -113,7 +96,7 @@ class Network:
         callers_list = training_data if isinstance(training_data, list) else None
         pairs = list(training_data) if callers_list is not None else None
         order = np.arange(len(samples))
-        with _bar(progress, epochs * len(samples)) as bar:
+        with base.progress_bar(progress, epochs * len(samples)) as bar:
             for epoch in range(epochs):
                 if own_code and epoch and callers_list is not None:
                     # Whoever has code of their own in here may have changed their list with it.
@@ -215,55 +198,7 @@ class Network:
                 **content,
             )
 
-    def __getstate__(self):
-        """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
-        state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
-        attributes, *slots = state if isinstance(state, tuple) else (state,)
-        kept = {k: v for k, v in attributes.items() if k not in ("_flat", "_views", "_flat_plan")}
-        return (kept, *slots) if slots else kept
-
-    # ------------------------------------------------ the compiled path
-
-    @property
-    def _plan(self):
-        return engine.plan_of(tuple(self.sizes))
-
-    def _publish(self, flat):
-        """Bind new lists of weights and biases: views into `flat`, which from now on is theirs."""
-        self.weights, self.biases = arrays.views(flat, self._plan)
-        self._flat, self._flat_plan = flat, self._plan
-        self._views = (*self.weights, *self.biases)
-
-    def _is_published(self):
-        """Tell whether weights and biases are still the views into the flat vector, so that
-        whatever was written into them is there already."""
-        if self.__dict__.get("_flat_plan") is not self._plan:
-            return False
-        try:
-            now = (*self.weights, *self.biases)
-        except TypeError:  # None, a number
-            return False
-        return len(self._views) == len(now) and all(map(operator.is_, self._views, now))
-
-    def _parameters(self):
-        """Return the flat vector of what weights and biases hold now. Not to be written to."""
-        if self._is_published():
-            return self._flat
-        return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
-
-    def _layers(self):
-        """Return (weights, biases) as they are now, sure to fit the network."""
-        if self._is_published():
-            return self.weights, self.biases
-        return arrays.layers(self.weights, self.biases, self._plan)
-
-    def _train(self, samples, order, m, eta, on_samples=None):
-        """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
-        params = self._parameters().copy()
-        try:
-            engine.train(params, self._plan, samples, order, m, eta, self.threads, on_samples)
-        finally:
-            self._publish(params)
+    # ------------------------------------------------ evaluation
 
     def _count_correct(self, X, labels):
         out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
@@ -282,21 +217,6 @@ class Network:
 
     # ------------------------------------------------ the general path
 
-    def _general(self, *names):
-        """Tell whether any of these override points has been changed by anyone.
-
-        "sigmoid" stands for this module's sigmoid and sigmoid_prime.
-        """
-        for name in names:
-            if name == "sigmoid":
-                if sigmoid is not _ORIGINAL["sigmoid"]:
-                    return True
-                if sigmoid_prime is not _ORIGINAL["sigmoid_prime"]:
-                    return True
-            elif name in self.__dict__ or getattr(type(self), name) is not _ORIGINAL[name]:
-                return True
-        return False
-
     def _backprop_general(self, x, y):
         weights, biases = self._layers()
         activations, zs = [x], []
@@ -313,8 +233,7 @@ class Network:
 
 
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
-_ORIGINAL = {name: getattr(Network, name) for name in _OVERRIDABLE}
-_ORIGINAL |= {"sigmoid": sigmoid, "sigmoid_prime": sigmoid_prime}
+Network._original = base.originals(Network, _OVERRIDABLE)
 
 
 def load(path, *, threads=None):
@@ -346,42 +265,3 @@ def load(path, *, threads=None):
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a sound model: {error}") from None
     return net
-
-
-# ------------------------------------------------ progress
-
-
-class _Silent:
-    """Stands in for the progress bar: counts nothing, prints lines plainly."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def set_description(self, text, refresh):
-        pass
-
-    def update(self, count):
-        pass
-
-    write = staticmethod(functools.partial(print, flush=True))
-
-
-def _bar(progress, total):
-    """Return a context that shows progress over `total` samples on standard error, or nothing."""
-    if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress or sys.stderr is None:
-        return _Silent()
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
-
-    def write(line):
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
-
-    bar.write = write
-    return bar

@@ -24,7 +24,7 @@ from fastbp import vectors
 from fastbp.kernels import LINEAR, SOFTMAX
 from fastbp.vectors import LANES
 
-SHARED_BY_NEURONS = 8  # vectors per thread from which on a layer is shared out by neurons
+SHARED_BY_NEURONS = 4  # vectors per thread from which on a layer is shared out by neurons
 
 
 def zeros(shape, dtype):

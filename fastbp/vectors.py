@@ -1116,14 +1116,22 @@ WIDTH = 16  # of a row of a program
 
 
 @functools.cache
-def tiles_for(dtype):  # pragma: no cover
-    """Return the addresses of the steps for networks of a dtype."""
-    longs = types.CPointer(types.intp)
+def _tiles(dtype):
+    return np.zeros(len(STEPS), np.int64)
+
+
+def tiles_for(dtype, program):  # pragma: no cover
+    """Return the addresses of the steps for networks of a dtype, those of a program compiled."""
+    tiles, longs = _tiles(dtype), types.CPointer(types.intp)
     like = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
-    with light_optimisation():
-        compiled = [c_function(types.void(longs, longs, like), step) for step in STEPS]
-    _kept.extend(compiled)  # code is freed with the object that owns it
-    return np.array([function.address for function in compiled])
+    needed = [k for k in np.unique(program[:, 0]).tolist() if k != MEET and not tiles[k]]
+    if needed:
+        with light_optimisation():
+            for k in needed:
+                function = c_function(types.void(longs, longs, like), STEPS[k])
+                _kept.append(function)  # code is freed with the object that owns it
+                tiles[k] = function.address
+    return tiles
 
 
 _kept = []

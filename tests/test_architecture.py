@@ -22,7 +22,7 @@ ORDER = [
     "download",
     "mnist_files",
 ]
-ORDER += ["mnist_loader", "network", "__init__", "__main__"]
+ORDER += ["mnist_loader", "base", "network", "network2", "__init__", "__main__"]
 OPTIONAL = {"tqdm", "pooch", "requests"}
 
 

@@ -15,7 +15,7 @@ from conftest import make_pairs
 from reference import Oracle, sigma
 
 import fastbp
-from fastbp import engine, network
+from fastbp import base, engine, network
 from fastbp.network import Network, sigmoid, sigmoid_prime
 
 SIZES = [6, 5, 4]
@@ -673,7 +673,7 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
     for progress, wanted in ((None, True), (False, False), (True, True)):
         terminal = Terminal()
         monkeypatch.setattr("sys.stderr", terminal)
-        monkeypatch.setattr(network, "BAR_DELAY", 0)
+        monkeypatch.setattr(base, "BAR_DELAY", 0)
         net.SGD(data, 2, 5, 1.0, progress=progress)
         assert ("images" in terminal.getvalue()) == wanted
         assert capsys.readouterr().out == "Epoch 0 complete\nEpoch 1 complete\n"
@@ -690,13 +690,13 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 
-    class Bar(network._Silent):
+    class Bar(base._Silent):
         def update(self, count):
             done.append(count)
             if len(done) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(network, "_bar", lambda progress, total: Bar())
+    monkeypatch.setattr(base, "progress_bar", lambda progress, total: Bar())
     with pytest.raises(KeyboardInterrupt):
         net.SGD(data, 1, 5, 1.0)
     assert done == [5, 5, 5]

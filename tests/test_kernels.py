@@ -254,7 +254,8 @@ def sparse(rng, stored, m, n_in, density=0.3):
 def run(steps, m, dtype):
     """Run steps once, for one mini-batch of samples 0..m-1."""
     table, now = programs.as_table(steps), np.zeros(vectors.NOW, np.int64)
-    tiles, team = vectors.tiles_for(np.dtype(dtype)), np.zeros(vectors.TEAM, np.int64)
+    tiles = vectors.tiles_for(np.dtype(dtype), table)
+    team = np.zeros(vectors.TEAM, np.int64)
     vectors.run_program(team, 0, 1, tiles, table, table, now, np.arange(m), m)
 
 
@@ -612,7 +613,8 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
                 engine.gradient(params, plan, X, Y)
                 samples = engine.Samples(X, Y)
                 engine.train(params, plan, samples, np.arange(7), 3, 0.1)
-    vectors.tiles_for(np.dtype(np.float64))
+    every = np.arange(len(vectors.STEPS))[:, None]
+    vectors.tiles_for(np.dtype(np.float64), every)
     before = list(vectors.run_program.signatures)
     for m in (3, 300):
         for stored in (np.float32, np.uint8):

@@ -1,0 +1,206 @@
+"""What both Networks share: parameters that anyone may read and write, and the way to the kernels.
+
+Law: whatever a reader overrides is honoured. A network knows what has been changed on it, on its
+class or in its module; then the book's own structure runs instead of the kernels.
+"""
+
+import functools
+import itertools
+import operator
+import sys
+
+import numpy as np
+
+from fastbp import arrays, engine
+
+BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
+
+
+def sigmoid(z):
+    """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
+    z = np.asarray(z)
+    if z.dtype.kind in "biu":  # -z of an unsigned integer wraps around
+        z = z.astype(np.float64)
+    with np.errstate(over="ignore"):  # exp(-z) = inf is right: the sigmoid is 0 there
+        return 1.0 / (1.0 + np.exp(-z))
+
+
+class Compiled:
+    """A network whose sizes, weights and biases are plain attributes, as in the book.
+
+    Between calls they may be assigned or changed at will: the next call uses what it finds. While
+    they are still the views into the flat vector that the last call published, no copy is made.
+    """
+
+    dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
+    threads = None
+    _original = {}  # what may be overridden, by name, as this package has it
+    _gradient_points = ()  # which of these the gradient depends on
+
+    def _prepare(self, sizes, dtype, threads):
+        """Set all but the parameters, or raise; return the checked sizes."""
+        checked = arrays.check_sizes(sizes)
+        self.dtype = arrays.check_dtype(dtype)
+        self.threads = None if threads is None else arrays.check_count("threads", threads, 1)
+        self.num_layers = len(sizes)
+        self.sizes = sizes
+        return checked
+
+    @property
+    def _plan(self):
+        return engine.plan_of(tuple(self.sizes))
+
+    def backprop_batch(self, X, Y):
+        """Return (nabla_b, nabla_w), the gradient summed over a mini-batch: rows are samples.
+
+        X (m, n_in), uint8, float32 or float64; Y one-hot rows (m, n_out) or labels (m,). Shaped
+        like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
+        the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
+        """
+        plan = self._plan
+        X, Y = arrays.training_arrays((np.asarray(X), np.asarray(Y)), plan, self.dtype, "the batch")
+        if self._general(*self._gradient_points):
+            sums = None
+            for x, y in arrays.pairs((X, Y), plan, self.dtype):
+                both = [*itertools.chain(*self.backprop(x, y))]
+                sums = both if sums is None else [total + n for total, n in zip(sums, both)]
+            return sums[: len(sums) // 2], sums[len(sums) // 2 :]
+        flat = engine.gradient(self._parameters(), plan, X, Y, self.threads)
+        nabla_w, nabla_b = arrays.views(flat, plan)
+        return nabla_b, nabla_w
+
+    def gradient_norms(self, data):
+        """Return the length of the gradient by the biases of each layer, averaged over data.
+
+        data: pairs (x, y) or arrays (X, Y), as SGD takes them. The speed at which each layer
+        learns, as the book's chapter 5 measures it. Returns a list of floats, first layer first.
+        """
+        data = arrays.materialise(data, "data")
+        X, Y = arrays.training_arrays(data, self._plan, self.dtype, "data")
+        nabla_b, _ = self.backprop_batch(X, Y)
+        return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
+
+    # ------------------------------------------------ parameters
+
+    def _publish(self, flat):
+        """Bind new lists of weights and biases: views into `flat`, which from now on is theirs."""
+        self.weights, self.biases = arrays.views(flat, self._plan)
+        self._flat, self._flat_plan = flat, self._plan
+        self._views = (*self.weights, *self.biases)
+
+    def _is_published(self):
+        """Tell whether weights and biases are still the views into the flat vector, so that
+        whatever was written into them is there already."""
+        if self.__dict__.get("_flat_plan") is not self._plan:
+            return False
+        try:
+            now = (*self.weights, *self.biases)
+        except TypeError:  # None, a number
+            return False
+        return len(self._views) == len(now) and all(map(operator.is_, self._views, now))
+
+    def _parameters(self):
+        """Return the flat vector of what weights and biases hold now. Not to be written to."""
+        if self._is_published():
+            return self._flat
+        return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+
+    def _layers(self):
+        """Return (weights, biases) as they are now, sure to fit the network."""
+        if self._is_published():
+            return self.weights, self.biases
+        return arrays.layers(self.weights, self.biases, self._plan)
+
+    def _train(self, samples, order, m, eta, on_samples=None, **rules):
+        """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
+        params = self._parameters().copy()
+        try:
+            engine.train(
+                params, self._plan, samples, order, m, eta, self.threads, on_samples, **rules
+            )
+        finally:
+            self._publish(params)
+
+    def __getstate__(self):
+        """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
+        state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
+        attributes, *slots = state if isinstance(state, tuple) else (state,)
+        kept = {k: v for k, v in attributes.items() if k not in ("_flat", "_views", "_flat_plan")}
+        return (kept, *slots) if slots else kept
+
+    # ------------------------------------------------ the general path
+
+    def _general(self, *names):
+        """Tell whether any of these override points has been changed by anyone.
+
+        "sigmoid" stands for the module's sigmoid and sigmoid_prime, "cost" for a cost of one's own.
+        """
+        for name in names:
+            if name == "sigmoid":
+                module = self._original["module"]
+                functions = ("sigmoid", "sigmoid_prime")
+                if any(getattr(module, f) is not self._original[f] for f in functions):
+                    return True
+            elif name == "cost":
+                if self._has_own_cost():
+                    return True
+            elif name in self.__dict__ or getattr(type(self), name) is not self._original[name]:
+                return True
+        return False
+
+    def _has_own_cost(self):
+        """Tell whether the cost is not one that the kernels know."""
+        return False
+
+
+def originals(cls, names):
+    """Return what Compiled._original holds for a class: its methods and its module's functions."""
+    module = sys.modules[cls.__module__]
+    found = {name: getattr(cls, name) for name in names}
+    return found | {
+        "module": module,
+        "sigmoid": module.sigmoid,
+        "sigmoid_prime": module.sigmoid_prime,
+    }
+
+
+# ------------------------------------------------ progress
+
+
+class _Silent:
+    """Stands in for the progress bar: counts nothing, prints lines plainly."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def set_description(self, text, refresh):
+        pass
+
+    def update(self, count):
+        pass
+
+    write = staticmethod(functools.partial(print, flush=True))
+
+
+def progress_bar(progress, total):
+    """Return a context that shows progress over `total` samples on standard error, or nothing.
+
+    progress: True, False, or None for a bar where standard error is a terminal.
+    """
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    if not progress or sys.stderr is None:
+        return _Silent()
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
+
+    def write(line=""):
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
+
+    bar.write = write
+    return bar

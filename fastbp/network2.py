@@ -1,0 +1,626 @@
+"""Chapter 3: the book's improved Network, compiled. The drop-in for the book's network2.py.
+
+Law: as in network.py, whatever a reader overrides is honoured, a cost of their own among it. What
+the book's form of a call does not have comes as keyword-only arguments.
+"""
+
+import itertools
+import json
+
+import numpy as np
+
+from fastbp import arrays, base, engine, files
+from fastbp.base import sigmoid
+from fastbp.network import sigmoid_prime
+
+FORMAT_VERSION = 1
+PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
+SMALLEST = 128  # the book's schedule ends at this fraction of the first learning rate
+
+
+class QuadraticCost:
+    """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
+
+    @staticmethod
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
+        return 0.5 * np.linalg.norm(a - y) ** 2
+
+    @staticmethod
+    def delta(z, a, y):
+        """Return the error of the output layer, for sigmoid outputs."""
+        return (a - y) * sigmoid_prime(z)
+
+
+class CrossEntropyCost:
+    """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
+
+    @staticmethod
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
+
+    @staticmethod
+    def delta(z, a, y):
+        """Return the error of the output layer; z is not used, as in the book."""
+        return a - y
+
+
+class LogLikelihoodCost:
+    """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
+
+    @staticmethod
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sum(np.nan_to_num(-y * np.log(a)))
+
+    @staticmethod
+    def delta(z, a, y):
+        """Return the error of the output layer; z is not used."""
+        return a - y
+
+
+def softmax(z):
+    """Return exp(z) / sum of exp(z) of each column (book, chapter 3)."""
+    e = np.exp(z - np.max(z, axis=0))
+    return e / e.sum(axis=0)
+
+
+# The general path's functions; the kernels have their own. A reader may patch sigmoid.
+_FUNCTIONS = {
+    "sigmoid": (lambda z: sigmoid(z), lambda z: sigmoid_prime(z)),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "relu": (lambda z: np.where(z < 0, 0, z), lambda z: (z > 0).astype(z.dtype)),
+    "linear": (lambda z: z, np.ones_like),
+    "softmax": (softmax, None),
+}
+COSTS = {
+    "quadratic": QuadraticCost,
+    "cross-entropy": CrossEntropyCost,
+    "log-likelihood": LogLikelihoodCost,
+}
+
+
+class Network(base.Compiled):
+    """A feedforward network with the improvements of chapter 3.
+
+    sizes: neurons per layer, e.g. [784, 30, 10]. cost: QuadraticCost, CrossEntropyCost,
+    LogLikelihoodCost, or a class or instance of one's own with fn(a, y) and delta(z, a, y).
+    activation: of the hidden layers, "sigmoid", "tanh", "relu" or "linear", or a list with one for
+    each. output: that of the output layer; None for the one that goes with the cost: "softmax"
+    with LogLikelihoodCost, else "sigmoid". dtype, threads: as in network.Network.
+
+    Attributes, as in the book: num_layers, sizes, cost, biases, weights. Raises TypeError or
+    ValueError for arguments that make no sense, or a cost and an output that do not go together.
+    Source: book, chapter 3.
+    """
+
+    _gradient_points = "backprop", "cost", "sigmoid"
+    activations = ()
+
+    def __init__(
+        self, sizes, cost=CrossEntropyCost, *, activation="sigmoid", output=None,
+        dtype=np.float64, threads=None,
+    ):  # fmt: skip
+        checked = self._prepare(sizes, dtype, threads)
+        if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
+            raise TypeError(
+                f"cost is {cost!r}, expected QuadraticCost, CrossEntropyCost, LogLikelihoodCost, "
+                f"or a class with fn(a, y) and delta(z, a, y)"
+            )
+        self.cost = cost
+        self.activations = _checked_activations(activation, output, len(checked), self._cost_name())
+        self.default_weight_initializer()
+
+    # ------------------------------------------------ initialisers
+
+    def default_weight_initializer(self):
+        """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
+        self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
+
+    def large_weight_initializer(self):
+        """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
+        self._draw(np.random.randn)
+
+    def _draw(self, weights_of):
+        sizes = self._plan.sizes
+        biases = [np.random.randn(n_out, 1) for n_out in sizes[1:]]
+        weights = [weights_of(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
+        self._publish(arrays.flatten(weights, biases, self._plan, self.dtype))
+
+    # ------------------------------------------------ the book's methods
+
+    def feedforward(self, a):
+        """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
+
+        Raises ValueError for any other shape.
+        """
+        a = arrays.columns(a, self.sizes[0], self.dtype, "a")
+        for (w, b), name in zip(zip(*self._layers()), self.activations):
+            a = _FUNCTIONS[name][0](np.dot(w, a) + b)
+        return a
+
+    def SGD(
+        self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
+        monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
+        monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
+        *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, schedule=None,
+        stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
+    ):  # fmt: skip
+        """Train by mini-batch stochastic gradient descent; return what was monitored.
+
+        training_data, evaluation_data: pairs or arrays, as network.Network.SGD takes them. lmbda,
+        l1: the parameters of L2 and L1 regularisation. The four monitors print after each epoch,
+        and return, (evaluation cost, evaluation accuracy, training cost, training accuracy): lists
+        with a number for each epoch, empty where not asked for; accuracies are counts.
+
+        early_stopping_n: end after so many epochs in which `stop_on` did not improve, with the
+        best weights; stop_on: "evaluation_accuracy", "evaluation_cost", "training_accuracy" or
+        "training_cost", monitored or not. momentum: 0..1, of the book's kind or Nesterov's.
+        dropout: the share of hidden neurons that each sample does without (the others count for
+        more, so that nothing changes afterwards), or a list of shares, input layer first.
+        max_norm: the greatest length of the weights into a neuron. schedule: None for a constant
+        eta; "halve" to halve it after early_stopping_n epochs (10 if 0) without improvement, and
+        to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns eta.
+        monitor_subset: monitor the first so many samples only; monitor_every: monitor every so many
+        mini-batches, too. progress: as in network.Network.SGD.
+
+        Raises ValueError or TypeError, before any weight changes, for data that do not fit and for
+        arguments out of range. Source: book, chapter 3; Srivastava and others 2014 (dropout,
+        max-norm).
+        """
+        run = _Run(
+            self, training_data, epochs, mini_batch_size, eta, lmbda, evaluation_data,
+            (
+                monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,
+                monitor_training_accuracy,
+            ),
+            early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
+            monitor_subset, monitor_every,
+        )  # fmt: skip
+        return run.run(progress)
+
+    def update_mini_batch(self, mini_batch, eta, lmbda, n):
+        """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases likewise.
+
+        mini_batch: m pairs (x, y) or arrays (X, Y); n: the size of the whole training set, by
+        which lmbda is divided. Raises ValueError or TypeError for data that do not fit.
+        """
+        plan, dtype = self._plan, self.dtype
+        eta = arrays.check_rate("eta", eta, dtype)
+        lmbda = arrays.check_rate("lmbda", lmbda, dtype)
+        n = arrays.check_count("n", n, 1)
+        mini_batch = arrays.materialise(mini_batch, "mini_batch")
+        rules = engine.Rules(l2=lmbda / n)
+        if not self._general("backprop", "cost", "sigmoid"):
+            X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
+            m = len(X)
+            self._train(engine.Samples(X, Y), np.arange(m), m, eta, rules=rules)
+            return
+        self._general_step(arrays.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
+
+    def backprop(self, x, y):
+        """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
+
+        x (n_in, 1); y (n_out, 1). Raises ValueError for other shapes. Source: book, chapter 2.
+        """
+        plan = self._plan
+        x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
+        if self._general("cost", "sigmoid"):
+            return self._backprop_general(x, y)
+        flat = engine.gradient(self._parameters(), plan, x.reshape(1, -1), y.reshape(1, -1))
+        nabla_w, nabla_b = arrays.views(flat, plan)
+        return nabla_b, nabla_w
+
+    def accuracy(self, data, convert=False):
+        """Return how many samples of data the network gets right.
+
+        data: pairs (x, label), or with convert=True pairs (x, y) of one-hot columns, as training
+        data are; or arrays (X, labels) or (X, Y).
+        """
+        X, _, labels = self._read(data, convert, "data")
+        return self._accuracy(X, labels)
+
+    def total_cost(self, data, lmbda, convert=False):
+        """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
+
+        data: pairs (x, y) of one-hot columns, or with convert=True pairs (x, label), as evaluation
+        data are; or arrays (X, labels) or (X, Y).
+        """
+        X, Y, _ = self._read(data, not convert, "data")
+        return self._total_cost(X, Y, lmbda, 0.0)
+
+    def save(self, filename):
+        """Write the network to a JSON file that the book's load reads, too.
+
+        What the book's form has no place for stands in extra keys. The file appears whole or not
+        at all. Raises OSError if it cannot be written, ValueError if the weights do not fit.
+        """
+        weights, biases = self._layers()
+        cost = self.cost if isinstance(self.cost, type) else type(self.cost)
+        content = {
+            "sizes": list(self._plan.sizes),
+            "weights": [np.asarray(w).tolist() for w in weights],
+            "biases": [np.asarray(b).tolist() for b in biases],
+            "cost": cost.__name__,
+            "activations": list(self.activations),
+            "dtype": self.dtype.name,
+            "fastbp_format": FORMAT_VERSION,
+        }
+        with files.written_atomically(filename) as file:
+            file.write(json.dumps(content).encode())
+
+    # ------------------------------------------------ how it is done
+
+    @property
+    def _plan(self):
+        name = self._cost_name()
+        activations = tuple(self.activations)
+        if (name, activations[-1:]) == (None, ()) or (name, *activations[-1:]) not in (
+            engine.OUTPUT_SLOPES
+        ):
+            return engine.plan_of(tuple(self.sizes))  # shapes only: the general path runs
+        return engine.plan_of(tuple(self.sizes), activations, name)
+
+    def _cost_name(self):
+        """Return the kernels' name of the cost, or None for one of the reader's own."""
+        cost = self.cost if isinstance(self.cost, type) else type(self.cost)
+        for name, known in COSTS.items():
+            if cost is known and all(
+                getattr(self.cost, f) is _ORIGINAL_COSTS[known, f] for f in ("fn", "delta")
+            ):
+                return name
+        return None
+
+    def _has_own_cost(self):
+        return self._cost_name() is None
+
+    def _read(self, data, one_hot, name):
+        """Return (X, Y, labels) of data: pairs with one-hot columns or with labels; or arrays."""
+        data = arrays.materialise(data, name)
+        if one_hot or arrays.is_arrays(data):
+            X, Y = arrays.training_arrays(data, self._plan, self.dtype, name)
+            return X, Y, Y.argmax(axis=1)
+        X, labels = arrays.labelled_arrays(data, self._plan, self.dtype, name)
+        return X, arrays.one_hot(labels, self._plan.sizes[-1], self.dtype), labels
+
+    def _outputs(self, X):
+        """Return the outputs (n, n_out) for the rows of X."""
+        if not self._general("feedforward", "sigmoid", "cost"):
+            return engine.feedforward(self._parameters(), self._plan, X, self.threads)
+        values = arrays.as_values(X, self.dtype)
+        return np.array([self.feedforward(x[:, None])[:, 0] for x in values])
+
+    def _accuracy(self, X, labels):
+        return int((self._outputs(X).argmax(axis=1) == labels).sum())
+
+    def _total_cost(self, X, Y, lmbda, l1):
+        out, name = self._outputs(X).astype(np.float64), self._cost_name()
+        if name is None:
+            cost = sum(float(self.cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
+        elif name == "quadratic":
+            cost = 0.5 * float(((out - Y) ** 2).sum())
+        else:  # the other two are sums over whatever they are given
+            cost = float(self.cost.fn(out, Y))
+        weights, _ = self._layers()
+        squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
+        sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
+        return cost / len(X) + 0.5 * (lmbda / len(X)) * squares + l1 / len(X) * sizes
+
+    # ------------------------------------------------ the general path
+
+    def _backprop_general(self, x, y):
+        weights, biases = self._layers()
+        activations, zs = [x], []
+        for w, b, name in zip(weights, biases, self.activations):
+            zs.append(np.dot(w, activations[-1]) + b)
+            activations.append(_FUNCTIONS[name][0](zs[-1]))
+        if self._cost_name() == "quadratic":
+            delta = (activations[-1] - y) * _FUNCTIONS[self.activations[-1]][1](zs[-1])
+        else:
+            delta = self.cost.delta(zs[-1], activations[-1], y)
+        nabla_b, nabla_w = [delta], [np.dot(delta, activations[-2].T)]
+        for l in range(len(zs) - 2, -1, -1):
+            slope = _FUNCTIONS[self.activations[l]][1](zs[l])
+            delta = np.dot(weights[l + 1].T, delta) * slope
+            nabla_b.append(delta)
+            nabla_w.append(np.dot(delta, activations[l].T))
+        return nabla_b[::-1], nabla_w[::-1]
+
+    def _general_step(self, pairs, eta, rules, velocity):
+        """Take a step by backprop, sample by sample, with the rules that the kernels have."""
+        nabla_b, nabla_w = None, None
+        for x, y in pairs:
+            sample_b, sample_w = self.backprop(x, y)
+            nabla_b = sample_b if nabla_b is None else [a + b for a, b in zip(nabla_b, sample_b)]
+            nabla_w = sample_w if nabla_w is None else [a + b for a, b in zip(nabla_w, sample_w)]
+        plan = self._plan
+        params = self._parameters().copy()
+        nabla = arrays.flatten(nabla_w, nabla_b, plan, self.dtype)
+        engine.ruled_step(params, nabla, velocity, plan, eta, len(pairs), rules)
+        self._publish(params)
+
+
+def _checked_activations(activation, output, num_layers, cost_name):
+    """Return a tuple with the activation of each layer after the input, or raise."""
+    names = [name for name in _FUNCTIONS if name != "softmax"]
+    hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
+    if len(hidden) != num_layers - 2:
+        raise ValueError(
+            f"activation has {len(hidden)} names, expected {num_layers - 2}: one per hidden layer"
+        )
+    for name in hidden or [activation] * isinstance(activation, str):
+        if name not in names:
+            raise ValueError(f"activation is {name!r}, expected one of {', '.join(names)}")
+    if output is None:
+        output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
+    if output not in _FUNCTIONS:
+        raise ValueError(f"output is {output!r}, expected one of {', '.join(_FUNCTIONS)}")
+    if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
+        fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
+        raise ValueError(
+            f"{COSTS[cost_name].__name__} does not go with output {output!r}, expected "
+            f"{' or '.join(fitting)}"
+        )
+    return (*hidden, output)
+
+
+_ORIGINAL_COSTS = {(cost, f): getattr(cost, f) for cost in COSTS.values() for f in ("fn", "delta")}
+_OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "accuracy", "total_cost")
+Network._original = base.originals(Network, _OVERRIDABLE)
+
+
+# ------------------------------------------------ one call of SGD
+
+
+MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
+# In this order the book prints them.
+_LINES = {
+    "training_cost": "Cost on training data: {}",
+    "training_accuracy": "Accuracy on training data: {} / {}",
+    "evaluation_cost": "Cost on evaluation data: {}",
+    "evaluation_accuracy": "Accuracy on evaluation data: {} / {}",
+}
+
+
+class _Run:
+    """What one call of SGD does: checked arguments, data in arrays, history, stopping."""
+
+    def __init__(
+        self, net, training_data, epochs, mini_batch_size, eta, lmbda, evaluation_data, monitors,
+        early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
+        monitor_subset, monitor_every,
+    ):  # fmt: skip
+        dtype = net.dtype
+        self.net, self.epochs = net, arrays.check_count("epochs", epochs, 0)
+        self.m = arrays.check_count("mini_batch_size", mini_batch_size, 1)
+        self.lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
+        self.l1 = arrays.check_range("l1", l1, dtype, 0)
+        self.patience = arrays.check_count("early_stopping_n", early_stopping_n, 0)
+        self.momentum = arrays.check_range("momentum", momentum, dtype, 0, 1)
+        self.max_norm = None
+        if max_norm is not None:
+            self.max_norm = arrays.check_range("max_norm", max_norm, dtype, 0)
+        self.nesterov = bool(nesterov)
+        self.eta = self.first_eta = arrays.check_rate("eta", eta, dtype)
+        self.halving = schedule == "halve"
+        self.schedule = schedule if callable(schedule) else None
+        if schedule is not None and not self.halving and self.schedule is None:
+            raise ValueError(f"schedule is {schedule!r}, expected None, 'halve' or a function")
+        self.subset = self.every = None
+        if monitor_subset is not None:
+            self.subset = arrays.check_count("monitor_subset", monitor_subset, 1)
+        if monitor_every is not None:
+            self.every = arrays.check_count("monitor_every", monitor_every, 1)
+        self.dropout = _checked_dropout(dropout, len(net.sizes), dtype)
+        if stop_on not in MONITORS:
+            raise ValueError(f"stop_on is {stop_on!r}, expected one of {', '.join(MONITORS)}")
+        self.stop_on = stop_on
+        self.history = {name: [] for name in MONITORS}
+        self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
+        watching = {stop_on} if self.patience or self.halving else set()
+        for name in sorted(self.wanted | watching):
+            if name.startswith("evaluation") and evaluation_data is None:
+                raise ValueError(f"{name} needs evaluation_data, which is None")
+        self._read(training_data, evaluation_data, self.wanted | watching)
+
+    def _read(self, training_data, evaluation_data, needed):
+        net = self.net
+        self.own_gradient = net._general("update_mini_batch", "backprop")
+        self.general = self.own_gradient or net._general("cost", "sigmoid")
+        if self.dropout and self.general:
+            raise ValueError(
+                "dropout goes with the costs and methods of this module only: backprop has no masks"
+            )
+        extras = self.momentum or self.l1 or self.max_norm
+        if extras and net._general("update_mini_batch"):
+            raise ValueError(
+                "momentum, l1 and max_norm do not reach an update_mini_batch of one's own"
+            )
+        data = arrays.materialise(training_data, "training_data")
+        self.callers_list = data if isinstance(data, list) else None
+        self.samples = self.pairs = None
+        own_data = self.own_gradient and not needed & {"training_cost", "training_accuracy"}
+        if not own_data:  # whoever writes their own may have data of their own, too
+            X, Y = arrays.training_arrays(data, net._plan, net.dtype)
+            self.sets = {"training": (X, Y, Y.argmax(axis=1))}
+            self.samples = engine.Samples(X, Y)
+        else:
+            self.sets = {}
+        if self.general:
+            self.pairs = arrays.pairs(data, net._plan, net.dtype)
+        self.n = len(self.pairs if self.general else self.samples)
+        if evaluation_data is not None and any(name.startswith("evaluation") for name in needed):
+            self.sets["evaluation"] = net._read(evaluation_data, False, "evaluation_data")
+        self.original = list(data) if self.callers_list is not None else None
+        self.data = {"training": training_data, "evaluation": evaluation_data}
+        if self.subset is not None:
+            self.sets = {
+                name: tuple(part[: self.subset] for part in parts)
+                for name, parts in self.sets.items()
+            }
+
+    # ------------------------------------------------ the loop
+
+    def run(self, progress):
+        """Train; return the four lists."""
+        order = np.arange(self.n)
+        key = int(np.random.randint(2**32, dtype=np.uint32)) if self.dropout else 0
+        velocity = np.zeros(self.net._plan.n_params, self.net.dtype) if self.momentum else None
+        self.best, self.best_weights, self.waited, halved_at = None, None, 0, 0
+        with base.progress_bar(progress, self.epochs * self.n) as bar:
+            for epoch in range(self.epochs):
+                if self.schedule:
+                    self.eta = arrays.check_rate("schedule", self.schedule(epoch), self.net.dtype)
+                engine.shuffle(order)
+                if self.callers_list is not None:
+                    self.callers_list[:] = [self.original[i] for i in order.tolist()]
+                bar.set_description(f"Epoch {epoch}", refresh=False)
+                rules = engine.Rules(
+                    self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov,
+                    self.dropout, (key + epoch * 0x9E3779B9) % 2**32, self.max_norm,
+                )  # fmt: skip
+                self._epoch(order, rules, velocity, bar)
+                bar.write(f"Epoch {epoch} training complete")
+                self._monitor(bar.write)
+                bar.write("")
+                if not self.patience and not self.halving:
+                    continue
+                self._judge()
+                if self.halving and self.waited - halved_at >= (self.patience or PATIENCE):
+                    self.eta, halved_at = self.eta / 2, self.waited
+                    if abs(self.eta) < abs(self.first_eta) / SMALLEST:
+                        bar.write(f"The learning rate is below 1/{SMALLEST} of the first: done")
+                        break
+                    bar.write(f"No improvement: the learning rate is now {self.eta}")
+                elif self.patience and not self.halving and self.waited >= self.patience:
+                    bar.write(f"No improvement in {self.patience} epochs: done")
+                    break
+                if not self.waited:
+                    halved_at = 0
+        if self.best_weights is not None:
+            self.net._publish(self.best_weights)
+        return tuple(self.history[name] for name in MONITORS)
+
+    def _epoch(self, order, rules, velocity, bar):
+        net, m = self.net, self.m
+        stretch = self.every * m if self.every else len(order)
+        for start in range(0, len(order), stretch):
+            part = order[start : start + stretch]
+            if not self.general:
+                more = dict(rules=rules, velocity=velocity)
+                net._train(self.samples, part, m, self.eta, bar.update, **more)
+            else:
+                for k in range(0, len(part), m):
+                    batch = [self.pairs[i] for i in part[k : k + m]]
+                    if net._general("update_mini_batch") or not (velocity is not None or self.l1):
+                        net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
+                    else:
+                        net._general_step(batch, self.eta, rules, velocity)
+                    bar.update(len(batch))
+            if start + stretch < len(order):
+                self._monitor(lambda line: None)
+
+    # ------------------------------------------------ what is watched
+
+    def value(self, name):
+        """Return a monitor's value now."""
+        of, kind = name.split("_")
+        net, (X, Y, labels) = self.net, self.sets[of]
+        if net._general("accuracy" if kind == "accuracy" else "total_cost"):
+            training = of == "training"
+            if kind == "accuracy":
+                return net.accuracy(self.data[of], convert=training)
+            return net.total_cost(self.data[of], self.lmbda, convert=not training)
+        if kind == "accuracy":
+            return net._accuracy(X, labels)
+        return net._total_cost(X, Y, self.lmbda, self.l1)
+
+    def _monitor(self, write):
+        for name, line in _LINES.items():
+            if name in self.wanted:
+                value = self.value(name)
+                self.history[name].append(value)
+                write(line.format(value, len(self.sets[name.split("_")[0]][0])))
+
+    def _judge(self):
+        """Count the epochs without improvement, and keep the best weights."""
+        if self.stop_on in self.wanted:
+            value = self.history[self.stop_on][-1]
+        else:
+            value = self.value(self.stop_on)
+        better = value if self.stop_on.endswith("accuracy") else -value
+        if self.best is None or better > self.best:
+            self.best, self.waited = better, 0
+            self.best_weights = self.net._parameters().copy()
+        else:
+            self.waited += 1
+
+
+def _checked_dropout(dropout, num_layers, dtype):
+    """Return the share of each layer, the output layer's 0, as a tuple; () for none at all."""
+    one_for_all = np.ndim(dropout) == 0
+    shares = [0.0, *[dropout] * (num_layers - 2)] if one_for_all else list(dropout)
+    if len(shares) != num_layers - 1:
+        raise ValueError(
+            f"dropout has {len(shares)} numbers, expected {num_layers - 1}: one for each layer but "
+            f"the output layer"
+        )
+    shares = [arrays.check_range("dropout", share, dtype, 0, 1) for share in shares]
+    return (*shares, 0.0) if any(shares) else ()
+
+
+def vectorized_result(j, n=10):
+    """Return the one-hot column (n, 1) of digit j: 1.0 in place j, zeros elsewhere.
+
+    Raises ValueError if j is outside 0..n-1.
+    """
+    j, n = arrays.check_count("j", j, 0), arrays.check_count("n", n, 1)
+    if j >= n:
+        raise ValueError(f"j is {j}, expected 0..{n - 1}")
+    e = np.zeros((n, 1))
+    e[j] = 1.0
+    return e
+
+
+def load(filename, cost=None, *, threads=None):
+    """Return the Network that `save`, or the book's own code, wrote to a JSON file.
+
+    cost: the class of a cost that is not of this module. Draws no random numbers. Raises OSError if
+    the file cannot be read, ValueError if it is not such a file.
+    """
+    with open(filename, "rb") as file:
+        text = file.read()
+    try:
+        data = json.loads(text)
+        sizes, weights, biases = data["sizes"], data["weights"], data["biases"]
+        name, version = str(data["cost"]), data.get("fastbp_format", FORMAT_VERSION)
+        dtype = data.get("dtype", "float64")
+        activations = data.get("activations")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{filename} is not a network saved as JSON: {error}") from None
+    known = {c.__name__: c for c in COSTS.values()}
+    if cost is None and name not in known:
+        raise ValueError(
+            f"{filename} was saved with the cost {name!r}, expected one of {', '.join(known)}; "
+            f"pass your own: load({str(filename)!r}, cost={name})"
+        )
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{filename} is in format {version}, expected {FORMAT_VERSION}")
+    net = Network.__new__(Network)
+    try:
+        checked = net._prepare(sizes, dtype, threads)
+        net.cost = known[name] if cost is None else cost
+        hidden, output = "sigmoid", None
+        if activations is not None:
+            hidden, output = activations[:-1], activations[-1]
+        net.activations = _checked_activations(hidden, output, len(checked), net._cost_name())
+        weights = [np.array(w, net.dtype) for w in weights]
+        biases = [np.array(b, net.dtype) for b in biases]
+        net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{filename} is not a sound network: {error}") from None
+    return net
