@@ -163,6 +163,7 @@ def _warm_up(options):
         for stored in kernels.PIXEL_KINDS:
             _say(f"compiling: training in {dtype} on images in {stored} ...")
             engine.warm_up(plan, dtype, 10, stored=stored)
+        engine.compile_steps(dtype)
         _say(f"compiling: single steps and single images in {dtype} ...")
         net = network.Network([784, 30, 10], dtype=dtype)
         few = np.zeros((10, 784), np.float32), np.zeros(10, int)

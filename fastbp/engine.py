@@ -437,6 +437,12 @@ def shuffle(order):
     random.setstate((version, tuple(state.tolist()), gauss))
 
 
+def compile_steps(dtype):
+    """Compile, or load from the cache, every step that a program may have."""
+    if vectors.AVAILABLE:
+        vectors.tiles_for(dtype, np.arange(len(vectors.STEPS))[:, None])
+
+
 def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
     """Compile, or load from the cache, what training and evaluating on arrays will call.
 

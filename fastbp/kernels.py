@@ -221,7 +221,7 @@ def drop_rows(A, order, l, drop, key):
     key, layer, sample and neuron alone: it is the same in the forward and the backward pass.
     """
     keep = np.float64(1) / (np.float64(1) - drop)
-    limit = np.uint32(min(drop * 4294967296.0, 4294967295.0))
+    limit = np.uint64(min(drop * 4294967296.0, 4294967295.0))
     for i in range(A.shape[0]):
         row = dropout_row(key, l, order[i])
         for j in range(A.shape[1]):
@@ -232,23 +232,23 @@ def drop_rows(A, order, l, drop, key):
 @kernel(inner=True)
 def dropout_row(key, l, sample):
     """Return 32 bits for a layer of a sample."""
-    return mixed(mixed(np.uint32(key) ^ np.uint32(l)) ^ np.uint32(sample))
+    return mixed(mixed(np.uint64(key) ^ np.uint64(l)) ^ np.uint64(sample))
 
 
 @kernel(inner=True)
 def dropout_bits(row, j):
     """Return 32 bits for a neuron j of such a row."""
-    return mixed(np.uint32(row + np.uint32(j) * np.uint32(0x9E3779B9)))
+    return mixed(row + np.uint64(j) * np.uint64(0x9E3779B9))
 
 
 @kernel(inner=True)
 def mixed(x):
-    """Return the 32 bits of x mixed, so that each depends on all (C. Wellons, 2018: lowbias32)."""
-    x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(0x7FEB352D))
-    x = np.uint32(x ^ (x >> np.uint32(15)))
-    x = np.uint32(x * np.uint32(0x846CA68B))
-    return np.uint32(x ^ (x >> np.uint32(16)))
+    """Return 32 bits, each of which depends on all of x's last 32 (C. Wellons, 2018: lowbias32)."""
+    low = np.uint64(0xFFFFFFFF)
+    x = x & low
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & low
+    x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & low
+    return x ^ (x >> np.uint64(16))
 
 
 @kernel(EXACT)

@@ -842,17 +842,17 @@ def _number(typing, p, k, like):  # pragma: no cover
 @kernel(inner=True)
 def dropout_row(key, l, sample):  # pragma: no cover
     """Return 32 bits for a layer of a sample: kernels.dropout_row."""
-    return mixed(mixed(np.uint32(key) ^ np.uint32(l)) ^ np.uint32(sample))
+    return np.intp(mixed(mixed(np.uint64(key) ^ np.uint64(l)) ^ np.uint64(sample)))
 
 
 @kernel(inner=True)
 def mixed(x):  # pragma: no cover
-    """Return the 32 bits of x mixed: kernels.mixed."""
-    x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(0x7FEB352D))
-    x = np.uint32(x ^ (x >> np.uint32(15)))
-    x = np.uint32(x * np.uint32(0x846CA68B))
-    return np.uint32(x ^ (x >> np.uint32(16)))
+    """kernels.mixed."""
+    low = np.uint64(0xFFFFFFFF)
+    x = x & low
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & low
+    x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & low
+    return x ^ (x >> np.uint64(16))
 
 
 @intrinsic

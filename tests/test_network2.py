@@ -475,7 +475,7 @@ def test_a_cost_of_ones_own_comes_back_when_it_is_given(tmp_path):
 )  # fmt: skip
 def test_a_damaged_file_is_a_value_error(text, tmp_path):
     (tmp_path / "net.json").write_bytes(text.encode("latin1"))
-    with pytest.raises(ValueError, match="net.json"):
+    with pytest.raises(ValueError, match=r"net\.json"):
         network2.load(tmp_path / "net.json")
 
 
@@ -489,7 +489,7 @@ def test_a_damaged_file_is_a_value_error(text, tmp_path):
         (dict(cost=CrossEntropyCost, output="softmax"), ValueError, "CrossEntropyCost does not go"),
         (dict(cost=CrossEntropyCost, output="tanh"), ValueError, "expected sigmoid"),
         (dict(cost=LogLikelihoodCost, output="sigmoid"), ValueError, "expected softmax"),
-        (dict(cost=QuadraticCost, output="softmax"), ValueError, "sigmoid or tanh or relu or linear"),
+        (dict(cost=QuadraticCost, output="softmax"), ValueError, "sigmoid or tanh or relu or"),
         (dict(activation="softmax"), ValueError, "activation is 'softmax'"),
         (dict(activation=["relu", "tanh"]), ValueError, "2 names, expected 1"),
         (dict(output="step"), ValueError, "output is 'step'"),

@@ -13,6 +13,7 @@ import sys
 
 import fastbp
 
+TESTS = [str(pathlib.Path(__file__).with_name(f"test_{name}.py")) for name in ("kernels", "rules")]
 HERE = pathlib.Path(__file__).parent
 PACKAGE = pathlib.Path(fastbp.__file__).parent
 
@@ -33,7 +34,7 @@ def run(tmp_path, command, **environment):
 def test_every_line_of_the_kernels_runs_without_the_jit(tmp_path):
     data, report = tmp_path / "coverage", tmp_path / "report.json"
     coverage = ["coverage", "run", f"--data-file={data}", f"--include={PACKAGE / 'kernels.py'}"]
-    test = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_kernels.py")]
+    test = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     run(tmp_path, coverage + test, NUMBA_DISABLE_JIT="1")
     run(tmp_path, ["coverage", "json", f"--data-file={data}", "-o", str(report)])
     (kernels,) = json.loads(report.read_text())["files"].values()
@@ -43,5 +44,5 @@ def test_every_line_of_the_kernels_runs_without_the_jit(tmp_path):
 
 def test_no_kernel_reads_out_of_range(tmp_path):
     keep = "not parallel and not specialisation and not ulp"
-    test = ["pytest", "-q", "-p", "no:cacheprovider", str(HERE / "test_kernels.py"), "-k", keep]
+    test = ["pytest", "-q", "-p", "no:cacheprovider", *TESTS, "-k", keep]
     assert " passed" in run(tmp_path, test, NUMBA_BOUNDSCHECK="1")
