@@ -1,7 +1,8 @@
 """fastbp: the Network class of the book "Neural Networks and Deep Learning", compiled."""
 
+from fastbp.gradcheck import gradient_check
 from fastbp.mnist_loader import load_data_wrapper
 from fastbp.network import Network
 
 __version__ = "0.1.0"
-__all__ = ["Network", "__version__", "load_data_wrapper"]
+__all__ = ["Network", "__version__", "gradient_check", "load_data_wrapper"]

@@ -43,6 +43,11 @@ ACTIVATIONS = {
     "linear": kernels.LINEAR,
     "softmax": kernels.SOFTMAX,
 }
+COSTS = {
+    "quadratic": kernels.QUADRATIC,
+    "cross-entropy": kernels.CROSS_ENTROPY,
+    "log-likelihood": kernels.LOG_LIKELIHOOD,
+}
 # Which cost goes with which output activation, and by which slope BP1 multiplies a - y: f'(z) for
 # the quadratic cost; the other two are made so that it cancels.
 OUTPUT_SLOPES = {
@@ -63,7 +68,7 @@ class Plan:
     """
 
     def __init__(self, sizes, activations=(), cost="quadratic"):
-        self.sizes = sizes
+        self.sizes, self.cost = sizes, COSTS[cost]
         activations = activations or ("sigmoid",) * (len(sizes) - 1)
         codes = [ACTIVATIONS[name] for name in activations]
         slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
@@ -219,6 +224,18 @@ def _gradient(params, plan, pixels, kind, Y, order, n_threads, rules):
     args = partials, work, *data, chunk, drops, rules.key
     _run_twin(twins, plan.flops * m, n_threads if len(partials) > 1 else 1, args)
     return partials[0]
+
+
+def quotients(params, plan, X, Y, which, h):
+    """Return (C(p + h) - C(p - h)) / 2h by the parameters `which` of float64 params, on one thread.
+
+    C: the plan's cost, summed over X (m, n_in) and Y (m, n_out).
+    """
+    out, m = np.empty(len(which)), len(X)
+    work, drops = np.empty(m * plan.forward_units), np.zeros(len(plan.sizes))
+    data = *_pixels(X), _fixed(Y), np.arange(m), plan.table, drops, plan.cost, float(h)
+    kernels.difference_quotients(out, which, params.copy(), work, *data)
+    return out
 
 
 def train(

@@ -44,6 +44,7 @@ EXACT = {"nsz", "contract"}
 SAMPLE_TILE = 5  # chunks of samples are multiples of it
 ROW_TILE = 3
 SIZE, W_AT, B_AT, A_AT, D_AT, ACTIVATION, SLOPE = range(7)  # columns of the plan
+QUADRATIC, CROSS_ENTROPY, LOG_LIKELIHOOD = range(3)  # costs
 SIGMOID, TANH, RELU, LINEAR, SOFTMAX = range(5)  # activations f; but the last, slopes f', too
 ROW_CHUNK = 4 * ROW_TILE  # rows of w that one task of the parallel update owns
 
@@ -731,6 +732,46 @@ def sgd_steps_parallel(params, work, pixels, kind, Y, order, plan, m, eta, chunk
         rate = params.dtype.type(eta / size)
         for task in prange(step_tasks):
             step_task(params, work, plan, m, size, rate, np.intp(task))
+
+
+@kernel()
+def cost_rows(A, Y, order, cost):
+    """Return the cost of the outputs A (m, n_out), summed over the samples; 0 ln 0 counts as 0."""
+    zero, one = A.dtype.type(0), A.dtype.type(1)
+    total = zero
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            a, y = A[i, j], Y[order[i], j]
+            if cost == QUADRATIC:
+                total += (a - y) * (a - y) / (one + one)
+            else:
+                if y != zero:
+                    total -= y * np.log(a)
+                if cost == CROSS_ENTROPY and y != one:
+                    total -= (one - y) * np.log(one - a)
+    return total
+
+
+@kernel()
+def difference_quotients(
+    quotients, which, params, work, pixels, kind, Y, order, plan, drops, cost, h
+):
+    """Write (C(p + h) - C(p - h)) / 2h for each parameter p of `which`: two forward passes each.
+
+    quotients, which (count,); work: activations of all samples of `order`; drops: zeros; cost:
+    QUADRATIC ... params is left as it was.
+    """
+    m, top = order.size, plan.shape[0] - 1
+    A = block(work, m * plan[top, A_AT], m, plan[top, SIZE])
+    for t in range(which.size):
+        p, difference = params[which[t]], params.dtype.type(0)
+        for side in range(2):
+            params[which[t]] = p - h if side else p + h
+            forward_pass(work, pixels, kind, order, params, plan, m, np.intp(0), m, drops, 0)
+            c = cost_rows(A, Y, order, cost)
+            difference += -c if side else c
+        params[which[t]] = p
+        quotients[t] = difference / (h + h)
 
 
 # ------------------------------------------------ the book's order of samples

@@ -22,7 +22,15 @@ ORDER = [
     "download",
     "mnist_files",
 ]
-ORDER += ["mnist_loader", "base", "network", "network2", "__init__", "__main__"]
+ORDER += [
+    "mnist_loader",
+    "base",
+    "network",
+    "network2",
+    "gradcheck",
+    "__init__",
+    "__main__",
+]
 OPTIONAL = {"tqdm", "pooch", "requests"}
 
 

@@ -13,7 +13,8 @@ import sys
 
 import fastbp
 
-TESTS = [str(pathlib.Path(__file__).with_name(f"test_{name}.py")) for name in ("kernels", "rules")]
+NAMES = "kernels", "rules", "gradcheck"
+TESTS = [str(pathlib.Path(__file__).with_name(f"test_{name}.py")) for name in NAMES]
 HERE = pathlib.Path(__file__).parent
 PACKAGE = pathlib.Path(fastbp.__file__).parent
 

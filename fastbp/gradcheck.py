@@ -1,0 +1,85 @@
+"""Finite differences against backprop: the check that chapter 2 describes.
+
+Law: nothing of the network changes.
+"""
+
+import concurrent.futures
+import copy
+
+import numpy as np
+
+from fastbp import arrays, engine, threads
+
+MOST = 20_000  # weights that are checked, where nothing else is said
+TASKS = 8  # for each thread
+
+
+def gradient_check(net, data, *, h=1e-5, most=MOST):
+    """Return the worst error of backprop in each layer, relative to the layer's largest gradient.
+
+    net: a Network of either chapter. data: a few pairs (x, y) or arrays (X, Y), as SGD takes them;
+    the cost is summed over them. h: the step of the central differences, (C(p+h) - C(p-h)) / 2h,
+    which are computed in float64 whatever the network's type; most: how many weights and biases are
+    checked, spread over all of them; None for all, two forward passes each. Parallel over weights.
+
+    Returns a list of floats, first layer first: about 1e-8 where all is well (1e-5 in float32).
+    Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
+    """
+    plan, wide = net._plan, np.dtype(np.float64)
+    h = arrays.check_range("h", h, wide, 1e-12)
+    if most is not None:
+        most = arrays.check_count("most", most, 1)
+    data = arrays.materialise(data, "data")
+    X, Y = arrays.training_arrays(data, plan, wide, "data")
+    nabla_b, nabla_w = net.backprop_batch(X, Y.astype(net.dtype))
+    nabla = arrays.flatten(nabla_w, nabla_b, plan, wide)
+    which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
+    if net._general(*net._gradient_points, "feedforward"):
+        numeric = _slow_quotients(net, which, X, Y, h)
+    else:
+        numeric = quotients(net, which, X, Y, h)
+    errors = []
+    for (w_at, b_at), n in zip(plan.table[1:, 1:3].tolist(), plan.sizes[1:]):
+        inside = (which >= w_at) & (which < b_at + n)
+        largest = np.abs(nabla[w_at : b_at + n]).max()
+        error = np.abs(nabla[which[inside]] - numeric[inside]).max(initial=0.0)
+        errors.append(float(error / largest) if largest else float(error))
+    return errors
+
+
+def quotients(net, which, X, Y, h=1e-5):
+    """Return the central differences of the summed cost by the parameters `which`, in float64."""
+    plan, params = net._plan, net._parameters().astype(np.float64)
+    shares = threads.usable(net.threads)
+    parts = np.array_split(which, max(1, min(len(which), TASKS * shares)))
+    with concurrent.futures.ThreadPoolExecutor(shares) as pool:
+        done = pool.map(lambda part: engine.quotients(params, plan, X, Y, part, h), parts)
+        return np.concatenate(list(done))
+
+
+def _slow_quotients(net, which, X, Y, h):
+    """The same through the network's own methods: for a cost or an activation of the reader's."""
+    plan, probe = net._plan, copy.deepcopy(net)
+    params = net._parameters().astype(np.float64)
+    fn = getattr(getattr(net, "cost", None), "fn", None) or _quadratic
+    columns = arrays.as_values(X, np.dtype(np.float64))[:, :, None]
+
+    def cost():
+        probe.weights, probe.biases = arrays.views(params, plan)
+        outputs = (probe.feedforward(x) for x in columns)
+        return sum(float(fn(a, y)) for a, y in zip(outputs, Y[:, :, None]))
+
+    probe.dtype = np.dtype(np.float64)
+    numeric = np.empty(len(which))
+    for t, p in enumerate(which):
+        kept, both = params[p], []
+        for step in (h, -h):
+            params[p] = kept + step
+            both.append(cost())
+        params[p] = kept
+        numeric[t] = (both[0] - both[1]) / (2 * h)
+    return numeric
+
+
+def _quadratic(a, y):
+    return 0.5 * np.sum((a - y) ** 2)
