@@ -14,13 +14,15 @@ import time
 
 import numpy as np
 
-from fastbp import __version__, arrays, engine, files, kernels, mnist_loader, network
+from fastbp import __version__, arrays, engine, files, kernels, mnist_loader, network, network2
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
   fastbp train --seed 1 --save model.npz         the same weights every time, kept in a file
   fastbp train --sizes 784,50,20,10 --dtype float32 --eta 1.5
   fastbp train --data ~/mnist                    a folder with the IDX files
+  fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
+  fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -57,20 +59,34 @@ def _run(options):
     return 0
 
 
+CHAPTER_3 = (
+    "cost", "lmbda", "l1", "activation", "momentum", "dropout", "schedule", "early_stopping", "init"
+)  # fmt: skip
+
+
 def _train(options):
+    chapter_3 = any(getattr(options, name) is not None for name in CHAPTER_3)
+    options.eta = (0.5 if chapter_3 else 3.0) if options.eta is None else options.eta
     epochs = arrays.check_count("epochs", options.epochs, 0)
     m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
     arrays.check_rate("eta", options.eta, np.dtype(options.dtype))
+    for name, below in (("lmbda", None), ("l1", None), ("momentum", 1), ("dropout", 1)):
+        if getattr(options, name) is not None:  # said at once, and not after reading the data
+            arrays.check_range(name, getattr(options, name), np.dtype(options.dtype), 0, below)
     if options.save is not None:
         files.check_writable(options.save)
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
-    net = _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
-    plan = engine.plan_of(tuple(options.sizes))
+    net = (
+        _network2(options)
+        if chapter_3
+        else _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
+    )
+    plan = net._plan
     compiling = _Compiling(engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads)
 
-    training, _, test, name = _data(options.data)
+    training, validation, test, name = _data(options.data)
     n, n_test = len(training[1]), len(test[1])
     arrays.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
@@ -78,14 +94,20 @@ def _train(options):
 
     began = time.perf_counter()
     try:
-        net.SGD(training, epochs, m, options.eta, test_data=test)
+        if chapter_3:
+            epochs = _SGD_2(net, options, training, validation)
+        else:
+            net.SGD(training, epochs, m, options.eta, test_data=test)
     finally:  # interrupted or not
         if options.save is not None:
             net.save(options.save)
             _say(f"saved to {options.save}")
     seconds = (time.perf_counter() - began) / max(epochs, 1)
 
-    if net.counts:
+    if chapter_3:
+        print(f"accuracy on the test images: {net.accuracy(test) / n_test:.2%}")
+        print(f"{seconds:.3f} s per epoch, monitoring included: {n / seconds:,.0f} samples/s")
+    elif net.counts:
         best = int(np.argmax(net.counts))
         print(
             f"accuracy on the test images: {net.counts[-1] / n_test:.2%} at the end, "
@@ -93,6 +115,35 @@ def _train(options):
         )
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     print(f"compiling, or reading compiled code from the cache, took {compiling.seconds:.1f} s")
+
+
+def _network2(options):
+    """Return the Network of chapter 3 that the options ask for."""
+    cost = network2.COSTS[options.cost or "cross-entropy"]
+    net = network2.Network(
+        options.sizes, cost, activation=options.activation or "sigmoid", dtype=options.dtype,
+        threads=options.threads,
+    )  # fmt: skip
+    if options.init == "large":
+        net.large_weight_initializer()
+    return net
+
+
+def _SGD_2(net, options, training, validation):
+    """Train by network2's SGD, watching the validation images; return how many epochs it took."""
+    _, accuracies, *_ = net.SGD(
+        training, options.epochs, options.mini_batch_size, options.eta, options.lmbda or 0.0,
+        validation, monitor_evaluation_accuracy=True, early_stopping_n=options.early_stopping or 0,
+        l1=options.l1 or 0.0, momentum=options.momentum or 0.0, dropout=options.dropout or 0.0,
+        schedule=options.schedule,
+    )  # fmt: skip
+    if accuracies:
+        print(
+            f"accuracy on the validation images: {accuracies[-1] / len(validation[1]):.2%} at the "
+            f"end, {max(accuracies) / len(validation[1]):.2%} at best "
+            f"(epoch {int(np.argmax(accuracies))})"
+        )
+    return len(accuracies)
 
 
 class _Compiling(threading.Thread):
@@ -139,15 +190,26 @@ class _Recorder(network.Network):
         return self.counts[-1]
 
 
+def _load(path, threads=None):
+    """Return the network in a file, of chapter 1 (.npz) or 3 (JSON), and how it counts."""
+    with open(path, "rb") as file:
+        is_json = file.read(1) in (b"{", b"[", b" ", b"\n")
+    if is_json:
+        net = network2.load(path, threads=threads)
+        return net, net.accuracy
+    net = network.load(path, threads=threads)
+    return net, net.evaluate
+
+
 def _evaluate(options):
-    net = network.load(options.model, threads=options.threads)
+    _, right_answers = _load(options.model, options.threads)
     *_, test, name = _data(options.data)
-    count, n = net.evaluate(test), len(test[1])
+    count, n = right_answers(test), len(test[1])
     print(f"{options.model}: {count} / {n} ({count / n:.2%}) of the test images of {name}")
 
 
 def _predict(options):
-    net = network.load(options.model)
+    net, _ = _load(options.model)
     for path in options.images:
         output = net.feedforward(_image(path, net.sizes[0]))
         j = int(output.argmax())
@@ -255,11 +317,26 @@ def _parser():
         help="neurons per layer (default: 784,30,10)")  # fmt: skip
     add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
     add("--mini-batch-size", type=int, default=10, metavar="10", help="(default: 10)")
-    add("--eta", type=float, default=3.0, metavar="3.0", help="learning rate (default: 3.0)")
+    add("--eta", type=float, metavar="3.0", help="learning rate (default: 3.0; 0.5 for chapter 3)")
     add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
     add("--dtype", choices=("float64", "float32"), default="float64", help="(default: float64)")
     add("--threads", type=int, metavar="N", help="at most N threads (default: all)")
-    add("--save", metavar="model.npz", help="write the trained network to this file")
+    add("--save", metavar="model.npz",
+        help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
+    chapter_3 = train.add_argument_group("chapter 3", "any of these trains network2's Network")
+    add = chapter_3.add_argument
+    add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
+    add("--init", choices=("default", "large"), help="initial weights (default: default)")
+    add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
+    add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
+    add("--activation", choices=("sigmoid", "tanh", "relu", "linear"),
+        help="of the hidden layers (default: sigmoid)")  # fmt: skip
+    add("--momentum", type=float, metavar="0.9", help="(default: 0)")
+    add("--dropout", type=float, metavar="0.5", help="share of hidden neurons (default: 0)")
+    add("--schedule", choices=("halve",),
+        help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--early-stopping", type=int, metavar="N",
+        help="end after N epochs without improvement on the validation images")  # fmt: skip
 
     evaluate = commands.add_parser("evaluate", help="count right answers of a model", **common)
     evaluate.set_defaults(command=_evaluate)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
 
-from fastbp import __main__, kernels, network
+from fastbp import __main__, kernels, network, network2
 
 
 def fastbp(*arguments, **environment):
@@ -74,6 +74,46 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
     assert [line.partition(" (")[0] for line in run.stdout.splitlines()] == [
         f"{path}: {j}" for path in paths
     ]
+
+
+CHAPTER_3 = {
+    "cross-entropy": ["--cost", "cross-entropy", "--lmbda", "5", "--init", "large"],
+    "everything": [
+        "--cost", "log-likelihood", "--activation", "relu", "--lmbda", "0.1", "--l1", "0.1",
+        "--momentum", "0.5", "--dropout", "0.2", "--schedule", "halve", "--early-stopping", "9",
+        "--eta", "0.05",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAPTER_3)
+def test_chapter_3_trains_evaluates_and_predicts(name, data, tmp_path, raw):  # noqa: F811
+    model = tmp_path / "model.json"
+    arguments = ["train", "--data", data, "--sizes", "784,12,10", "--epochs", "3", "--seed", "4"]
+    run = fastbp(*arguments, *CHAPTER_3[name], "--save", model)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0] == "Epoch 0 training complete"
+    assert re.fullmatch(r"Accuracy on evaluation data: \d+ / 10", lines[1])
+    assert lines[9].startswith("accuracy on the validation images: ")
+    accuracy = re.fullmatch(r"accuracy on the test images: (.*)", lines[10])[1]
+    again = fastbp(*arguments, *CHAPTER_3[name])
+    assert again.stdout.splitlines()[:11] == lines[:11]
+    run = fastbp("evaluate", model, "--data", data)
+    assert f"({accuracy}) of the test images" in run.stdout
+    np.save(tmp_path / "image.npy", raw[2][0])
+    net = network2.load(model)
+    j = net.feedforward(raw[2][0].reshape(784, 1) / 256).argmax()
+    run = fastbp("predict", model, tmp_path / "image.npy")
+    assert run.stdout.startswith(f"{tmp_path / 'image.npy'}: {j} (output ")
+
+
+def test_chapter_3_options_out_of_range(tmp_path):
+    assert "lmbda is -1.0, expected at least 0" in refused("train", "--lmbda", "-1")
+    assert "dropout is 1.0" in refused("train", "--dropout", "1")
+    assert "invalid choice" in refused("train", "--cost", "hinge")
+    (tmp_path / "bad.json").write_text("{")
+    assert "is not a network saved as JSON" in refused("evaluate", tmp_path / "bad.json")
 
 
 def test_the_seed_is_the_books(data, tmp_path):
