@@ -1,4 +1,4 @@
-"""The command line: fastbp train, evaluate, predict, warmup.
+"""The command line: fastbp train, evaluate, predict, book, warmup.
 
 Law: results go to standard output, everything else to standard error; an error is one line and
 exit status 2.
@@ -14,7 +14,17 @@ import time
 
 import numpy as np
 
-from fastbp import __version__, arrays, engine, files, kernels, mnist_loader, network, network2
+from fastbp import (
+    __version__,
+    arrays,
+    base,
+    engine,
+    files,
+    kernels,
+    mnist_loader,
+    network,
+    network2,
+)
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
@@ -24,6 +34,7 @@ EXAMPLES = """examples:
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
+  fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
@@ -50,7 +61,7 @@ def _run(options):
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, TypeError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, MemoryError, ImportError) as error:
         _say(f"error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt:
@@ -236,6 +247,45 @@ def _warm_up(options):
     print(f"everything is compiled, after {time.perf_counter() - began:.1f} s")
 
 
+def _book(options):
+    from fastbp import book, report
+
+    rows = book.chosen(options.chapter, options.row, options.quick)
+    seeds = range(1, 1 + arrays.check_count("seeds", options.seeds, 1))
+    if options.pictures:
+        report.pyplot()  # said at once, and not after the work
+    for path in (options.pictures, options.save):
+        if path is not None:
+            files.check_writable(path)
+    try:
+        data = mnist_loader.load_data(None if options.data == "auto" else options.data)
+    except mnist_loader.DataNotFoundError as error:
+        raise OSError(f"the book's results are those of MNIST: {_one_line(error)}") from None
+    with base.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
+        bar.set_description("the book", refresh=False)
+        how = dict(dtype=options.dtype, threads=options.threads)
+        results = book.run_all(
+            rows, data, seeds, **how, on_work=lambda done: bar.update(round(done))
+        )
+    text = book.table(rows, results)
+    text += (
+        f"\nPercent right on MNIST, beside the numbers in the book; {len(seeds)} seed(s), "
+        f"{options.dtype}; seconds for one seed, evaluation included. Made by `fastbp book"
+        f"{' --quick' * options.quick} --seeds {len(seeds)}`.\n"
+    )
+    print(text, end="")
+    if options.save is not None:
+        with files.written_atomically(options.save) as file:
+            file.write(text.encode())
+    if options.pictures:
+        _say("learning rates and gradients, for the pictures ...")
+        quick = dict(epochs=10) if options.quick else {}
+        rates = book.learning_rates(data, **quick, **how)
+        quick = dict(epochs=100) if options.quick else {}
+        report.draw(results, rates, book.gradient_lengths(data, **quick, **how), options.pictures)
+        _say(f"drawn to {options.pictures}")
+
+
 def _image(path, n_in):
     """Return the pixels in a .npy file as a column (n_in, 1): uint8 0..255, or values 0..1."""
     try:
@@ -349,6 +399,19 @@ def _parser():
     predict.add_argument("model", metavar="MODEL", help="a file written by train --save")
     predict.add_argument("images", nargs="+", metavar="IMAGE.npy",
         help="28 x 28 or 784 values, white ink on black: integers 0-255 or floats 0-1")  # fmt: skip
+
+    book = commands.add_parser("book", help="the book's results beside ours", **common)
+    book.set_defaults(command=_book)
+    add = book.add_argument
+    add("--chapter", type=int, metavar="N", help="only this chapter's rows: 1, 3, 5 or 6")
+    add("--row", metavar="NAME", help="only this row")
+    add("--seeds", type=int, default=3, metavar="3", help="seeds 1 .. N (default: 3)")
+    add("--quick", action="store_true", help="a part of it, in about a minute for one seed")
+    add("--data", default="auto", metavar="auto|PATH", help="where MNIST is (default: auto)")
+    add("--dtype", choices=("float64", "float32"), default="float64", help="(default: float64)")
+    add("--threads", type=int, metavar="N", help="at most N threads (default: all)")
+    add("--save", metavar="book.md", help="write the table to this file, too")
+    add("--pictures", metavar="book.png", help="draw the learning curves (extra: report)")
 
     warm_up = commands.add_parser("warmup", help="compile ahead of the first use", **common)
     warm_up.set_defaults(command=_warm_up)

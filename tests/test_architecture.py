@@ -28,10 +28,12 @@ ORDER += [
     "network",
     "network2",
     "gradcheck",
+    "book",
+    "report",
     "__init__",
     "__main__",
 ]
-OPTIONAL = {"tqdm", "pooch", "requests"}
+OPTIONAL = {"tqdm", "pooch", "requests", "matplotlib"}
 
 
 def imports(module, top_level_only=False):
