@@ -1,0 +1,128 @@
+"""The book's table: its rows, what is quoted of a run, the Markdown, the picture."""
+
+import builtins
+import dataclasses
+import itertools
+import re
+import struct
+
+import numpy as np
+import pytest
+from test_command_line import data, fastbp, refused  # noqa: F401  (data is a fixture)
+from test_mnist_loader import raw  # noqa: F401
+
+from fastbp import book, report
+
+
+@pytest.fixture(scope="module")
+def sets():
+    rng = np.random.default_rng(0)
+
+    def part(n):
+        X = (rng.random((n, 784)) < 0.2).astype(np.float32)
+        return X, X[:, :700].reshape(n, 10, 70).sum(axis=2).argmax(axis=1)
+
+    return part(300), part(50), part(60)
+
+
+def test_every_row_of_the_book_is_there():
+    percents = [percent for row in book.ROWS for _, percent in row.quotes]
+    assert len(book.ROWS) == len({row.name for row in book.ROWS}) == 27
+    wanted = (95.42, 96.59, 11.39, 21.42, 95.49, 96.82, 82.27, 87.1, 95.33, 96.49, 97.92, 98.04)
+    wanted += (92.7, 96.5, 86.43, 96.37, 69.09, 95.97, 96.48, 96.9, 96.57, 96.53, 97.8)
+    assert set(wanted) <= set(percents)
+    assert {row.chapter for row in book.ROWS} == {1, 3, 5, 6}
+
+
+@pytest.mark.parametrize(
+    "name", ["chapter1-30", "cross-entropy-30", "overfitting-lmbda-0.1", "softmax"]
+)
+def test_a_row_runs_and_quotes_what_it_says(name, sets):
+    (row,) = book.chosen(row=name)
+    row = dataclasses.replace(row, epochs=4, quotes=(*row.quotes, ("first", 0.0), ("last", 0.0)))
+    ticks = []
+    seen = book.run(row, sets, 1, on_epoch=lambda: ticks.append(1))
+    assert len(ticks) == 4
+    curve = seen["curves"][row.data]
+    assert len(curve) == 4
+    *_, first, last = seen["percent"]
+    assert (first, last) == (curve[0], curve[-1])
+    if row.quotes[0][0] == "best":
+        assert seen["percent"][0] == max(curve)
+    again = book.run(row, sets, 1)
+    assert again["curves"] == seen["curves"]
+    assert book.run(row, sets, 2)["curves"] != seen["curves"]
+    assert ("training_cost" in seen["curves"]) == row.watch
+
+
+def test_at_best_validation_is_chosen_on_validation():
+    curves = {"validation": [1.0, 9.0, 5.0], "test": [2.0, 3.0, 8.0]}
+    assert book._quoted("at best validation", curves, "test") == 3.0
+
+
+def test_long_runs_are_evaluated_now_and_then(sets):
+    (row,) = book.chosen(row="images-100")
+    assert row.every == 500
+    row = dataclasses.replace(row, epochs=90)
+    seen = book.run(row, sets, 1)
+    assert len(seen["curves"]["validation"]) == 31  # after the first, and every third
+
+
+def test_chosen():
+    assert {row.chapter for row in book.chosen(chapter=5)} == {5}
+    assert all(row.quick for row in book.chosen(quick=True))
+    with pytest.raises(ValueError, match="no row is 'luck', expected one of chapter1-30, "):
+        book.chosen(row="luck")
+
+
+def test_table_and_picture(sets, tmp_path):
+    rows = [
+        dataclasses.replace(row, epochs=3)
+        for row in book.chosen()
+        if row.name in ("fast", "overfitting-lmbda-0.0", "initialised-large", "images-200")
+    ]
+    done = []
+    results = book.run_all(rows, sets, [1, 2], on_work=done.append)
+    assert sum(done) == pytest.approx(2 * sum(row.work for row in rows))
+    lines = book.table(rows, results).splitlines()
+    assert len(lines) == 2 + sum(len(row.quotes) for row in rows)
+    for line in lines[2:]:
+        assert re.fullmatch(r"\| \d \| .* \| .* \| [\d.]+ \| [\d.]+ \([\d.]+-[\d.]+\) \| .*", line)
+    rates = book.learning_rates(sets, epochs=2)
+    assert [len(costs) for costs in rates.values()] == [2, 2, 2]
+    lengths = book.gradient_lengths(sets, epochs=3)
+    assert np.shape(lengths) == (3, 3)
+    for count, gradients in enumerate((lengths, None)):
+        path = tmp_path / f"{count}.png"
+        report.draw(results, rates, gradients, path)
+        head = path.read_bytes()[:24]
+        width, height = struct.unpack(">II", head[16:])
+        assert head.startswith(b"\x89PNG")
+        assert width > 1000
+        assert height > 500
+
+
+def test_the_command_says_what_is_missing(data, monkeypatch):  # noqa: F811
+    assert "no row is 'x'" in refused("book", "--row", "x", "--data", data)
+    assert "seeds is 0" in refused("book", "--seeds", "0", "--data", data)
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install 'fastbp\[report\]'"):
+        report.pyplot()
+
+
+def test_the_command_prints_saves_and_draws(data, tmp_path):  # noqa: F811
+    table, picture = tmp_path / "book.md", tmp_path / "book.png"
+    arguments = ["book", "--row", "fast", "--seeds", "2", "--quick", "--data", data]
+    run = fastbp(*arguments, "--save", table, "--pictures", picture)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == table.read_text()
+    assert "| 1 | [784, 30, 10], eta 100 | test, last | 10.09 |" in run.stdout
+    assert picture.stat().st_size > 10_000
+    assert list(itertools.islice(tmp_path.glob("*.tmp*"), 1)) == []
