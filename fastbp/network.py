@@ -242,6 +242,8 @@ def load(path, *, threads=None):
     Raises OSError if the file cannot be read, ValueError if it is not such a file. Nothing in
     the file is executed: it holds numbers only.
     """
+    if threads is not None:
+        arrays.check_count("threads", threads, 1)
     try:
         with files.Npz(path) as content:
             version, kind = int(content["format_version"]), str(content["kind"])

@@ -11,11 +11,16 @@ import numpy as np
 
 from fastbp import arrays, base, engine, files
 from fastbp.base import sigmoid
-from fastbp.network import sigmoid_prime
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
 SMALLEST = 128  # the book's schedule ends at this fraction of the first learning rate
+
+
+def sigmoid_prime(z):
+    """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
+    s = sigmoid(z)
+    return s * (1 - s)
 
 
 class QuadraticCost:
@@ -105,12 +110,7 @@ class Network(base.Compiled):
         dtype=np.float64, threads=None,
     ):  # fmt: skip
         checked = self._prepare(sizes, dtype, threads)
-        if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
-            raise TypeError(
-                f"cost is {cost!r}, expected QuadraticCost, CrossEntropyCost, LogLikelihoodCost, "
-                f"or a class with fn(a, y) and delta(z, a, y)"
-            )
-        self.cost = cost
+        self.cost = _checked_cost(cost)
         self.activations = _checked_activations(activation, output, len(checked), self._cost_name())
         self.default_weight_initializer()
 
@@ -154,18 +154,23 @@ class Network(base.Compiled):
         training_data, evaluation_data: pairs or arrays, as network.Network.SGD takes them. lmbda,
         l1: the parameters of L2 and L1 regularisation. The four monitors print after each epoch,
         and return, (evaluation cost, evaluation accuracy, training cost, training accuracy): lists
-        with a number for each epoch, empty where not asked for; accuracies are counts.
+        with a number for each epoch (more with monitor_every), empty where not asked for.
+        Accuracies are counts; costs have the terms of lmbda and l1 in them.
 
-        early_stopping_n: end after so many epochs in which `stop_on` did not improve, with the
-        best weights; stop_on: "evaluation_accuracy", "evaluation_cost", "training_accuracy" or
-        "training_cost", monitored or not. momentum: 0..1, of the book's kind or Nesterov's.
-        dropout: the share of hidden neurons that each sample does without (the others count for
-        more, so that nothing changes afterwards), or a list of shares, input layer first.
+        early_stopping_n: end after so many epochs in which `stop_on` did not improve; stop_on:
+        "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost", monitored
+        or not. momentum: 0..1, of the book's kind or Nesterov's. dropout: the share of hidden
+        neurons that each sample does without (the others count for more, so that nothing changes
+        afterwards), or a list of shares, input layer first; it draws one number from numpy.random.
         max_norm: the greatest length of the weights into a neuron. schedule: None for a constant
-        eta; "halve" to halve it after early_stopping_n epochs (10 if 0) without improvement, and
-        to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns eta.
+        eta; "halve" to halve it after early_stopping_n epochs (10 if 0) in which stop_on did not
+        improve, and to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns
+        eta. With early_stopping_n or "halve" the best weights are kept in the end, not the last.
         monitor_subset: monitor the first so many samples only; monitor_every: monitor every so many
         mini-batches, too. progress: as in network.Network.SGD.
+
+        A cost or a method of one's own has no dropout; an update_mini_batch of one's own no
+        momentum, l1 and max_norm: ValueError.
 
         Raises ValueError or TypeError, before any weight changes, for data that do not fit and for
         arguments out of range. Source: book, chapter 3; Srivastava and others 2014 (dropout,
@@ -183,14 +188,14 @@ class Network(base.Compiled):
         return run.run(progress)
 
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
-        """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases likewise.
+        """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases not decayed.
 
         mini_batch: m pairs (x, y) or arrays (X, Y); n: the size of the whole training set, by
         which lmbda is divided. Raises ValueError or TypeError for data that do not fit.
         """
         plan, dtype = self._plan, self.dtype
         eta = arrays.check_rate("eta", eta, dtype)
-        lmbda = arrays.check_rate("lmbda", lmbda, dtype)
+        lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
         n = arrays.check_count("n", n, 1)
         mini_batch = arrays.materialise(mini_batch, "mini_batch")
         rules = engine.Rules(l2=lmbda / n)
@@ -230,6 +235,7 @@ class Network(base.Compiled):
         data: pairs (x, y) of one-hot columns, or with convert=True pairs (x, label), as evaluation
         data are; or arrays (X, labels) or (X, Y).
         """
+        lmbda = arrays.check_range("lmbda", lmbda, self.dtype, 0)
         X, Y, _ = self._read(data, not convert, "data")
         return self._total_cost(X, Y, lmbda, 0.0)
 
@@ -248,6 +254,7 @@ class Network(base.Compiled):
             "cost": cost.__name__,
             "activations": list(self.activations),
             "dtype": self.dtype.name,
+            "own_cost": self._has_own_cost(),
             "fastbp_format": FORMAT_VERSION,
         }
         with files.written_atomically(filename) as file:
@@ -257,13 +264,14 @@ class Network(base.Compiled):
 
     @property
     def _plan(self):
-        name = self._cost_name()
-        activations = tuple(self.activations)
-        if (name, activations[-1:]) == (None, ()) or (name, *activations[-1:]) not in (
+        name, sizes, activations = self._cost_name(), tuple(self.sizes), tuple(self.activations)
+        if name is None:
+            return engine.plan_of(sizes)  # shapes only: the general path runs
+        if len(activations) != len(sizes) - 1 or (name, activations[-1]) not in (
             engine.OUTPUT_SLOPES
-        ):
-            return engine.plan_of(tuple(self.sizes))  # shapes only: the general path runs
-        return engine.plan_of(tuple(self.sizes), activations, name)
+        ):  # someone has assigned to cost, activations or sizes
+            _checked_activations(activations[:-1], activations[-1], len(sizes), name)
+        return engine.plan_of(sizes, activations, name)
 
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the reader's own."""
@@ -298,6 +306,10 @@ class Network(base.Compiled):
         return int((self._outputs(X).argmax(axis=1) == labels).sum())
 
     def _total_cost(self, X, Y, lmbda, l1):
+        with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
+            return self._cost_and_terms(X, Y, lmbda, l1)
+
+    def _cost_and_terms(self, X, Y, lmbda, l1):
         out, name = self._outputs(X).astype(np.float64), self._cost_name()
         if name is None:
             cost = sum(float(self.cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
@@ -344,9 +356,20 @@ class Network(base.Compiled):
         self._publish(params)
 
 
+def _checked_cost(cost):
+    if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
+        raise TypeError(
+            f"cost is {cost!r}, expected QuadraticCost, CrossEntropyCost, LogLikelihoodCost, "
+            f"or a class with fn(a, y) and delta(z, a, y)"
+        )
+    return cost
+
+
 def _checked_activations(activation, output, num_layers, cost_name):
     """Return a tuple with the activation of each layer after the input, or raise."""
     names = [name for name in _FUNCTIONS if name != "softmax"]
+    if not isinstance(activation, (str, list, tuple)):
+        raise TypeError(f"activation is {activation!r}, expected a name or a list of names")
     hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
     if len(hidden) != num_layers - 2:
         raise ValueError(
@@ -403,8 +426,10 @@ class _Run:
         self.momentum = arrays.check_range("momentum", momentum, dtype, 0, 1)
         self.max_norm = None
         if max_norm is not None:
-            self.max_norm = arrays.check_range("max_norm", max_norm, dtype, 0)
+            self.max_norm = arrays.check_range("max_norm", max_norm, dtype, np.finfo(dtype).tiny)
         self.nesterov = bool(nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov goes with a momentum, which is 0")
         self.eta = self.first_eta = arrays.check_rate("eta", eta, dtype)
         self.halving = schedule == "halve"
         self.schedule = schedule if callable(schedule) else None
@@ -441,6 +466,8 @@ class _Run:
                 "momentum, l1 and max_norm do not reach an update_mini_batch of one's own"
             )
         data = arrays.materialise(training_data, "training_data")
+        if evaluation_data is not None:
+            evaluation_data = arrays.materialise(evaluation_data, "evaluation_data")
         self.callers_list = data if isinstance(data, list) else None
         self.samples = self.pairs = None
         own_data = self.own_gradient and not needed & {"training_cost", "training_accuracy"}
@@ -456,7 +483,7 @@ class _Run:
         if evaluation_data is not None and any(name.startswith("evaluation") for name in needed):
             self.sets["evaluation"] = net._read(evaluation_data, False, "evaluation_data")
         self.original = list(data) if self.callers_list is not None else None
-        self.data = {"training": training_data, "evaluation": evaluation_data}
+        self.data = {"training": data, "evaluation": evaluation_data}
         if self.subset is not None:
             self.sets = {
                 name: tuple(part[: self.subset] for part in parts)
@@ -516,7 +543,8 @@ class _Run:
             else:
                 for k in range(0, len(part), m):
                     batch = [self.pairs[i] for i in part[k : k + m]]
-                    if net._general("update_mini_batch") or not (velocity is not None or self.l1):
+                    beyond = velocity is not None or self.l1 or self.max_norm
+                    if net._general("update_mini_batch") or not beyond:
                         net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
                     else:
                         net._general_step(batch, self.eta, rules, velocity)
@@ -531,10 +559,13 @@ class _Run:
         of, kind = name.split("_")
         net, (X, Y, labels) = self.net, self.sets[of]
         if net._general("accuracy" if kind == "accuracy" else "total_cost"):
-            training = of == "training"
+            training, data = of == "training", self.data[of]
+            if self.subset is not None:
+                whole = arrays.is_arrays(data)
+                data = tuple(p[: self.subset] for p in data) if whole else data[: self.subset]
             if kind == "accuracy":
-                return net.accuracy(self.data[of], convert=training)
-            return net.total_cost(self.data[of], self.lmbda, convert=not training)
+                return net.accuracy(data, convert=training)
+            return net.total_cost(data, self.lmbda, convert=not training)
         if kind == "accuracy":
             return net._accuracy(X, labels)
         return net._total_cost(X, Y, self.lmbda, self.l1)
@@ -553,7 +584,7 @@ class _Run:
         else:
             value = self.value(self.stop_on)
         better = value if self.stop_on.endswith("accuracy") else -value
-        if self.best is None or better > self.best:
+        if self.best is None or better > self.best or self.best != self.best:  # NaN is no best
             self.best, self.waited = better, 0
             self.best_weights = self.net._parameters().copy()
         else:
@@ -592,6 +623,9 @@ def load(filename, cost=None, *, threads=None):
     cost: the class of a cost that is not of this module. Draws no random numbers. Raises OSError if
     the file cannot be read, ValueError if it is not such a file.
     """
+    if threads is not None:
+        arrays.check_count("threads", threads, 1)
+    cost = None if cost is None else _checked_cost(cost)
     with open(filename, "rb") as file:
         text = file.read()
     try:
@@ -599,11 +633,11 @@ def load(filename, cost=None, *, threads=None):
         sizes, weights, biases = data["sizes"], data["weights"], data["biases"]
         name, version = str(data["cost"]), data.get("fastbp_format", FORMAT_VERSION)
         dtype = data.get("dtype", "float64")
-        activations = data.get("activations")
+        activations, own_cost = data.get("activations"), data.get("own_cost", False)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{filename} is not a network saved as JSON: {error}") from None
     known = {c.__name__: c for c in COSTS.values()}
-    if cost is None and name not in known:
+    if cost is None and (own_cost or name not in known):
         raise ValueError(
             f"{filename} was saved with the cost {name!r}, expected one of {', '.join(known)}; "
             f"pass your own: load({str(filename)!r}, cost={name})"

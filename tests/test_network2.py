@@ -354,6 +354,66 @@ def test_a_patched_cost_is_honoured(training, monkeypatch, capsys):
     np.testing.assert_array_equal(net.weights[0], before[0])
 
 
+def test_a_general_path_has_max_norm_too(training, capsys):
+    net = seeded(SIZES, OwnCost)
+    net.SGD((training[0][:300], training[1][:300]), 1, 10, 0.1, max_norm=0.5)
+    assert max(np.linalg.norm(w, axis=1).max() for w in net.weights) <= 0.5 + 1e-12
+
+
+def test_a_patched_sigmoid_takes_its_derivative_along(training, monkeypatch):
+    monkeypatch.setattr(network2, "sigmoid", lambda z: sigma(2 * z))
+    net = seeded(SIZES, QuadraticCost)
+    x, y = training[0][:1].T, np.eye(5)[:, :1]
+    a = net.feedforward(x)
+    np.testing.assert_allclose(net.backprop(x, y)[0][1], (a - y) * a * (1 - a), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "total_cost"])
+def test_an_overridden_monitor_reads_iterators_and_subsets(name, training, evaluation, capsys):
+    seen = []
+
+    def method(self, data, *rest, **options):
+        seen.append(len(data))
+        return getattr(Network, name)(self, data, *rest, **options)
+
+    net = type("Mine", (Network,), {name: method})(SIZES)
+    few = training[0][:30], training[1][:30]
+    net.SGD(
+        iter(pairs_of(few)), 2, 10, 0.1, 0.0, iter(pairs_of(evaluation, one_hot=False)),
+        True, True, True, True, monitor_subset=20,
+    )  # fmt: skip
+    assert seen == [20] * 4
+
+
+def test_NaN_is_no_best(training, evaluation, capsys):
+    values = iter([np.nan, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0])
+
+    class Mine(Network):
+        def total_cost(self, data, lmbda, convert=False):
+            return next(values)
+
+    net = Mine(SIZES)
+    few = training[0][:30], training[1][:30]
+    *_, costs, _ = net.SGD(
+        few, 20, 10, 0.1, monitor_training_cost=True, early_stopping_n=2, stop_on="training_cost"
+    )
+    assert costs[1:] == [8.0, 7.0, 6.0, 6.0, 6.0]
+
+
+def test_a_cost_that_does_not_fit_is_refused_when_it_is_assigned(training):
+    net = seeded(SIZES, activation="relu")
+    net.cost = LogLikelihoodCost
+    for call in (
+        lambda: net.backprop(training[0][:1].T, np.eye(5)[:, :1]),
+        lambda: net.SGD((training[0][:20], training[1][:20]), 1, 10, 0.1),
+        lambda: net.accuracy((training[0][:20], training[1][:20])),
+    ):
+        with pytest.raises(ValueError, match="LogLikelihoodCost does not go with output 'sigmoid'"):
+            call()
+    net.activations = ["relu", "softmax"]
+    net.SGD((training[0][:20], training[1][:20]), 1, 10, 0.1)
+
+
 def test_every_override_is_called(training, evaluation, capsys):
     called = []
 
@@ -452,6 +512,14 @@ def test_a_cost_of_ones_own_comes_back_when_it_is_given(tmp_path):
     with pytest.raises(ValueError, match=r"saved with the cost 'OwnCost'.*load\(.*cost=OwnCost"):
         network2.load(tmp_path / "net.json")
     assert network2.load(tmp_path / "net.json", OwnCost).cost is OwnCost
+    with pytest.raises(TypeError, match="cost is 3"):
+        network2.load(tmp_path / "net.json", 3)
+    with pytest.raises(ValueError, match="threads is 0"):
+        network2.load(tmp_path / "net.json", OwnCost, threads=0)
+    same_name = type("CrossEntropyCost", (OwnCost,), {})
+    seeded(SIZES, same_name).save(tmp_path / "net.json")
+    with pytest.raises(ValueError, match="pass your own"):
+        network2.load(tmp_path / "net.json")
 
 
 @pytest.mark.parametrize(
@@ -491,6 +559,7 @@ def test_a_damaged_file_is_a_value_error(text, tmp_path):
         (dict(cost=LogLikelihoodCost, output="sigmoid"), ValueError, "expected softmax"),
         (dict(cost=QuadraticCost, output="softmax"), ValueError, "sigmoid or tanh or relu or"),
         (dict(activation="softmax"), ValueError, "activation is 'softmax'"),
+        (dict(activation=None), TypeError, "activation is None, expected a name"),
         (dict(activation=["relu", "tanh"]), ValueError, "2 names, expected 1"),
         (dict(output="step"), ValueError, "output is 'step'"),
     ],
@@ -510,6 +579,8 @@ def test_costs_and_activations_that_do_not_fit(options, error, text):
         (dict(dropout=1.0), ValueError, "dropout is 1.0"),
         (dict(dropout=[0.5]), ValueError, "dropout has 1 numbers, expected 2"),
         (dict(max_norm=-2), ValueError, "max_norm is -2.0"),
+        (dict(max_norm=0), ValueError, "max_norm is 0.0"),
+        (dict(nesterov=True), ValueError, "nesterov goes with a momentum"),
         (dict(schedule="fast"), ValueError, "schedule is 'fast'"),
         (dict(schedule=lambda epoch: None), TypeError, "schedule is None"),
         (dict(early_stopping_n=-1), ValueError, "early_stopping_n is -1"),
