@@ -10,7 +10,7 @@ import random
 import sys
 import tempfile
 
-from bench import contest, kernel_list, layers, peaks, peers, pictures, report, target, work
+from bench import claim, contest, kernel_list, layers, peaks, peers, pictures, report, target, work
 from bench import threads as by_threads
 
 ROUNDS = 5
@@ -83,6 +83,7 @@ def measure(options, folder, X, test, names, cores):
         "threads": threads,
         "kernels": figures,
         "layers": layers.measured(X, rounds),
+        "claim": claim.measured(rounds),
         "peaks": {
             "fma": {dtype: kernel_list.cached_peak(dtype) for dtype in ("float32", "float64")},
             "fma_all_cores": {

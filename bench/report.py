@@ -197,6 +197,22 @@ def _layers(results):
     )
 
 
+def _claim(results):
+    yield "### Chapter 2's claim: the gradient in forward passes over the same samples\n"
+    yield markdown_table(
+        ("net", "weights and biases", "backprop", "finite differences"),
+        [
+            (
+                one["sizes"],
+                f"{one['weights']:,}",
+                f"{one['backprop_in_passes']:.1f} passes",
+                f"{one['differences_in_passes']:,.0f} passes",
+            )
+            for one in results["claim"]
+        ],
+    )
+
+
 def whole(results):
     """Return everything as Markdown."""
     parts = [
@@ -209,6 +225,7 @@ def whole(results):
         *_threads(results),
         *_target(results),
         *_layers(results),
+        *_claim(results),
         *_kernels(results),
         f"Made by `{results['command']}`.\n",
     ]
