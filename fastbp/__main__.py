@@ -267,7 +267,7 @@ def _book(options):
         results = book.run_all(
             rows, data, seeds, **how, on_work=lambda done: bar.update(round(done))
         )
-    text = book.table(rows, results)
+    text = book.table(rows, results) + "\n" + book.notes(rows) + book.goals(rows, results)
     text += (
         f"\nPercent right on MNIST, beside the numbers in the book; {len(seeds)} seed(s), "
         f"{options.dtype}; seconds for one seed, evaluation included. Made by `fastbp book"

@@ -12,6 +12,8 @@ import numpy as np
 
 from fastbp import kernels
 
+MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
+
 # ------------------------------------------------ arguments
 
 
@@ -30,18 +32,39 @@ def check_sizes(sizes):
     for l, n in enumerate(checked):
         if n < 1:
             raise ValueError(f"sizes[{l}] is {n}, expected at least 1 neuron")
+    weights = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(checked))
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"sizes is {_brief(sizes)}, a network of {weights} weights; expected at most "
+            f"{MOST_WEIGHTS}"
+        )
     return checked
+
+
+def check_fits(plan, dtype, n_in, Y=None):
+    """Raise ValueError if samples no longer fit the network that they were read for.
+
+    Y: their targets (n, n_out), in the network's dtype. Someone may have assigned to sizes or dtype
+    while it is being trained.
+    """
+    seen = (n_in, *(() if Y is None else (Y.shape[1], Y.dtype)))
+    wanted = (plan.sizes[0], *(() if Y is None else (plan.sizes[-1], dtype)))
+    if seen != wanted:
+        raise ValueError(
+            f"the network has changed since its data were read: they are for (inputs, outputs, "
+            f"dtype) {seen}, it now has {wanted}; call SGD anew"
+        )
 
 
 def check_dtype(dtype):
     """Return float64 or float32 as a dtype, or raise."""
     try:
-        checked = np.dtype(dtype)
-    except TypeError:
-        checked = None
-    if checked is None or checked.name not in ("float64", "float32"):
+        name = np.dtype(dtype).name
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads some texts as Python
+        name = None
+    if name not in ("float64", "float32"):
         raise ValueError(f"dtype is {_brief(dtype)}, expected numpy.float64 or numpy.float32")
-    return checked
+    return np.dtype(name)  # in native byte order
 
 
 def check_count(name, value, least):

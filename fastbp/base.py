@@ -91,7 +91,7 @@ class Compiled:
     def _is_published(self):
         """Tell whether weights and biases are still the views into the flat vector, so that
         whatever was written into them is there already."""
-        if self.__dict__.get("_flat_plan") is not self._plan:
+        if self.__dict__.get("_flat_plan") is not self._plan or self._flat.dtype != self.dtype:
             return False
         try:
             now = (*self.weights, *self.biases)
@@ -113,6 +113,7 @@ class Compiled:
 
     def _train(self, samples, order, m, eta, on_samples=None, **rules):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
+        arrays.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
         params = self._parameters().copy()
         try:
             engine.train(

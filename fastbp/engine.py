@@ -154,7 +154,7 @@ class Samples:
         self.form = "rows" if loops_only() or len(X) < MANY else "panels"
         self.listed = self.form == "panels" and _mostly_zero(X)
         self.pixels, self.kind = _pixels(X)
-        self.Y = _fixed(Y)
+        self.n_in, self.Y = X.shape[1], _fixed(Y)
 
     def __len__(self):
         return len(self.Y)

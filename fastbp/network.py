@@ -201,6 +201,7 @@ class Network(base.Compiled):
     # ------------------------------------------------ evaluation
 
     def _count_correct(self, X, labels):
+        arrays.check_fits(self._plan, self.dtype, X.shape[1])
         out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
         return int((out.argmax(axis=1) == labels).sum())
 
@@ -264,6 +265,6 @@ def load(path, *, threads=None):
         net.dtype, net.sizes, net.num_layers = arrays.check_dtype(dtype), sizes, len(sizes)
         net.threads = None if threads is None else arrays.check_count("threads", threads, 1)
         net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is not a sound model: {error}") from None
     return net

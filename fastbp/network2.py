@@ -4,6 +4,7 @@ Law: as in network.py, whatever a reader overrides is honoured, a cost of their 
 the book's form of a call does not have comes as keyword-only arguments.
 """
 
+import functools
 import itertools
 import json
 
@@ -264,14 +265,9 @@ class Network(base.Compiled):
 
     @property
     def _plan(self):
-        name, sizes, activations = self._cost_name(), tuple(self.sizes), tuple(self.activations)
-        if name is None:
-            return engine.plan_of(sizes)  # shapes only: the general path runs
-        if len(activations) != len(sizes) - 1 or (name, activations[-1]) not in (
-            engine.OUTPUT_SLOPES
-        ):  # someone has assigned to cost, activations or sizes
-            _checked_activations(activations[:-1], activations[-1], len(sizes), name)
-        return engine.plan_of(sizes, activations, name)
+        if not isinstance(self.activations, (list, tuple)) or not self.activations:
+            raise TypeError(f"activations is {self.activations!r}, expected a name for each layer")
+        return _plan_of(tuple(self.sizes), tuple(self.activations), self._cost_name())
 
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the reader's own."""
@@ -298,6 +294,7 @@ class Network(base.Compiled):
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
+            arrays.check_fits(self._plan, self.dtype, X.shape[1])
             return engine.feedforward(self._parameters(), self._plan, X, self.threads)
         values = arrays.as_values(X, self.dtype)
         return np.array([self.feedforward(x[:, None])[:, 0] for x in values])
@@ -354,6 +351,15 @@ class Network(base.Compiled):
         nabla = arrays.flatten(nabla_w, nabla_b, plan, self.dtype)
         engine.ruled_step(params, nabla, velocity, plan, eta, len(pairs), rules)
         self._publish(params)
+
+
+@functools.lru_cache(maxsize=64)
+def _plan_of(sizes, activations, cost_name):
+    """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
+    _checked_activations(activations[:-1], activations[-1], len(sizes), cost_name)
+    if cost_name is None:
+        return engine.plan_of(sizes)  # its shapes only: the general path runs
+    return engine.plan_of(sizes, activations, cost_name)
 
 
 def _checked_cost(cost):
@@ -496,7 +502,8 @@ class _Run:
         """Train; return the four lists."""
         order = np.arange(self.n)
         key = int(np.random.randint(2**32, dtype=np.uint32)) if self.dropout else 0
-        velocity = np.zeros(self.net._plan.n_params, self.net.dtype) if self.momentum else None
+        n_params, dtype = self.net._plan.n_params, self.net.dtype
+        velocity = np.zeros(n_params, dtype) if self.momentum else None
         self.best, self.best_weights, self.waited, halved_at = None, None, 0, 0
         with base.progress_bar(progress, self.epochs * self.n) as bar:
             for epoch in range(self.epochs):
@@ -534,6 +541,8 @@ class _Run:
 
     def _epoch(self, order, rules, velocity, bar):
         net, m = self.net, self.m
+        if velocity is not None and velocity.size != net._plan.n_params:
+            raise ValueError("the network's sizes have changed during SGD: call SGD anew")
         stretch = self.every * m if self.every else len(order)
         for start in range(0, len(order), stretch):
             part = order[start : start + stretch]
@@ -655,6 +664,6 @@ def load(filename, cost=None, *, threads=None):
         weights = [np.array(w, net.dtype) for w in weights]
         biases = [np.array(b, net.dtype) for b in biases]
         net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, IndexError) as error:
         raise ValueError(f"{filename} is not a sound network: {error}") from None
     return net

@@ -165,7 +165,19 @@ def in_team(shares, function, *arguments):
         gate.abort()
         raise
     finally:
-        for other in others:
-            other.join()
+        _join(others)
     if team[vectors.ABANDONED]:
         raise RuntimeError("a thread of the team failed before it began: nothing was done")
+
+
+def _join(others):
+    """Wait for threads, whatever comes in between: they work on arrays that are the caller's."""
+    interrupt = None
+    for other in others:
+        while other.is_alive():
+            try:
+                other.join()
+            except BaseException as error:  # Ctrl-C: later, when no one is at work any more
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt

@@ -68,6 +68,18 @@ def test_long_runs_are_evaluated_now_and_then(sets):
     assert len(seen["curves"]["validation"]) == 31  # after the first, and every third
 
 
+def test_seconds_to_a_goal():
+    row, other = book.chosen(row="chapter1-30")[0], book.chosen(row="fast")[0]
+    curve = [*np.linspace(90, 98, 30)]
+    done = {"seconds": 60.0, "curves": {"test": curve}}
+    never = {"seconds": 1.0, "curves": {"test": [10.0] * 30}}
+    assert book.seconds_to(97, row, [done, never]) == [2.0 * 27, None]
+    text = book.goals([row, other], {row.name: [done], other.name: [never]})
+    assert text.splitlines()[0] == f"- 97 % of the test images after: 54.0 s, {row.text}"
+    text = book.goals([other], {other.name: [never]})
+    assert text.count("not reached with every seed") == 2
+
+
 def test_chosen():
     assert {row.chapter for row in book.chosen(chapter=5)} == {5}
     assert all(row.quick for row in book.chosen(quick=True))

@@ -776,4 +776,4 @@ def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
 
 def test_the_door():
     assert fastbp.Network is Network
-    assert set(fastbp.__all__) == {"Network", "load_data_wrapper", "__version__"}
+    assert set(fastbp.__all__) == {"Network", "gradient_check", "load_data_wrapper", "__version__"}

@@ -537,6 +537,8 @@ def test_a_cost_of_ones_own_comes_back_when_it_is_given(tmp_path):
         '{"sizes": [2, 1], "weights": [[[1, 1]]], "biases": [[[0]]], "cost": "QuadraticCost",'
         ' "activations": 7}',
         '{"sizes": [2, 1], "weights": [[[1, 1]]], "biases": [[[0]]], "cost": "QuadraticCost",'
+        ' "activations": []}',
+        '{"sizes": [2, 1], "weights": [[[1, 1]]], "biases": [[[0]]], "cost": "QuadraticCost",'
         ' "dtype": "O"}',
     ],
     ids=lambda text: text[:30] + str(len(text)),
@@ -626,3 +628,97 @@ def test_it_can_be_pickled_and_copied(training):
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         other.SGD((training[0][:20], training[1][:20]), 1, 10, 0.1)
         assert not np.array_equal(other.weights[0], net.weights[0])
+
+
+# ------------------------------------------------ a network that changes while it is trained
+
+
+@pytest.mark.parametrize("module", [network, network2])
+@pytest.mark.parametrize("sizes", [[400, 8, 5], [40, 8, 90]], ids=str)
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_other_sizes_in_the_middle_are_refused(module, sizes, momentum, training, capsys):
+    data, seen = (training[0][:300], training[1][:300]), []
+
+    def change(self):
+        seen.append(1)
+        new = module.Network(sizes)
+        self.sizes, self.weights, self.biases = new.sizes, new.weights, new.biases
+
+    class Mine(module.Network):
+        def evaluate(self, test_data):
+            change(self)
+            return 0
+
+    net = Mine([40, 12, 5])
+    if module is network:
+        call = dict(test_data=data)
+    else:
+        call = dict(schedule=lambda epoch: (epoch and change(net), 0.1)[1], momentum=momentum)
+    with pytest.raises(ValueError, match=r"has changed since|sizes have changed|X has shape"):
+        net.SGD(data, 3, 10, 0.1, **call)
+    assert seen
+
+
+def test_test_data_that_no_longer_fit_are_refused(training, capsys):
+    net = network.Network([40, 12, 5])
+    X = training[0][:300].astype(np.float32)
+    net.sizes = [400, 12, 5]
+    net.weights[0] = np.zeros((12, 400))
+    with pytest.raises(ValueError, match="the network has changed since"):
+        net._count_correct(X, training[1][:300])
+
+
+@pytest.mark.parametrize("module", [network, network2])
+@pytest.mark.parametrize(("first", "then"), [("f8", "f4"), ("f4", "f8")])
+def test_another_dtype_counts_from_the_next_call(module, first, then, training, capsys):
+    data, nets = (training[0][:300], training[1][:300]), []
+    for dtype in (first, then):
+        np.random.seed(1)
+        random.seed(1)
+        nets.append(module.Network([40, 12, 5], dtype=dtype))
+        nets[-1].dtype = np.dtype(then)
+        nets[-1].SGD(data, 1, 10, 0.1)
+        assert nets[-1].weights[0].dtype == np.dtype(then)
+    for w, v in zip(nets[0].weights, nets[1].weights):
+        np.testing.assert_allclose(w, v, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", [network, network2])
+def test_foreign_byte_orders_become_native(module, training, capsys):
+    np.random.seed(1)
+    net = module.Network([40, 12, 5], dtype=">f8")
+    assert net.dtype.isnative
+    net.SGD((training[0][:300], training[1][:300]), 1, 10, 0.1)
+    assert np.abs(net.weights[0]).max() < 10
+
+
+@pytest.mark.parametrize("module", [network, network2])
+@pytest.mark.parametrize("sizes", [[2**40, 2**40], [10**20, 2]], ids=str)
+def test_sizes_beyond_all_memory(module, sizes):
+    with pytest.raises(ValueError, match="weights; expected at most"):
+        module.Network(sizes)
+
+
+@pytest.mark.parametrize("dtype", ["1,,", "O", 7])
+def test_a_dtype_that_is_none(dtype):
+    with pytest.raises(ValueError, match="dtype is "):
+        Network(SIZES, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("activations", "error"),
+    [
+        (None, TypeError),
+        ((), TypeError),
+        (("tanh",), ValueError),
+        (("bogus", "sigmoid"), ValueError),
+        (("softmax", "sigmoid"), ValueError),
+        (("tanh", "tanh"), ValueError),
+    ],
+    ids=str,
+)
+def test_activations_that_are_assigned_are_checked(activations, error, training):
+    net = seeded(SIZES)
+    net.activations = activations
+    with pytest.raises(error, match=r"activation|does not go"):
+        net.SGD((training[0][:20], training[1][:20]), 1, 10, 0.1)

@@ -187,6 +187,24 @@ def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng, monkeypatch):
     np.testing.assert_array_equal(params, before)
 
 
+def test_an_interrupt_while_it_waits_for_the_others_comes_afterwards(monkeypatch):
+    real, interrupts, alive = threading.Thread.join, [KeyboardInterrupt()], []
+
+    def join(self, timeout=None):
+        if interrupts:
+            raise interrupts.pop()
+        real(self, timeout)
+
+    def work(team, share, shares):
+        time.sleep(0.1 * share)
+        alive.append(share)
+
+    monkeypatch.setattr(threading.Thread, "join", join)
+    with pytest.raises(KeyboardInterrupt):
+        threads.in_team(3, work)
+    assert sorted(alive) == [0, 1, 2]
+
+
 def test_an_interrupt_while_threads_start_leaves_none_behind(monkeypatch):
     real, before = threading.Thread.start, threading.active_count()
 
