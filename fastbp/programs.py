@@ -104,9 +104,8 @@ class Programs:
         self, plan, panels, data, m, shares=1, eta=None, out=None, rules=None, velocity=None
     ):
         self.layout = layout = plan.layout(panels.dtype)
-        self.panels, self.m, self.shares, self.rules, self.velocity = (
-            panels, m, shares, rules, velocity,
-        )  # fmt: skip
+        self.panels, self.m, self.shares = panels, m, shares
+        self.rules, self.velocity = rules, velocity
         self.activations, self.slopes = plan.table[:, -2:].T.tolist()
         self.pixels, self.kind, self.listed, self.Y = data
         self.eta, self.out, self.top = eta, out, len(layout.layers) - 1
@@ -116,6 +115,7 @@ class Programs:
         self.n_bytes = n * (8, 4, 1)[self.kind]
         self.work = zeros(m * layout.units, self.dtype)
         self.scratch = zeros((shares, layout.scratch), self.dtype)
+        m = m if self.listed else 0  # that have lists
         groups, self.mask_row = self._groups(m), (n // 64 + 1) * 4
         self.masks = np.zeros(m * self.mask_row, np.uint16)
         self.columns = np.zeros(groups * (n + 1 + vectors.AT_ONCE), np.int32)

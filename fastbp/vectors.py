@@ -86,8 +86,8 @@ def c_function(signature, function):  # pragma: no cover
 #
 # Tiles of the panel form, written as LLVM vectors: loops over 16 or 32 neurons are too short for
 # the loop vectoriser, whose checks that arrays do not overlap cost more than the arithmetic, and
-# which uses half of a 512-bit register. An intrinsic is called like a function: array, index of
-# its first number, then steps.
+# which uses half of a 512-bit register. Each is an intrinsic, called like a function with pointers
+# and numbers; the steps below say what it computes.
 
 INTP, I32 = ir.IntType(64), ir.IntType(32)
 
