@@ -312,9 +312,10 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
     def run(part):
         parallel = shares > 1 and choice.parallel
         wanted = TRIAL_SECONDS if shares > 1 and choice.undecided else KERNEL_SECONDS
-        began, count = time.perf_counter(), shares if parallel else 1
+        count = shares if parallel else 1
         both = tables(count, m), tables(count, len(part) % m or m)
         tiles = vectors.tiles_for(panels.dtype, both[0][0])
+        began = time.perf_counter()
         threads.in_team(count, member, tiles, *both, part)
         seconds = time.perf_counter() - began
         if shares > 1:
