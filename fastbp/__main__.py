@@ -275,6 +275,9 @@ def _book(options):
     )
     print(text, end="")
     if options.save is not None:
+        if options.pictures:
+            path = os.path.relpath(options.pictures, os.path.dirname(options.save) or ".")
+            text += f"\n![learning curves]({path})\n"
         with files.written_atomically(options.save) as file:
             file.write(text.encode())
     if options.pictures:
