@@ -126,6 +126,50 @@ def test_gradient_is_the_finite_difference_for_every_legal_pair(cost, output, hi
         assert nabla[p] == pytest.approx((both[0] - both[1]) / (2 * h), rel=1e-6, abs=1e-9)
 
 
+def total_cost(oracle, X, Y, rules, n):
+    """The cost that a step descends: of all samples under their masks, with its regularisation."""
+    drops = rules.dropout or (0.0,) * len(oracle.sizes)
+    masks = [
+        dropout_mask(rules.key, l, np.arange(len(X)), width, drop)
+        for l, (width, drop) in enumerate(zip(oracle.sizes, drops))
+    ]
+    a = X * masks[0]
+    layers = zip(oracle.weights, oracle.biases, oracle.activations, masks[1:])
+    for w, b, name, mask in layers:
+        a = FUNCTIONS[name](a @ w.T + b.T) * mask
+    squares = sum((w**2).sum() for w in oracle.weights)
+    sizes = sum(np.abs(w).sum() for w in oracle.weights)
+    mean = costs(oracle.cost_name, a, Y).sum() / n
+    return mean + 0.5 * rules.l2 * squares + rules.l1 * sizes
+
+
+@pytest.mark.parametrize("form", ["rows", *(["panels"] if JIT else [])])
+@pytest.mark.parametrize(("cost", "output"), PAIRS)
+@pytest.mark.parametrize("name", ["L2", "L1", "L1 and L2", "dropout"])
+def test_a_step_is_the_finite_difference_of_all_that_it_descends(
+    form, cost, output, name, monkeypatch
+):
+    """Of the mean cost under a fixed mask of dropout, with the terms of L1 and L2."""
+    set_form(form, monkeypatch)
+    sizes, rules, n = (5, 4, 3), engine.Rules(**RULES[name]), 6
+    plan, params, X, Y, oracle = problem(sizes, ("tanh", output), cost, n, np.float64)
+    eta = 1e-3
+    after = trained(plan, params, X, Y, np.arange(n), n, rules, eta, 1)
+    seen, h = (params - after) / eta, 1e-5
+    numeric, wide = np.empty(plan.n_params), X.astype(float)
+    for p in range(plan.n_params):
+        both = []
+        for side in (h, -h):
+            moved = params.copy()
+            moved[p] += side
+            layers = engine.layers_of(moved, plan)
+            oracle.weights = [w for w, _ in layers]
+            oracle.biases = [b[:, None] for _, b in layers]
+            both.append(total_cost(oracle, wide, Y, rules, n))
+        numeric[p] = (both[0] - both[1]) / (2 * h)
+    assert np.abs(seen - numeric).max() <= 1e-6 * np.abs(numeric).max()
+
+
 def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
     params = params.copy()
     velocity = np.zeros_like(params) if rules.momentum else None
