@@ -185,7 +185,8 @@ def test_errors_of_the_arguments(data, tmp_path):
     assert "does not exist" in refused(*train, "--save", tmp_path / "no" / "m.npz")
     assert "is a folder" in refused(*train, "--save", tmp_path)
     assert "is a folder" in refused(*train, "--save", "")
-    assert "Unable to allocate" in refused(*train, "--sizes", "784,1000000000000,10")
+    assert "Unable to allocate" in refused(*train, "--sizes", "784,1000000000,10")
+    assert "weights; expected at most" in refused(*train, "--sizes", "784,1000000000000,10")
     assert "FASTBP_DATA: " in refused("train", FASTBP_DATA=str(tmp_path / "no"))
 
 
