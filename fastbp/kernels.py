@@ -191,7 +191,8 @@ def softmax_rows(A):
             a[j] /= total
 
 
-@kernel()
+# Exact: it is compiled into several others, and how they reorder it must not depend on which.
+@kernel(EXACT)
 def multiply_slope(Delta, A, slope, keep):
     """Multiply by f'(z), which follows from a = f(z): Delta *= f'. Delta, A (m, n).
 
