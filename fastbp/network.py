@@ -261,9 +261,7 @@ def load(path, *, threads=None):
         )
     net = Network.__new__(Network)
     try:
-        arrays.check_sizes(sizes)
-        net.dtype, net.sizes, net.num_layers = arrays.check_dtype(dtype), sizes, len(sizes)
-        net.threads = None if threads is None else arrays.check_count("threads", threads, 1)
+        net._prepare(sizes, dtype, threads)
         net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is not a sound model: {error}") from None

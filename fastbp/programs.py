@@ -39,8 +39,9 @@ class Layout:
     """Where everything lies in the panel form, in numbers of one dtype from the array's start.
 
     layers: of each, input layer first, n neurons; stride, how far apart two rows of activations
-    are; shape, (panels, n_in + 1, width); where its panels begin; where its A, its Deltas and its
-    scaled Deltas begin in a workspace of one sample (in a workspace of m samples: m times that).
+    are; vectors, how many hold its neurons; shape, (panels, n_in + 1, width); where its panels
+    begin; where its A, its Deltas and its scaled Deltas begin in a workspace of one sample (in a
+    workspace of m samples: m times that).
     """
 
     def __init__(self, sizes, width):
@@ -53,11 +54,8 @@ class Layout:
             stride += LANES * (stride % 512 == 0)
             shape = -(-n // width), sizes[l - 1] + 1 if l else 0, width
             A, D, S = self.units, self.units + stride, self.units + 2 * stride
-            self.layers.append(
-                SimpleNamespace(
-                    n=n, stride=stride, shape=shape, panels=self.n_panels, A=A, D=D, S=S
-                )
-            )
+            own = dict(n=n, stride=stride, shape=shape, vectors=-(-n // LANES))
+            self.layers.append(SimpleNamespace(**own, panels=self.n_panels, A=A, D=D, S=S))
             self.n_panels += math.prod(shape)
             self.units = S + shape[0] * width if l else D
         self.scratch = width * (max(sizes[1:]) + LANES)
@@ -180,7 +178,7 @@ class Programs:
         A wide layer is shared out by neurons, so that its weights stay with their core, a narrow
         one by samples.
         """
-        n_vectors, groups = -(-self.layout.layers[l].n // LANES), self._groups(size)
+        n_vectors, groups = self.layout.layers[l].vectors, self._groups(size)
         whole = self.activations[l] == SOFTMAX  # it needs all neurons of a sample
         if n_vectors >= SHARED_BY_NEURONS * self.shares and not whole:
             return *part_of(n_vectors, share, self.shares), 0, groups
@@ -226,7 +224,7 @@ class Programs:
         else:
             A = self._work(layer.A, i0 * layer.stride)
             yield GATHER, A, layer.stride, address(self.pixels), i0, i1 - i0, n, self.kind
-            yield from self.drop(0, layer.A, 0, -(-n // LANES), i0, i1)
+            yield from self.drop(0, layer.A, 0, layer.vectors, i0, i1)
         if self.eta is not None:
             yield ASK, address(self.Y), self.Y.strides[0], i0, i1
 
@@ -257,7 +255,7 @@ class Programs:
         layer, (v0, v1, g0, g1) = self.layout.layers[l], self._block(l, size, share)
         groups, stride = self._groups(size), layer.stride
         i0, i1 = g0 * size // groups, g1 * size // groups
-        n_vectors, code = -(-layer.n // LANES), self.activations[l]
+        n_vectors, code = layer.vectors, self.activations[l]
         run = v1 - v0, i1 - i0
         if run[0] == n_vectors and code != SOFTMAX:  # then the rows are one run
             run = (i1 - i0) * stride // LANES, 1
@@ -274,7 +272,7 @@ class Programs:
         place = self._work(at, v0 * LANES), layer.stride, v0 * LANES, v1 - v0, i0, i1
         limit = min(int(drop * 2**32), 2**32 - 1)
         yield DROP, *place, l, self.rules.key, limit, bits(1 / (1 - drop))
-        if at == layer.A and v1 == -(-layer.n // LANES):
+        if at == layer.A and v1 == layer.vectors:
             ones = self._work(layer.A, i0 * layer.stride + layer.n), i1 - i0
             yield ACTIVATE, place[0], layer.stride, 0, 0, *ones, LINEAR, layer.n
 
@@ -312,7 +310,7 @@ class Programs:
         v0, v1, g0, g1 = self._block(l, size, share)
         i0, i1 = (g * size // self._groups(size) for g in (g0, g1))
         scratch, width = address(self.scratch[share]), self.layout.width
-        blocks, panel = -(-above.n // LANES), above.shape[1] * width
+        blocks, panel = above.vectors, above.shape[1] * width
         for v, count in self._strips(v0, v1):
             yield TRANSPOSE, scratch, self._panel(l + 1, 0, v * LANES), blocks, panel, count
             yield (
@@ -325,7 +323,7 @@ class Programs:
     def update(self, l, size, share):
         """BP3 + BP4 with the step: add the scaled Deltas times the inputs to w and b of layer l."""
         below, layer = self.layout.layers[l - 1 : l + 1]
-        n_vectors, width = -(-layer.n // LANES), self.layout.width
+        n_vectors, width = layer.vectors, self.layout.width
         listed = self.listed and l == 1
         v0, v1, k0, k1 = 0, n_vectors, *part_of(below.n + 1, share, self.shares)
         if listed or n_vectors >= SHARED_BY_NEURONS * self.shares:
@@ -364,7 +362,7 @@ class Programs:
 
     def limit_norms(self, l, share):
         """The weights into each neuron of layer l, shortened to the length max_norm."""
-        n_vectors = -(-self.layout.layers[l].n // LANES)
+        n_vectors = self.layout.layers[l].vectors
         for v, count in self._strips(*part_of(n_vectors, share, self.shares)):
             limit = bits(self.rules.max_norm)
             yield MAX_NORM, self._panel(l, v), self.layout.layers[l - 1].n, count, limit
