@@ -17,13 +17,13 @@ import numpy as np
 from fastbp import (
     __version__,
     arrays,
-    base,
     engine,
     files,
     kernels,
     mnist_loader,
     network,
     network2,
+    training,
 )
 
 EXAMPLES = """examples:
@@ -261,7 +261,7 @@ def _book(options):
         data = mnist_loader.load_data(None if options.data == "auto" else options.data)
     except mnist_loader.DataNotFoundError as error:
         raise OSError(f"the book's results are those of MNIST: {_one_line(error)}") from None
-    with base.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
+    with training.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
         bar.set_description("the book", refresh=False)
         how = dict(dtype=options.dtype, threads=options.threads)
         results = book.run_all(

@@ -104,6 +104,14 @@ def check_range(name, value, dtype, least, below=None):
     return number
 
 
+def check_choice(name, value, *choices):
+    """Return an argument that is one of these texts, or raise."""
+    if not isinstance(value, str) or value not in choices:
+        wanted = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} is {_brief(value)}, expected {wanted}")
+    return value
+
+
 # ------------------------------------------------ parameters
 
 
@@ -150,6 +158,26 @@ def flatten(weights, biases, plan, dtype):
         for slot, array in zip(slots, given):
             slot[...] = array
     return flat
+
+
+def all_finite(*lists):
+    """Tell whether all arrays in these lists are; what is no list of numbers counts as finite."""
+    try:
+        return all(np.isfinite(array).all() for arrays in lists for array in arrays)
+    except TypeError:
+        return True
+
+
+def refuse_strange_weights(net):
+    """Raise ValueError for the first weight or bias that is NaN or infinite."""
+    if net._is_published():
+        if np.isfinite(net._flat).all():
+            return
+    elif all_finite(net.weights, net.biases):
+        return
+    for name in ("weights", "biases"):
+        for l, array in enumerate(getattr(net, name)):
+            _refuse_strange(np.asarray(array), f"{name}[{l}]", "assign finite ones")
 
 
 # ------------------------------------------------ data
@@ -259,6 +287,36 @@ def columns(a, n, dtype, name, m=None):
             f"{name} has shape {array.shape}, expected {wanted}{_reshape_hint(array, n, name)}"
         )
     return as_values(array, dtype)
+
+
+def refuse_strange_column(a, name):
+    """Raise ValueError for the first number in an array that is not finite."""
+    _refuse_strange(a, name, "mend it")
+
+
+def refuse_strange(X, Y, dtype, name):
+    """Raise ValueError for the first sample whose x or y is NaN, infinite, or beyond `dtype`.
+
+    X (n, n_in); Y (n, n_out) or None.
+    """
+    for part, array in (("x", X), ("y", Y)):
+        if array is None or array.dtype.kind != "f":
+            continue
+        with np.errstate(over="ignore"):
+            strange = ~np.isfinite(array.astype(dtype, copy=False)).all(axis=1)
+        for i in np.flatnonzero(strange)[:1]:
+            _refuse_strange(array[i], f"{name}[{i}]: {part}", "mend or leave out the sample", dtype)
+
+
+def _refuse_strange(array, what, remedy, dtype=None):
+    with np.errstate(over="ignore"):
+        strange = np.argwhere(~np.isfinite(array.astype(dtype or array.dtype, copy=False)))
+    if len(strange):
+        place = tuple(strange[0].tolist())
+        raise ValueError(
+            f"{what} is {array[place]} at {list(place)}, expected finite numbers"
+            f"{f' in {dtype}' if dtype else ''}; {remedy}"
+        )
 
 
 # ------------------------------------------------ how it is done

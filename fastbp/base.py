@@ -4,7 +4,7 @@ Law: whatever a reader overrides is honoured. A network knows what has been chan
 class or in its module; then the book's own structure runs instead of the kernels.
 """
 
-import functools
+import contextlib
 import itertools
 import operator
 import sys
@@ -12,8 +12,6 @@ import sys
 import numpy as np
 
 from fastbp import arrays, engine
-
-BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
 
 
 def sigmoid(z):
@@ -34,6 +32,7 @@ class Compiled:
 
     dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
     threads = None
+    _stops = True  # what is not finite is refused; not in a run with on_divergence="continue"
     _original = {}  # what may be overridden, by name, as this package has it
     _gradient_points = ()  # which of these the gradient depends on
 
@@ -65,8 +64,7 @@ class Compiled:
                 both = [*itertools.chain(*self.backprop(x, y))]
                 sums = both if sums is None else [total + n for total, n in zip(sums, both)]
             return sums[: len(sums) // 2], sums[len(sums) // 2 :]
-        flat = engine.gradient(self._parameters(), plan, X, Y, self.threads)
-        nabla_w, nabla_b = arrays.views(flat, plan)
+        nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
         return nabla_b, nabla_w
 
     def gradient_norms(self, data):
@@ -111,16 +109,79 @@ class Compiled:
             return self.weights, self.biases
         return arrays.layers(self.weights, self.biases, self._plan)
 
-    def _train(self, samples, order, m, eta, on_samples=None, **rules):
+    def _gradient(self, X, Y, name):
+        """Return the flat gradient on the kernels, summed over the rows of X and Y."""
+        self._refuse_strange_weights()
+        with self._explained(name, X, Y):
+            flat = engine.gradient(self._parameters(), self._plan, X, Y, self.threads)
+        if self._stops and not np.isfinite(flat).all():
+            arrays.refuse_strange(X, Y, self.dtype, name)
+            raise FloatingPointError(f"{name}: the gradient is beyond {self.dtype}")
+        return flat
+
+    def _refuse_strange_weights(self):
+        if self._stops:
+            arrays.refuse_strange_weights(self)
+
+    def _refuse_strange_output(self, out, a):
+        """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
+        if self._stops and not (np.isfinite(out).all() and np.isfinite(a).all()):
+            arrays.refuse_strange_column(a, "a")
+            self._refuse_strange_weights()
+        return out
+
+    def _train(self, samples, order, m, eta, on_samples=None, **how):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
         arrays.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
-        params = self._parameters().copy()
+        params, sound = self._parameters().copy(), True
         try:
             engine.train(
-                params, self._plan, samples, order, m, eta, self.threads, on_samples, **rules
+                params, self._plan, samples, order, m, eta, self.threads, on_samples, **how
             )
+        except engine.NotFinite:
+            sound = False
+            raise
         finally:
-            self._publish(params)
+            if sound:
+                self._publish(params)
+
+    def _step(self, mini_batch, eta, **how):
+        """Take one step with a mini-batch on the kernels; if it can't be taken, none is."""
+        X, Y = arrays.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
+        standing, m = self._standing(), len(X)
+        self._refuse_strange_weights()
+        try:
+            with self._explained("mini_batch", X, Y):
+                how["watch"] = self._stops
+                self._train(engine.Samples(X, Y), np.arange(m), m, eta, **how)
+        except (ValueError, FloatingPointError):
+            self._stand(standing)
+            raise
+
+    @contextlib.contextmanager
+    def _explained(self, name, X, Y=None):
+        """Raise what is wrong with the data, or else with the step, in words."""
+        try:
+            yield
+        except (engine.NotFinite, engine.Diverged):
+            arrays.refuse_strange(X, Y, self.dtype, name)
+            raise FloatingPointError(
+                f"{name}: this step makes weights infinite or NaN; they are unchanged. Take a "
+                f"smaller eta"
+            ) from None
+
+    def _standing(self):
+        """Return all that a training call changes, for _stand to bring back."""
+        names = "_flat", "_flat_plan", "_views"
+        return {
+            "weights": self.weights,
+            "biases": self.biases,
+            **{name: self.__dict__[name] for name in names if name in self.__dict__},
+        }
+
+    def _stand(self, standing):
+        for name, value in standing.items():
+            setattr(self, name, value)
 
     def __getstate__(self):
         """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
@@ -163,45 +224,3 @@ def originals(cls, names):
         "sigmoid": module.sigmoid,
         "sigmoid_prime": module.sigmoid_prime,
     }
-
-
-# ------------------------------------------------ progress
-
-
-class _Silent:
-    """Stands in for the progress bar: counts nothing, prints lines plainly."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def set_description(self, text, refresh):
-        pass
-
-    def update(self, count):
-        pass
-
-    write = staticmethod(functools.partial(print, flush=True))
-
-
-def progress_bar(progress, total):
-    """Return a context that shows progress over `total` samples on standard error, or nothing.
-
-    progress: True, False, or None for a bar where standard error is a terminal.
-    """
-    if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress or sys.stderr is None:
-        return _Silent()
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
-
-    def write(line=""):
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
-
-    bar.write = write
-    return bar

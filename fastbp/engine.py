@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from fastbp import kernels, programs, threads, vectors
+from fastbp import interrupts, kernels, programs, threads, vectors
 
 # Fewer samples than this are not worth turning the weights into panels and back.
 MANY = 256
@@ -26,6 +26,7 @@ KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress l
 TRIAL_SECONDS = 0.02  # while it is not clear yet how many threads are best
 SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 EVALUATION_ROWS = 256  # samples in the workspace of a forward pass
+CHECK_COST = 100  # what training must take, in times of what a look at the weights takes
 # The row-major form
 PARALLEL_FLOPS = 8e6  # per call of a parallel region: below, one thread is faster
 MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
@@ -125,6 +126,18 @@ class Rules:
 NO_RULES = Rules()
 
 
+class NotFinite(Exception):
+    """A pixel is NaN or infinite, or beyond the network's type: see arrays.refuse_strange."""
+
+
+class Diverged(Exception):
+    """The weights became NaN or infinite; `before`: so many samples of the order were fine."""
+
+    def __init__(self, before):
+        super().__init__(before)
+        self.before = before
+
+
 # ------------------------------------------------ calls into the kernels
 
 
@@ -152,8 +165,9 @@ class Samples:
 
     def __init__(self, X, Y):
         self.form = "rows" if loops_only() or len(X) < MANY else "panels"
+        self.checked = None  # the type of numbers that these pixels are known to be finite in
         self.listed = self.form == "panels" and _mostly_zero(X)
-        self.pixels, self.kind = _pixels(X)
+        self.X, (self.pixels, self.kind) = X, _pixels(X)
         self.n_in, self.Y = X.shape[1], _fixed(Y)
 
     def __len__(self):
@@ -175,14 +189,25 @@ def _chunk(m, tasks, tiles=2):
     return kernels.SAMPLE_TILE * max(tiles, -(-m // (tasks * kernels.SAMPLE_TILE)))
 
 
-def feedforward(params, plan, X, n_threads=None):
-    """Return the network's outputs (n, n_out) for the rows of X (n, n_in)."""
+def _refuse_strange(X, dtype):
+    """Raise NotFinite for a pixel that is: the tiles find that out themselves, loops do not."""
+    with np.errstate(over="ignore"):
+        if X.dtype != np.uint8 and not np.isfinite(X.astype(dtype, copy=False)).all():
+            raise NotFinite
+
+
+def feedforward(params, plan, X, n_threads=None, on_samples=None):
+    """Return the network's outputs (n, n_out) for the rows of X (n, n_in).
+
+    on_samples(count) is called between kernel calls, about every 100 ms. Raises NotFinite.
+    """
     n, dtype = len(X), params.dtype
     out = np.empty((n, plan.sizes[-1]), dtype)
     rows = min(n, EVALUATION_ROWS)
     pixels, kind = _pixels(X)
     order = np.arange(n)
     if loops_only() or n < MANY:
+        _refuse_strange(X, dtype)
         work = np.empty(rows * plan.forward_units, dtype)
         drops = np.zeros(len(plan.sizes))
         args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16), drops
@@ -192,7 +217,9 @@ def feedforward(params, plan, X, n_threads=None):
     panels = plan.layout(params.dtype).to_panels(params, plan)
     data = pixels, kind, _mostly_zero(X), None
     run = _runner(plan, panels, data, rows, n_threads, out=out)
-    run(order)
+    for done, _ in _paced(run, order, rows, plan.forward_flops * rows):
+        if on_samples:
+            on_samples(done)
     return out
 
 
@@ -210,6 +237,7 @@ def feedforward_columns(a, weights, biases):
 
 def gradient(params, plan, X, Y, n_threads=None):
     """Return the flat gradient of the plan's cost, summed over X (m, n_in) and Y (m, n_out)."""
+    _refuse_strange(X, params.dtype)
     return _gradient(params, plan, *_pixels(X), _fixed(Y), np.arange(len(X)), n_threads, NO_RULES)
 
 
@@ -240,42 +268,116 @@ def quotients(params, plan, X, Y, which, h):
 
 def train(
     params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
-    velocity=None,
+    velocity=None, watch=True,
 ):  # fmt: skip
-    """Run one epoch of gradient descent on params, in place, over the rows `order` of samples.
+    """Run gradient descent on params, in place, over the rows `order` of samples; return how many.
 
     m samples per mini-batch; velocity: a flat vector like params, in place, too, where rules have
-    momentum. Between kernel calls, about every 100 ms, params stand at a mini-batch boundary and
-    on_samples(count) is called.
+    momentum. Between kernel calls, about every 100 ms, on_samples(count) is called: if it returns
+    something true, training ends there, at a mini-batch boundary.
+
+    Raises NotFinite for a pixel that is; then params are of no use. With `watch`, raises Diverged
+    when weights are no longer finite; then params are as they were before that mini-batch.
     """
     m = min(m, len(samples))
     form = _row_steps if samples.form == "rows" else _panel_steps
     if form is _row_steps and rules != NO_RULES:
         form = _ruled_row_steps
-    with form(params, plan, samples, m, eta, n_threads, rules, velocity) as run:
+    if samples.form == "rows" and samples.checked != params.dtype:
+        _refuse_strange(samples.X, params.dtype)
+        samples.checked = params.dtype
+    done = 0
+    with form(params, plan, samples, m, eta, n_threads, rules, velocity) as (run, state):
+        guard = _Guard(state) if watch else None
         first = TRIAL_SECONDS if _shares(plan.flops * m, n_threads) > 1 else KERNEL_SECONDS / 2
-        per_call = max(1, int(first * 1e10 / (plan.flops * m)))  # until measured, a guess
-        start = 0
-        while start < len(order):
-            part = order[start : start + per_call * m]
-            seconds, wanted = run(part)
-            start += len(part)
-            if on_samples:
-                on_samples(len(part))
-            pace = wanted / max(seconds, 1e-6)
-            per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+        for end, seconds in _paced(run, order, m, plan.flops * m, first):
+            ends = bool(on_samples and on_samples(end - done)) or end == len(order)
+            done = end
+            if guard and not guard.passes(done, seconds, ends):
+                raise Diverged(guard.last_sound(run, order[:done], m))
+            if ends:
+                break
+    return done
+
+
+def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):
+    """Run the samples of `order` in calls of about the length that they want.
+
+    flops: per mini-batch of m; first: how many seconds the first call may take, by a guess. Yields,
+    after each call, how many samples are done, and how long it took.
+    """
+    per_call = max(1, int(first * 1e10 / flops))
+    start = 0
+    while start < len(order):
+        part = order[start : start + per_call * m]
+        seconds, wanted = run(part)
+        start += len(part)
+        yield start, seconds
+        pace = wanted / max(seconds, 1e-6)
+        per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+
+
+class _Guard:
+    """Keeps a copy of the last weights that were finite. Looking costs less than a hundredth.
+
+    state: the arrays that training changes.
+    """
+
+    def __init__(self, state):
+        self.state, self.done = state, 0
+        self.kept = [array.copy() for array in state]
+        self.seconds = self.cost = 0.0
+
+    def passes(self, done, seconds, now):
+        """Tell whether all is finite after so many samples; without `now`, only if it is time."""
+        self.seconds += seconds
+        if not now and self.seconds < CHECK_COST * self.cost:
+            return True
+        began = time.perf_counter()
+        if not self._finite():
+            return False
+        self._keep(done)
+        self.seconds, self.cost = 0.0, time.perf_counter() - began
+        return True
+
+    def last_sound(self, run, order, m):
+        """Go back to the copy and on, step by step, to the mini-batch that ends it.
+
+        Returns how many samples came before it; the state is then that of this moment. The same
+        steps give the same bits, so it is there.
+        """
+        self._restore()
+        for start in range(self.done, len(order), m):
+            run(order[start : start + m])
+            if not self._finite():
+                self._restore()
+                return start
+            self._keep(start + m)
+        raise AssertionError("the same steps gave another result")  # pragma: no cover
+
+    def _finite(self):
+        return all(np.isfinite(array).all() for array in self.state)
+
+    def _keep(self, done):
+        self.done = done
+        for kept, array in zip(self.kept, self.state):
+            np.copyto(kept, array)
+
+    def _restore(self):
+        for kept, array in zip(self.kept, self.state):
+            np.copyto(array, kept)
 
 
 @contextlib.contextmanager
 def _panel_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
-    """Give a function that trains on a slice of the order, with the weights in panels meanwhile."""
+    """Give a function that trains on a slice of the order, and what it changes: panels, for now."""
     layout = plan.layout(params.dtype)
     flat = [params] if velocity is None else [params, velocity]
     panels = [layout.to_panels(vector, plan) for vector in flat]
     data = samples.pixels, samples.kind, samples.listed, samples.Y
     how = {} if rules == NO_RULES else dict(rules=rules, velocity=panels[1] if panels[1:] else None)
     try:
-        yield _runner(plan, panels[0], data, m, n_threads, eta=eta, **how)
+        yield _runner(plan, panels[0], data, m, n_threads, eta=eta, **how), panels
     finally:
         for vector, in_panels in zip(flat, panels):
             layout.from_panels(in_panels, vector, plan)
@@ -299,8 +401,9 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
     def tables(shares, size):
         """Return the programs for a mini-batch of `size` samples, one per share, ready to run."""
         all_shares = [arrays_for(shares).table(size, share) for share in range(shares)]
-        for table in all_shares:
-            vectors.tiles_for(panels.dtype, table)
+        with interrupts.welcome():
+            for table in all_shares:
+                vectors.tiles_for(panels.dtype, table)
         return all_shares
 
     now = np.zeros((shares, vectors.NOW), np.int64)
@@ -315,9 +418,14 @@ def _runner(plan, panels, data, m, n_threads, **purpose):
         count = shares if parallel else 1
         both = tables(count, m), tables(count, len(part) % m or m)
         tiles = vectors.tiles_for(panels.dtype, both[0][0])
+        if not vectors.run_program.signatures:
+            with interrupts.welcome():  # it compiles
+                threads.in_team(1, member, tiles, *both, part[:0])
         began = time.perf_counter()
         threads.in_team(count, member, tiles, *both, part)
         seconds = time.perf_counter() - began
+        if now[:, vectors.STRANGE].any():
+            raise NotFinite
         if shares > 1:
             choice.note(parallel, seconds, len(part))
         return seconds, wanted
@@ -335,7 +443,7 @@ def _shares(flops, n_threads):
 
 @contextlib.contextmanager
 def _row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
-    """Give a function that trains on a slice of the order, on plain loops."""
+    """Give a function that trains on a slice of the order, on plain loops, and what it changes."""
     work = np.empty(m * plan.units, params.dtype)
     args = plan.table, m, float(eta), _chunk(m, 8), np.zeros(len(plan.sizes))
     twins = kernels.sgd_steps, kernels.sgd_steps_parallel
@@ -346,7 +454,7 @@ def _row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
         _run_twin(twins, plan.flops * m, n_threads, (params, work, *data, *args))
         return time.perf_counter() - began, KERNEL_SECONDS
 
-    yield run
+    yield run, [params]
 
 
 @contextlib.contextmanager
@@ -362,7 +470,7 @@ def _ruled_row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
             ruled_step(params, nabla, velocity, plan, eta, len(batch), rules)
         return time.perf_counter() - began, KERNEL_SECONDS
 
-    yield run
+    yield run, [params] if velocity is None else [params, velocity]
 
 
 def ruled_step(params, nabla, velocity, plan, eta, m, rules):

@@ -17,12 +17,13 @@ DAMAGED = (EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAErr
 
 
 @contextlib.contextmanager
-def written_atomically(path):
+def written_atomically(path, keep=None):
     """Open a binary file that takes the place of `path` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and then renamed
     over `path`: whatever happens, `path` holds the old content or the new one, never a part. The
-    permissions of an existing file are kept, a symbolic link is followed.
+    permissions of an existing file are kept, a symbolic link is followed. keep: what to add to the
+    name of the old file, which is kept then.
     Raises OSError that names `path`.
     """
     path, temporary, handle = _temporary(path)
@@ -32,11 +33,27 @@ def written_atomically(path):
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, _mode(path))
+        if keep is not None and path.exists():
+            os.replace(path, f"{path}{keep}")
         os.replace(temporary, path)
-    except BaseException:
+        _sync_folder(path.parent)
+    except OSError as error:
+        why = error.strerror or error
+        raise type(error)(error.errno, f"cannot write {path}: {why}; it is as it was") from None
+    finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise
+
+
+def _sync_folder(folder):
+    """Have the disk keep the new names, too: a file is not renamed for good before."""
+    if hasattr(os, "O_DIRECTORY"):
+        with contextlib.suppress(OSError):  # some file systems can't
+            handle = os.open(folder, os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def check_writable(path):
@@ -92,6 +109,11 @@ class Npz:
 
     def __exit__(self, *error):
         self._file.close()
+
+    def names(self):
+        """Return the names of all arrays in it."""
+        names = self._zip.namelist()
+        return [name.removesuffix(".npy") for name in names]
 
     def __getitem__(self, name):
         try:

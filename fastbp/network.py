@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from fastbp import arrays, base, engine, files
+from fastbp import arrays, base, engine, files, training
 from fastbp.base import sigmoid
 
 FORMAT_VERSION = 1
@@ -54,12 +54,17 @@ class Network(base.Compiled):
         """
         a = arrays.columns(a, self.sizes[0], self.dtype, "a")
         if self._general("sigmoid") or not self._is_published():
+            out = a
             for w, b in zip(*self._layers()):
-                a = sigmoid(np.dot(w, a) + b)
-            return a
-        return engine.feedforward_columns(a, self.weights, self.biases)
+                out = sigmoid(np.dot(w, out) + b)
+        else:
+            out = engine.feedforward_columns(a, self.weights, self.biases)
+        return self._refuse_strange_output(out, a)
 
-    def SGD(self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None):
+    def SGD(
+        self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
+        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
+    ):  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
         training_data: pairs (x, y), x (n_in, 1) and y (n_out, 1), as a list (shuffled in place,
@@ -70,53 +75,26 @@ class Network(base.Compiled):
         on standard error, None for one where standard error is a terminal.
 
         The order of samples is random.shuffle's, on Python's global generator. When a call is
-        interrupted, the weights are those of the last mini-batch that was finished.
+        interrupted, the weights are those of the last mini-batch that was finished. `history` is
+        then the list of the counts that were printed.
+
+        on_divergence: what happens when weights are no longer finite: "stop" ends the call with a
+        FloatingPointError that names the epoch and the mini-batch, and keeps the last finite ones;
+        "continue" goes on, as the book's code does. checkpoint: the path of a file that the state
+        of the run is written to, checkpoint_every so many seconds (a float) or epochs (an int), at
+        an interrupt and at the end; the one before it stays beside it. resume: go on where the
+        checkpoint stands, if there is one, with the same arguments (epochs is the total): weights
+        and lines are in the end those of a run that never stopped, to the bit.
 
         Raises ValueError or TypeError, before any weight changes, for data that do not fit the
-        network and for arguments out of range. Source: book, chapter 1.
+        network and for arguments out of range; OSError for a checkpoint that can't be read or
+        written. Source: book, chapter 1.
         """
-        plan, dtype = self._plan, self.dtype
-        epochs = arrays.check_count("epochs", epochs, 0)
-        m = arrays.check_count("mini_batch_size", mini_batch_size, 1)
-        eta = arrays.check_rate("eta", eta, dtype)
-        training_data = arrays.materialise(training_data, "training_data")
-        own_gradient = self._general("update_mini_batch", "backprop")
-        general = own_gradient or self._general("cost_derivative", "sigmoid")
-        own_code = general or self._general("evaluate", "feedforward")
-
-        def read(data):
-            if not own_gradient:  # whoever writes their own may have data of their own, too
-                X, Y = arrays.training_arrays(data, plan, dtype)
-            if general:
-                return arrays.pairs(data, plan, dtype)
-            return engine.Samples(X, Y)
-
-        samples = read(training_data)
-        evaluate, n_test = self._evaluator(test_data)
-        callers_list = training_data if isinstance(training_data, list) else None
-        pairs = list(training_data) if callers_list is not None else None
-        order = np.arange(len(samples))
-        with base.progress_bar(progress, epochs * len(samples)) as bar:
-            for epoch in range(epochs):
-                if own_code and epoch and callers_list is not None:
-                    # Whoever has code of their own in here may have changed their list with it.
-                    pairs = list(callers_list)
-                    samples, order = read(pairs), np.arange(len(pairs))
-                engine.shuffle(order)
-                if callers_list is not None:
-                    callers_list[:] = [pairs[i] for i in order.tolist()]
-                bar.set_description(f"Epoch {epoch}", refresh=False)
-                if general:
-                    for k in range(0, len(order), m):
-                        batch = order[k : k + m]
-                        self.update_mini_batch([samples[i] for i in batch], eta)
-                        bar.update(len(batch))
-                else:
-                    self._train(samples, order, m, eta, bar.update)
-                if evaluate is None:
-                    bar.write(f"Epoch {epoch} complete")
-                else:
-                    bar.write(f"Epoch {epoch}: {evaluate()} / {n_test}")
+        run = _Run(
+            self, training_data, epochs, mini_batch_size, eta, test_data,
+            (on_divergence, checkpoint, checkpoint_every, resume),
+        )  # fmt: skip
+        run.go(progress)
 
     def update_mini_batch(self, mini_batch, eta):
         """Take one step of gradient descent, w - (eta/m) * sum of the m gradients.
@@ -128,9 +106,7 @@ class Network(base.Compiled):
         eta = arrays.check_rate("eta", eta, dtype)
         mini_batch = arrays.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
-            X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
-            m = len(X)
-            self._train(engine.Samples(X, Y), np.arange(m), m, eta)
+            self._step(mini_batch, eta)
             return
         pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()
@@ -155,8 +131,7 @@ class Network(base.Compiled):
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost_derivative", "sigmoid") or not self._is_published():
             return self._backprop_general(x, y)
-        X, Y = x.reshape(1, -1), y.reshape(1, -1)
-        nabla_w, nabla_b = arrays.views(engine.gradient(self._flat, plan, X, Y), plan)
+        nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
     def evaluate(self, test_data):
@@ -171,7 +146,10 @@ class Network(base.Compiled):
         if few or own_forward:
             pairs = arrays.labelled_pairs(test_data, self._plan, self.dtype, not own_forward)
             return sum(int(np.argmax(self.feedforward(x)) == y) for x, y in pairs)
-        return self._count_correct(*arrays.labelled_arrays(test_data, self._plan, self.dtype))
+        X, labels = arrays.labelled_arrays(test_data, self._plan, self.dtype)
+        self._refuse_strange_weights()
+        with self._explained("test_data", X):
+            return self._count_correct(X, labels)
 
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
@@ -205,17 +183,6 @@ class Network(base.Compiled):
         out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
         return int((out.argmax(axis=1) == labels).sum())
 
-    def _evaluator(self, test_data):
-        """Return (a function that counts right answers, how many there are), or (None, 0)."""
-        if test_data is None or (isinstance(test_data, (list, tuple)) and not len(test_data)):
-            return None, 0
-        test_data = arrays.materialise(test_data, "test_data")
-        n_test = len(test_data[0]) if arrays.is_arrays(test_data) else len(test_data)
-        if self._general("evaluate", "feedforward", "sigmoid"):
-            return lambda: self.evaluate(test_data), n_test
-        X, labels = arrays.labelled_arrays(test_data, self._plan, self.dtype)
-        return lambda: self._count_correct(X, labels), n_test
-
     # ------------------------------------------------ the general path
 
     def _backprop_general(self, x, y):
@@ -235,6 +202,71 @@ class Network(base.Compiled):
 
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
 Network._original = base.originals(Network, _OVERRIDABLE)
+
+
+class _Run(training.Run):
+    """One call of SGD."""
+
+    def __init__(self, net, data, epochs, m, eta, test_data, settings):
+        super().__init__(net, epochs, m, eta, *settings)
+        self.history = {"right answers": []}
+        net.history = self.history["right answers"]
+        data = arrays.materialise(data, "training_data")
+        self.own_gradient = net._general("update_mini_batch", "backprop")
+        self.general = self.own_gradient or net._general("cost_derivative", "sigmoid")
+        self.own_test = net._general("evaluate", "feedforward", "sigmoid")
+        self._read(data)
+        self.callers_list = data if isinstance(data, list) else None
+        self._read_test(test_data)
+
+    def _read(self, data):
+        net = self.net
+        if not self.own_gradient:  # whoever writes their own may have data of their own, too
+            X, Y = arrays.training_arrays(data, net._plan, net.dtype)
+            self.sets["training_data"] = X, Y
+            if self.general:
+                arrays.refuse_strange(X, Y, net.dtype, "training_data")
+        if self.general:
+            self.pairs = arrays.pairs(data, net._plan, net.dtype)
+        else:
+            self.samples = engine.Samples(X, Y)
+        self.n = len(self.pairs if self.general else self.samples)
+
+    def _read_test(self, data):
+        self.evaluate, self.n_test = None, 0
+        if data is None or (isinstance(data, (list, tuple)) and not len(data)):
+            return
+        data = arrays.materialise(data, "test_data")
+        self.n_test = len(data[0]) if arrays.is_arrays(data) else len(data)
+        self.evaluate = lambda: self.net.evaluate(data)
+        if not self.own_test:
+            X, labels = arrays.labelled_arrays(data, self.net._plan, self.net.dtype)
+            self.sets["test_data"] = X, labels[:, None]
+            self.evaluate = lambda: self.net._count_correct(X, labels)
+
+    def facts(self):
+        return super().facts() | {"test samples": self.n_test}
+
+    def begin_epoch(self):
+        own_code = self.general or self.own_test
+        if own_code and self.epoch and self.callers_list is not None:
+            # Whoever has code of their own in here may have changed their list with it.
+            if not self.handed_out():
+                self.pairs_given, self.order = list(self.callers_list), None
+                self.rewritten = True
+            self._read(self.pairs_given)
+            if self.order is None:
+                self.order = np.arange(self.n)
+
+    def watch(self):
+        return None if self.evaluate is None else self.evaluate()
+
+    def record(self, count, midway):
+        if self.evaluate is None:
+            self.write(f"Epoch {self.epoch} complete")
+        else:
+            self.history["right answers"].append(count)
+            self.write(f"Epoch {self.epoch}: {count} / {self.n_test}")
 
 
 def load(path, *, threads=None):

@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from fastbp import arrays, base, engine, files
+from fastbp import arrays, base, engine, files, training
 from fastbp.base import sigmoid
 
 FORMAT_VERSION = 1
@@ -139,9 +139,10 @@ class Network(base.Compiled):
         Raises ValueError for any other shape.
         """
         a = arrays.columns(a, self.sizes[0], self.dtype, "a")
+        out = a
         for (w, b), name in zip(zip(*self._layers()), self.activations):
-            a = _FUNCTIONS[name][0](np.dot(w, a) + b)
-        return a
+            out = _FUNCTIONS[name][0](np.dot(w, out) + b)
+        return self._refuse_strange_output(out, a)
 
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
@@ -149,6 +150,7 @@ class Network(base.Compiled):
         monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
         *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, schedule=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
+        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
     ):  # fmt: skip
         """Train by mini-batch stochastic gradient descent; return what was monitored.
 
@@ -168,13 +170,15 @@ class Network(base.Compiled):
         improve, and to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns
         eta. With early_stopping_n or "halve" the best weights are kept in the end, not the last.
         monitor_subset: monitor the first so many samples only; monitor_every: monitor every so many
-        mini-batches, too. progress: as in network.Network.SGD.
+        mini-batches, too. progress, on_divergence, checkpoint, checkpoint_every, resume: as in
+        network.Network.SGD.
 
         A cost or a method of one's own has no dropout; an update_mini_batch of one's own no
         momentum, l1 and max_norm: ValueError.
 
         Raises ValueError or TypeError, before any weight changes, for data that do not fit and for
-        arguments out of range. Source: book, chapter 3; Srivastava and others 2014 (dropout,
+        arguments out of range; FloatingPointError, OSError as network.Network.SGD does. Source:
+        book, chapter 3; Srivastava and others 2014 (dropout,
         max-norm).
         """
         run = _Run(
@@ -184,9 +188,9 @@ class Network(base.Compiled):
                 monitor_training_accuracy,
             ),
             early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
-            monitor_subset, monitor_every,
+            monitor_subset, monitor_every, (on_divergence, checkpoint, checkpoint_every, resume),
         )  # fmt: skip
-        return run.run(progress)
+        return run.returned(progress)
 
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
         """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases not decayed.
@@ -201,9 +205,7 @@ class Network(base.Compiled):
         mini_batch = arrays.materialise(mini_batch, "mini_batch")
         rules = engine.Rules(l2=lmbda / n)
         if not self._general("backprop", "cost", "sigmoid"):
-            X, Y = arrays.training_arrays(mini_batch, plan, dtype, "mini_batch")
-            m = len(X)
-            self._train(engine.Samples(X, Y), np.arange(m), m, eta, rules=rules)
+            self._step(mini_batch, eta, rules=rules)
             return
         self._general_step(arrays.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
 
@@ -217,8 +219,7 @@ class Network(base.Compiled):
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost", "sigmoid"):
             return self._backprop_general(x, y)
-        flat = engine.gradient(self._parameters(), plan, x.reshape(1, -1), y.reshape(1, -1))
-        nabla_w, nabla_b = arrays.views(flat, plan)
+        nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
     def accuracy(self, data, convert=False):
@@ -228,7 +229,9 @@ class Network(base.Compiled):
         data are; or arrays (X, labels) or (X, Y).
         """
         X, _, labels = self._read(data, convert, "data")
-        return self._accuracy(X, labels)
+        self._refuse_strange_weights()
+        with self._explained("data", X):
+            return self._accuracy(X, labels)
 
     def total_cost(self, data, lmbda, convert=False):
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
@@ -238,7 +241,9 @@ class Network(base.Compiled):
         """
         lmbda = arrays.check_range("lmbda", lmbda, self.dtype, 0)
         X, Y, _ = self._read(data, not convert, "data")
-        return self._total_cost(X, Y, lmbda, 0.0)
+        self._refuse_strange_weights()
+        with self._explained("data", X, Y):
+            return self._total_cost(X, Y, lmbda, 0.0)
 
     def save(self, filename):
         """Write the network to a JSON file that the book's load reads, too.
@@ -415,17 +420,16 @@ _LINES = {
 }
 
 
-class _Run:
-    """What one call of SGD does: checked arguments, data in arrays, history, stopping."""
+class _Run(training.Run):
+    """One call of SGD: its arguments checked, its data in arrays, what is watched, when it ends."""
 
     def __init__(
-        self, net, training_data, epochs, mini_batch_size, eta, lmbda, evaluation_data, monitors,
+        self, net, data, epochs, mini_batch_size, eta, lmbda, evaluation_data, monitors,
         early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
-        monitor_subset, monitor_every,
+        monitor_subset, monitor_every, settings,
     ):  # fmt: skip
+        super().__init__(net, epochs, mini_batch_size, eta, *settings)
         dtype = net.dtype
-        self.net, self.epochs = net, arrays.check_count("epochs", epochs, 0)
-        self.m = arrays.check_count("mini_batch_size", mini_batch_size, 1)
         self.lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
         self.l1 = arrays.check_range("l1", l1, dtype, 0)
         self.patience = arrays.check_count("early_stopping_n", early_stopping_n, 0)
@@ -436,8 +440,7 @@ class _Run:
         self.nesterov = bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov goes with a momentum, which is 0")
-        self.eta = self.first_eta = arrays.check_rate("eta", eta, dtype)
-        self.halving = schedule == "halve"
+        self.halving = isinstance(schedule, str) and schedule == "halve"
         self.schedule = schedule if callable(schedule) else None
         if schedule is not None and not self.halving and self.schedule is None:
             raise ValueError(f"schedule is {schedule!r}, expected None, 'halve' or a function")
@@ -447,21 +450,24 @@ class _Run:
         if monitor_every is not None:
             self.every = arrays.check_count("monitor_every", monitor_every, 1)
         self.dropout = _checked_dropout(dropout, len(net.sizes), dtype)
-        if stop_on not in MONITORS:
-            raise ValueError(f"stop_on is {stop_on!r}, expected one of {', '.join(MONITORS)}")
-        self.stop_on = stop_on
+        self.stop_on = arrays.check_choice("stop_on", stop_on, *MONITORS)
         self.history = {name: [] for name in MONITORS}
         self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
-        watching = {stop_on} if self.patience or self.halving else set()
-        for name in sorted(self.wanted | watching):
+        self.needed = self.wanted | ({stop_on} if self.patience or self.halving else set())
+        for name in sorted(self.needed):
             if name.startswith("evaluation") and evaluation_data is None:
                 raise ValueError(f"{name} needs evaluation_data, which is None")
-        self._read(training_data, evaluation_data, self.wanted | watching)
+        self.best, self.best_weights, self.waited, self.halved_at = None, None, 0, 0
+        self._read(arrays.materialise(data, "training_data"))
+        self._read_evaluation(evaluation_data)
+        if self.momentum:
+            self.velocity = np.zeros(net._plan.n_params, dtype)
+        self.key = int(np.random.randint(2**32, dtype=np.uint32)) if self.dropout else 0
 
-    def _read(self, training_data, evaluation_data, needed):
+    def _read(self, data):
         net = self.net
-        self.own_gradient = net._general("update_mini_batch", "backprop")
-        self.general = self.own_gradient or net._general("cost", "sigmoid")
+        own_gradient = net._general("update_mini_batch", "backprop")
+        self.general = own_gradient or net._general("cost", "sigmoid")
         if self.dropout and self.general:
             raise ValueError(
                 "dropout goes with the costs and methods of this module only: backprop has no masks"
@@ -471,133 +477,150 @@ class _Run:
             raise ValueError(
                 "momentum, l1 and max_norm do not reach an update_mini_batch of one's own"
             )
-        data = arrays.materialise(training_data, "training_data")
-        if evaluation_data is not None:
-            evaluation_data = arrays.materialise(evaluation_data, "evaluation_data")
         self.callers_list = data if isinstance(data, list) else None
-        self.samples = self.pairs = None
-        own_data = self.own_gradient and not needed & {"training_cost", "training_accuracy"}
+        self.watched_sets, self.data = {}, {"training": data}
+        own_data = own_gradient and not self.needed & {"training_cost", "training_accuracy"}
         if not own_data:  # whoever writes their own may have data of their own, too
-            X, Y = arrays.training_arrays(data, net._plan, net.dtype)
-            self.sets = {"training": (X, Y, Y.argmax(axis=1))}
+            X, Y = self.sets["training_data"] = arrays.training_arrays(data, net._plan, net.dtype)
+            if self.general:
+                arrays.refuse_strange(X, Y, net.dtype, "training_data")
+            self.watched_sets["training"] = self._subset(X, Y, Y.argmax(axis=1))
             self.samples = engine.Samples(X, Y)
-        else:
-            self.sets = {}
         if self.general:
             self.pairs = arrays.pairs(data, net._plan, net.dtype)
         self.n = len(self.pairs if self.general else self.samples)
-        if evaluation_data is not None and any(name.startswith("evaluation") for name in needed):
-            self.sets["evaluation"] = net._read(evaluation_data, False, "evaluation_data")
-        self.original = list(data) if self.callers_list is not None else None
-        self.data = {"training": data, "evaluation": evaluation_data}
-        if self.subset is not None:
-            self.sets = {
-                name: tuple(part[: self.subset] for part in parts)
-                for name, parts in self.sets.items()
-            }
 
-    # ------------------------------------------------ the loop
+    def _read_evaluation(self, data):
+        if data is None:
+            return
+        data = self.data["evaluation"] = arrays.materialise(data, "evaluation_data")
+        if any(name.startswith("evaluation") for name in self.needed):
+            X, Y, labels = self.net._read(data, False, "evaluation_data")
+            self.sets["evaluation_data"] = X, Y
+            self.watched_sets["evaluation"] = self._subset(X, Y, labels)
 
-    def run(self, progress):
-        """Train; return the four lists."""
-        order = np.arange(self.n)
-        key = int(np.random.randint(2**32, dtype=np.uint32)) if self.dropout else 0
-        n_params, dtype = self.net._plan.n_params, self.net.dtype
-        velocity = np.zeros(n_params, dtype) if self.momentum else None
-        self.best, self.best_weights, self.waited, halved_at = None, None, 0, 0
-        with base.progress_bar(progress, self.epochs * self.n) as bar:
-            for epoch in range(self.epochs):
-                if self.schedule:
-                    self.eta = arrays.check_rate("schedule", self.schedule(epoch), self.net.dtype)
-                engine.shuffle(order)
-                if self.callers_list is not None:
-                    self.callers_list[:] = [self.original[i] for i in order.tolist()]
-                bar.set_description(f"Epoch {epoch}", refresh=False)
-                rules = engine.Rules(
-                    self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov,
-                    self.dropout, (key + epoch * 0x9E3779B9) % 2**32, self.max_norm,
-                )  # fmt: skip
-                self._epoch(order, rules, velocity, bar)
-                bar.write(f"Epoch {epoch} training complete")
-                self._monitor(bar.write)
-                bar.write("")
-                if not self.patience and not self.halving:
-                    continue
-                self._judge()
-                if self.halving and self.waited - halved_at >= (self.patience or PATIENCE):
-                    self.eta, halved_at = self.eta / 2, self.waited
-                    if abs(self.eta) < abs(self.first_eta) / SMALLEST:
-                        bar.write(f"The learning rate is below 1/{SMALLEST} of the first: done")
-                        break
-                    bar.write(f"No improvement: the learning rate is now {self.eta}")
-                elif self.patience and not self.halving and self.waited >= self.patience:
-                    bar.write(f"No improvement in {self.patience} epochs: done")
-                    break
-                if not self.waited:
-                    halved_at = 0
+    def _subset(self, *parts):
+        return tuple(part[: self.subset] for part in parts)
+
+    # ------------------------------------------------ the run
+
+    def returned(self, progress):
+        """Run; return the four lists, with the best weights in place if they were looked for."""
+        self.go(progress)
         if self.best_weights is not None:
             self.net._publish(self.best_weights)
         return tuple(self.history[name] for name in MONITORS)
 
-    def _epoch(self, order, rules, velocity, bar):
-        net, m = self.net, self.m
-        if velocity is not None and velocity.size != net._plan.n_params:
+    def facts(self):
+        cost = self.net.cost if isinstance(self.net.cost, type) else type(self.net.cost)
+        schedule = "halve" if self.halving else "a function" if self.schedule else None
+        return super().facts() | {
+            "cost": cost.__name__, "activations": list(self.net.activations),
+            "lmbda": self.lmbda, "l1": self.l1, "momentum": self.momentum,
+            "nesterov": self.nesterov, "dropout": list(self.dropout), "max_norm": self.max_norm,
+            "schedule": schedule, "early_stopping_n": self.patience, "stop_on": self.stop_on,
+            "monitors": sorted(self.wanted), "monitor_subset": self.subset,
+            "monitor_every": self.every,
+        }  # fmt: skip
+
+    def begin_epoch(self):
+        if self.schedule:
+            self.eta = arrays.check_rate("schedule", self.schedule(self.epoch), self.net.dtype)
+
+    def rules(self):
+        if self.velocity is not None and self.velocity.size != self.net._plan.n_params:
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        stretch = self.every * m if self.every else len(order)
-        for start in range(0, len(order), stretch):
-            part = order[start : start + stretch]
-            if not self.general:
-                more = dict(rules=rules, velocity=velocity)
-                net._train(self.samples, part, m, self.eta, bar.update, **more)
-            else:
-                for k in range(0, len(part), m):
-                    batch = [self.pairs[i] for i in part[k : k + m]]
-                    beyond = velocity is not None or self.l1 or self.max_norm
-                    if net._general("update_mini_batch") or not beyond:
-                        net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
-                    else:
-                        net._general_step(batch, self.eta, rules, velocity)
-                    bar.update(len(batch))
-            if start + stretch < len(order):
-                self._monitor(lambda line: None)
+        rules = engine.Rules(
+            self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov,
+            self.dropout, (self.key + self.epoch * 0x9E3779B9) % 2**32, self.max_norm,
+        )  # fmt: skip
+        return dict(rules=rules, velocity=self.velocity)
+
+    def step(self, batch):
+        beyond = self.velocity is not None or self.l1 or self.max_norm
+        if self.net._general("update_mini_batch") or not beyond:
+            self.net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
+        else:
+            how = self.rules()
+            self.net._general_step(batch, self.eta, how["rules"], how["velocity"])
+
+    def extra_state(self):
+        about = {
+            "key": self.key, "best": self.best, "waited": self.waited, "halved_at": self.halved_at
+        }  # fmt: skip
+        return about, {} if self.best_weights is None else {"best_weights": self.best_weights}
+
+    def set_extra_state(self, about, content):
+        counts = (arrays.check_count(k, about[k], 0) for k in ("key", "waited", "halved_at"))
+        self.key, self.waited, self.halved_at = counts
+        best, weights = about["best"], content.get("best_weights")
+        if best is not None and not isinstance(best, (int, float)):
+            raise ValueError(f"its best value is {best!r}")
+        if (weights is None) is not (best is None):
+            raise ValueError("its best weights are not there")
+        if weights is not None and (weights.shape, weights.dtype) != (
+            (self.net._plan.n_params,),
+            self.net.dtype,
+        ):
+            raise ValueError("its best weights do not fit the network")
+        self.best, self.best_weights = best, None if weights is None else weights.copy()
 
     # ------------------------------------------------ what is watched
 
-    def value(self, name):
-        """Return a monitor's value now."""
+    def stretch(self):
+        return self.every * self.m if self.every else self.n
+
+    def watch(self):
+        """Return the monitors' values by name, and what is judged by."""
+        judged = self.needed if self.position == self.n else self.wanted
+        return {name: self._value(name) for name in _LINES if name in judged}
+
+    def _value(self, name):
         of, kind = name.split("_")
-        net, (X, Y, labels) = self.net, self.sets[of]
+        net, (X, Y, labels) = self.net, self.watched_sets[of]
         if net._general("accuracy" if kind == "accuracy" else "total_cost"):
-            training, data = of == "training", self.data[of]
+            is_training, data = of == "training", self.data[of]
             if self.subset is not None:
-                whole = arrays.is_arrays(data)
-                data = tuple(p[: self.subset] for p in data) if whole else data[: self.subset]
+                data = self._subset(*data) if arrays.is_arrays(data) else data[: self.subset]
             if kind == "accuracy":
-                return net.accuracy(data, convert=training)
-            return net.total_cost(data, self.lmbda, convert=not training)
+                return net.accuracy(data, convert=is_training)
+            return net.total_cost(data, self.lmbda, convert=not is_training)
         if kind == "accuracy":
             return net._accuracy(X, labels)
         return net._total_cost(X, Y, self.lmbda, self.l1)
 
-    def _monitor(self, write):
+    def record(self, values, midway):
+        if not midway:
+            self.write(f"Epoch {self.epoch} training complete")
         for name, line in _LINES.items():
             if name in self.wanted:
-                value = self.value(name)
-                self.history[name].append(value)
-                write(line.format(value, len(self.sets[name.split("_")[0]][0])))
+                self.history[name].append(values[name])
+                if not midway:
+                    n = len(self.watched_sets[name.split("_")[0]][0])
+                    self.write(line.format(values[name], n))
+        if not midway:
+            self.write()
+            if self.patience or self.halving:
+                self._judge(values[self.stop_on])
 
-    def _judge(self):
-        """Count the epochs without improvement, and keep the best weights."""
-        if self.stop_on in self.wanted:
-            value = self.history[self.stop_on][-1]
-        else:
-            value = self.value(self.stop_on)
+    def _judge(self, value):
+        """Keep the best weights, count the epochs since; halve the learning rate, or end."""
         better = value if self.stop_on.endswith("accuracy") else -value
         if self.best is None or better > self.best or self.best != self.best:  # NaN is no best
-            self.best, self.waited = better, 0
+            self.best, self.waited, self.halved_at = better, 0, 0
             self.best_weights = self.net._parameters().copy()
-        else:
-            self.waited += 1
+            return
+        self.waited += 1
+        if self.halving and self.waited - self.halved_at >= (self.patience or PATIENCE):
+            self.eta, self.halved_at = self.eta / 2, self.waited
+            self.finished = abs(self.eta) < abs(self.first_eta) / SMALLEST
+            if self.finished:
+                self.write(f"The learning rate is below 1/{SMALLEST} of the first: done")
+            else:
+                self.write(f"No improvement: the learning rate is now {self.eta}")
+        elif self.patience and not self.halving and self.waited >= self.patience:
+            self.finished = True
+            self.write(f"No improvement in {self.patience} epochs: done")
 
 
 def _checked_dropout(dropout, num_layers, dtype):

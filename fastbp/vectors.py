@@ -127,7 +127,7 @@ def _splat(builder, number, count=LANES):  # pragma: no cover
 
 
 def _multiply_add(builder, total, number, vector):  # pragma: no cover
-    if not isinstance(number.type, ir.VectorType):
+    if isinstance(vector.type, ir.VectorType) and not isinstance(number.type, ir.VectorType):
         number = _splat(builder, number)
     product = builder.fmul(number, vector, flags=("contract",))
     return builder.fadd(total, product, flags=("contract",))
@@ -550,6 +550,7 @@ def _max_norm_tile(typing, W, rows, limit):  # pragma: no cover
 
 
 STORED = ((ir.DoubleType(), 8), (ir.FloatType(), 4), (ir.IntType(8), 1))  # PIXEL_KINDS
+BYTES = 2  # the last of them
 
 
 def _by_kind(builder, kind, variant):  # pragma: no cover
@@ -724,6 +725,33 @@ def _values_tile(  # pragma: no cover
     return types.void(values, columns, i, pixels, batch, i, i, i), build
 
 
+@intrinsic
+def _is_strange_tile(typing, numbers, count):  # pragma: no cover
+    """Return 1 if any of the numbers is NaN or infinite, else 0: x * 0 is 0 for all others."""
+
+    def build(context, builder, signature, arguments):
+        data, count = arguments
+        number = data.type.pointee
+        groups = builder.udiv(count, INTP(LANES))
+        done = builder.mul(groups, INTP(LANES))
+
+        def many(t, carried):
+            x = _load(builder, data, builder.mul(t, INTP(LANES)))
+            return [_multiply_add(builder, carried[0], ir.Constant(x.type, [0.0] * LANES), x)]
+
+        def one(t, carried):
+            x = builder.load(builder.gep(data, [builder.add(done, t)]))
+            return [_multiply_add(builder, carried[0], x, ir.Constant(number, 0.0))]
+
+        (sums,) = _loop(builder, groups, [ir.Constant(ir.VectorType(number, LANES), None)], many)
+        (rest,) = _loop(builder, builder.sub(count, done), [ir.Constant(number, 0.0)], one)
+        for k in range(LANES):
+            rest = builder.fadd(rest, builder.extract_element(sums, I32(k)))
+        return builder.zext(builder.fcmp_unordered("uno", rest, rest), INTP)
+
+    return types.intp(numbers, types.intp), build
+
+
 def _sigmoid(builder, z):  # pragma: no cover
     """Emit 1 / (1 + exp(-z)) of a vector: what kernels.sigmoid says, step for step."""
     wide = isinstance(z.type.element, ir.DoubleType)
@@ -794,7 +822,8 @@ def _activate_tile(typing, A, count, activation):  # pragma: no cover
 # Each is compiled once, as a C function (p, now, like), and called by its address. p: its row of
 # the program; now: what is different in each mini-batch; like: of the network's type, says no more.
 
-BATCH, LATER, N_LATER, START, NOW = 0, 1, 2, 3, 8  # in now: addresses of sample numbers, counts
+# In now: addresses of sample numbers, counts, and whether a pixel was NaN or infinite.
+BATCH, LATER, N_LATER, STRANGE, NOW = 0, 1, 2, 3, 8
 
 
 def _pointing(kind):  # pragma: no cover
@@ -1062,8 +1091,12 @@ def scale_delta(p, now, like):  # pragma: no cover
 
 def gather(p, now, like):  # pragma: no cover
     """A, a_row, pixels, i0, rows, n, kind: the pixels of samples, and the constant input 1."""
+    A, row, n, kind = _numbers_at(p, 1, like), p[2], p[6], p[7]
     batch = _at(_longs(now, BATCH), p[4])
-    _gather_tile(_numbers_at(p, 1, like), p[2], _bytes(p, 3), batch, p[5], p[6], p[7])
+    _gather_tile(A, row, _bytes(p, 3), batch, p[5], n, kind)
+    if kind != BYTES:
+        for i in range(p[5]):
+            now[STRANGE] |= _is_strange_tile(_at(A, i * row), n)
 
 
 def list_pixels(p, now, like):  # pragma: no cover
@@ -1089,6 +1122,8 @@ def list_pixels(p, now, like):  # pragma: no cover
         column[count] = n
         counts[g] = count + 1
         _values_tile(value, column, count, pixels, batch, last - first, n, kind)
+        if kind != BYTES:
+            now[STRANGE] |= _is_strange_tile(value, count * (last - first))
 
 
 def ask_for_rows(p, now, like):  # pragma: no cover
@@ -1099,10 +1134,11 @@ def ask_for_rows(p, now, like):  # pragma: no cover
 
 
 def copy_outputs(p, now, like):  # pragma: no cover
-    """out, A, row, n, i0, i1: the activations of the samples become rows of out."""
+    """out, A, row, n, i0, i1: the activations of a sample become its row of out."""
     out, A, row, n = _numbers_at(p, 1, like), _numbers_at(p, 2, like), p[3], p[4]
+    batch = _longs(now, BATCH)
     for i in range(p[5], p[6]):
-        a, to = _at(A, i * row), _at(out, (now[START] + i) * n)
+        a, to = _at(A, i * row), _at(out, batch[i] * n)
         for j in range(n):
             to[j] = a[j]
 
@@ -1287,8 +1323,9 @@ def meet_often(team, share, shares, count):  # pragma: no cover
 def run_program(team, share, shares, tiles, whole, ragged, now, order, m):  # pragma: no cover
     """Run a program for every m samples of `order`; `ragged` if there are fewer in the end.
 
-    now: (NOW,) int64, for the driver's own use. A team of `shares` threads calls this at the same
-    time, each with programs for its own share; they meet where the programs say so.
+    now: (NOW,) int64, for the driver's own use; STRANGE in it tells of pixels that are not finite.
+    A team of `shares` threads calls this at the same time, each with programs for its own share;
+    they meet where the programs say so.
     """
     if not meet(team, shares):
         return
@@ -1298,7 +1335,7 @@ def run_program(team, share, shares, tiles, whole, ragged, now, order, m):  # pr
         program = whole if following - start == m else ragged
         if following == order.size:  # nothing comes later
             following = 0
-        now[START], now[N_LATER] = start, order.size - following
+        now[N_LATER] = order.size - following
         now[BATCH], now[LATER] = _address(order, start), _address(order, following)
         for step in range(program.shape[0]):
             if program[step, 0] == MEET:

@@ -15,7 +15,7 @@ from conftest import make_pairs
 from reference import Oracle, sigma
 
 import fastbp
-from fastbp import base, engine, network
+from fastbp import engine, network, training
 from fastbp.network import Network, sigmoid, sigmoid_prime
 
 SIZES = [6, 5, 4]
@@ -591,9 +591,9 @@ def test_code_of_ones_own_may_change_the_training_list(name, rng):
     net.data = make_pairs(7, [6, 4], rng)
     train = net._train
 
-    def spy(samples, order, m, eta, on_samples=None):
+    def spy(samples, order, m, eta, on_samples=None, **how):
         seen.append(len(samples))
-        train(samples, order, m, eta, on_samples)
+        train(samples, order, m, eta, on_samples, **how)
 
     net._train = spy
     net.SGD(net.data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))
@@ -673,7 +673,7 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
     for progress, wanted in ((None, True), (False, False), (True, True)):
         terminal = Terminal()
         monkeypatch.setattr("sys.stderr", terminal)
-        monkeypatch.setattr(base, "BAR_DELAY", 0)
+        monkeypatch.setattr(training, "BAR_DELAY", 0)
         net.SGD(data, 2, 5, 1.0, progress=progress)
         assert ("images" in terminal.getvalue()) == wanted
         assert capsys.readouterr().out == "Epoch 0 complete\nEpoch 1 complete\n"
@@ -690,13 +690,13 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 
-    class Bar(base._Silent):
+    class Bar(training._Silent):
         def update(self, count):
             done.append(count)
             if len(done) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "progress_bar", lambda progress, total: Bar())
+    monkeypatch.setattr(training, "progress_bar", lambda progress, total: Bar())
     with pytest.raises(KeyboardInterrupt):
         net.SGD(data, 1, 5, 1.0)
     assert done == [5, 5, 5]

@@ -1,0 +1,184 @@
+"""The full state of a run in a file: written whole, checked when read, the one before it kept.
+
+Law: numbers and JSON only, never pickle. A state is believed only if its checksum fits, and used
+only by a run with the same data and the same settings.
+"""
+
+import contextlib
+import hashlib
+import json
+import numbers
+import os
+import random
+import time
+
+import numpy as np
+
+from fastbp import arrays, files
+
+FORMAT_VERSION = 1
+PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
+DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
+
+
+class Keeper:
+    """Writes the state of one run to `path` from time to time; None: never.
+
+    every: a float, seconds; an int, epochs. facts: what must be the same when a run is resumed.
+    """
+
+    def __init__(self, path, every=30.0, resume=False):
+        self.path, self.resume = path, resume
+        self.seconds = self.epochs = None
+        if path is None:
+            if resume:
+                raise ValueError("resume goes with a checkpoint, which is None: say where it is")
+            return
+        if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"checkpoint is {path!r}, expected the path of a file")
+        if isinstance(every, numbers.Integral):
+            self.epochs = arrays.check_count("checkpoint_every", every, 1)
+        else:
+            self.seconds = arrays.check_range("checkpoint_every", every, np.float64, 0)
+        files.check_writable(path)
+        self._last = time.monotonic()
+
+    def due(self, epochs=None):
+        """Tell whether it is time to write; epochs: so many are complete, just now."""
+        if self.seconds is not None:
+            return time.monotonic() - self._last >= self.seconds
+        return bool(self.epochs and epochs and epochs % self.epochs == 0)
+
+    def write(self, facts, state, content):
+        """Write facts and state (dictionaries that JSON can hold) and content (arrays by name)."""
+        if self.path is not None:
+            write(self.path, {"facts": facts, "state": state}, content)
+            self._last = time.monotonic()
+
+    def read(self, facts):
+        """Return (state, content) as they were written, or None if there is nothing to resume.
+
+        Raises ValueError if there is something and it is not sound, or not of a run like this.
+        """
+        if not self.resume:
+            return None
+        found = read(self.path)
+        if found is None:
+            return None
+        about, content = found
+        try:
+            written, state = dict(about["facts"]), dict(about["state"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
+        for name, value in json.loads(_as_json(facts)).items():
+            if written.get(name) != value:
+                raise ValueError(
+                    f"{self.path} was written by a run with {name} {_brief(written.get(name))}, "
+                    f"this one has {_brief(value)}; resume with what it began with, or use "
+                    f"another path"
+                )
+        return state, content
+
+
+# ------------------------------------------------ the file
+
+
+def write(path, about, content):
+    """Write a dictionary and arrays to `path`, whole or not at all; what was there is kept.
+
+    Raises OSError that names `path`.
+    """
+    content = {"about": np.frombuffer(_as_json(about).encode(), np.uint8), **content}
+    content["checksum"] = np.frombuffer(_checksum(content), np.uint8)
+    with files.written_atomically(path, keep=PREVIOUS) as file:
+        np.savez(file, **content)
+
+
+def read(path):
+    """Return (dictionary, arrays) as written to `path`, or None if there is no such file.
+
+    If it is damaged, or its writer was killed between two steps, the one before it counts. Raises
+    ValueError, or OSError, if neither is sound.
+    """
+    trouble = None
+    for place in (os.fspath(path), os.fspath(path) + PREVIOUS):
+        try:
+            return _read(place)
+        except FileNotFoundError:
+            continue
+        except DAMAGED as error:
+            trouble = trouble or error
+    if trouble is None:
+        return None
+    if isinstance(trouble, OSError):
+        raise trouble
+    raise ValueError(f"{path} is not a sound checkpoint: {trouble}")
+
+
+def _read(path):
+    with files.Npz(path) as file:
+        content = {name: file[name] for name in file.names()}
+    checksum = content.pop("checksum", np.empty(0, np.uint8))
+    if checksum.dtype != np.uint8 or checksum.tobytes() != _checksum(content):
+        raise ValueError("its checksum does not fit: it is damaged")
+    about = json.loads(content.pop("about").tobytes())
+    if not isinstance(about, dict) or about.pop("format_version", None) != FORMAT_VERSION:
+        raise ValueError(f"it is not in format {FORMAT_VERSION}; another fastbp may read it")
+    return about, content
+
+
+def _checksum(content):
+    digest = hashlib.sha256()
+    for name in sorted(content):
+        array = np.ascontiguousarray(content[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.digest()
+
+
+def _as_json(about):
+    about = {"format_version": FORMAT_VERSION, **about} if "facts" in about else about
+    return json.dumps(about, default=lambda number: number.item())
+
+
+def _brief(value):
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+# ------------------------------------------------ what else a run depends on
+
+
+def fingerprint(*parts):
+    """Return what tells these arrays (or None) from others, as a text."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if part is not None:
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype.str} {array.shape};".encode())
+            digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()[:32]
+
+
+def random_states():
+    """Return the states of both global generators: (for JSON, arrays by name)."""
+    version, words, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    about = {"random": [version, gauss], "numpy": [kind, position, has_gauss, cached]}
+    return about, {"random": np.array(words, np.int64), "numpy_random": keys}
+
+
+def set_random_states(about, content):
+    """Undo random_states."""
+    (version, gauss), (kind, *rest) = about["random"], about["numpy"]
+    random.setstate((version, tuple(content["random"].tolist()), gauss))
+    np.random.set_state((kind, content["numpy_random"], *rest))
+
+
+@contextlib.contextmanager
+def as_errors_of(path):
+    """Turn what a file with a right checksum and wrong content raises into one ValueError."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"{path} is not a checkpoint of such a run: {error}") from None

@@ -1,0 +1,339 @@
+"""One call of SGD: its epochs in their order, and everything that may end or outlast it.
+
+Law: between two mini-batches a run can say all that it is (see _state), and only there, or while
+it compiles or evaluates, is it interrupted. What it prints it remembers, so that a run that was
+resumed has printed the same in the end as one that never stopped.
+"""
+
+import functools
+import random
+import sys
+import time
+import warnings
+
+import numpy as np
+
+from fastbp import arrays, checkpoint, engine, interrupts
+
+BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
+LOOK_SECONDS = 0.1  # how often the general path looks at the weights
+
+
+class Run:
+    """What both Networks' SGD do. A subclass reads the data, and says what an epoch ends with.
+
+    It sets samples (engine.Samples) or, on the general path, pairs; n, how many; callers_list, the
+    book's list, shuffled in place, or None; sets, (X, Y) by the name of an argument.
+    """
+
+    def __init__(self, net, epochs, m, eta, on_divergence, path, every, resume):
+        self.net = net
+        self.epochs = arrays.check_count("epochs", epochs, 0)
+        self.m = arrays.check_count("mini_batch_size", m, 1)
+        self.eta = self.first_eta = arrays.check_rate("eta", eta, net.dtype)
+        self.stops = arrays.check_choice("on_divergence", on_divergence, "stop", "continue")
+        self.stops = self.stops == "stop"
+        self.keeper = checkpoint.Keeper(path, every, resume)
+        self.samples = self.pairs = self.callers_list = self.velocity = None
+        self.general = self.finished = False
+        self.epoch = self.position = 0  # epochs, and samples of the next one, that are behind it
+        self.watched = 0  # the position at which it was last monitored
+        self.lines, self.history, self.sets = [], {}, {}
+        self.rewritten = False  # the caller's list is another one than at the beginning
+
+    # ------------------------------------------------ what a subclass says
+
+    def facts(self):
+        """Return what must be the same when the run is resumed: a dictionary for JSON."""
+        sets = {name: checkpoint.fingerprint(*both) for name, both in self.sets.items()}
+        return {
+            "network": type(self.net).__name__, "sizes": list(self.net._plan.sizes),
+            "dtype": self.net.dtype.name, "eta": self.first_eta, "mini_batch_size": self.m,
+            "samples": self.n, **sets,
+        }  # fmt: skip
+
+    def begin_epoch(self):
+        """Set what this epoch is trained with."""
+
+    def rules(self):
+        """Return the keyword arguments of engine.train beyond eta."""
+        return {}
+
+    def stretch(self):
+        """Return after how many samples it is monitored."""
+        return self.n
+
+    def step(self, batch):
+        """Take a step on the general path, with a list of pairs."""
+        self.net.update_mini_batch(batch, self.eta)
+
+    def watch(self):
+        """Return whatever record() wants to know; may be interrupted."""
+
+    def record(self, values, midway):
+        """Note what was watched; at the end of an epoch, print it, and see if it is the last."""
+
+    def extra_state(self):
+        """Return (what else a subclass knows, for JSON; arrays by name)."""
+        return {}, {}
+
+    def set_extra_state(self, about, content):
+        """Undo extra_state."""
+
+    # ------------------------------------------------ the run
+
+    def go(self, progress):
+        """Run all epochs that are left."""
+        net, self.order = self.net, np.arange(self.n)
+        self.pairs_given = None if self.callers_list is None else list(self.callers_list)
+        self._facts = self.facts() if self.keeper.path is not None else {}
+        if self.stops:
+            arrays.refuse_strange_weights(net)
+        else:  # nobody asks later where NaN comes from
+            for name, both in self.sets.items():
+                arrays.refuse_strange(*both, net.dtype, name)
+        found = self.keeper.read(self._facts)
+        undo = self._undo()
+        bar = progress_bar(progress, self.epochs * self.n)
+        net._stops, before = self.stops, net._stops
+        with interrupts.Held() as self.held, bar as self.bar:
+            try:
+                if found:
+                    self._resume(*found)
+                while self.epoch < self.epochs and not self.finished:
+                    self._one_epoch()
+                self._write()
+            except (engine.NotFinite, engine.Diverged) as error:
+                self._explain(error, undo)
+            except BaseException:
+                if self.held.delivered:
+                    self._write()
+                raise
+            finally:
+                net._stops = before
+
+    def write(self, line=""):
+        """Print a line, and remember it."""
+        self.lines.append(line)
+        self.bar.write(line)
+
+    def _one_epoch(self):
+        if not self.position:
+            self.begin_epoch()
+            engine.shuffle(self.order)
+            self._hand_out()
+        self.bar.set_description(f"Epoch {self.epoch}", refresh=False)
+        part = self._train_generally if self.general else self._train
+        while self.watched < self.n:
+            end = min(self.n, self.watched + self.stretch())
+            while self.position < end:
+                part(end)
+            if self.general and self.stops:
+                self._look(last=True)
+            with interrupts.welcome():
+                values = self.watch()
+            self.watched = end
+            self.record(values, midway=end < self.n)
+        self.epoch, self.position, self.watched = self.epoch + 1, 0, 0
+        self._boundary(self.epoch)
+
+    def _train(self, end):
+        """Train on the kernels, up to a sample, or until something is to be done in between."""
+        began, how = self.position, dict(watch=self.stops, **self.rules())
+        try:
+            part = self.order[began:end]
+            self.net._train(self.samples, part, self.m, self.eta, self._count, **how)
+        except engine.Diverged as error:
+            self.position = began + error.before
+            raise
+        self._boundary()
+
+    def _count(self, samples):
+        self.position += samples
+        self.bar.update(samples)
+        return self.held.pending or self.keeper.due()
+
+    def _train_generally(self, end):
+        """Take one step by the book's own structure."""
+        batch = self.order[self.position : min(self.position + self.m, end)]
+        if self.stops:
+            self._look()
+        self.step([self.pairs[i] for i in batch.tolist()])
+        if self._count(len(batch)):
+            self._boundary()
+
+    def _boundary(self, epochs=None):
+        """Write what is due, and hand on the signals that have come."""
+        if self.keeper.due(epochs):
+            try:
+                self._write()
+            except OSError as error:  # hours of work need not end with it
+                warnings.warn(f"training goes on, but: {error}", RuntimeWarning, stacklevel=2)
+        self.held.deliver()
+
+    def _hand_out(self):
+        """Shuffle the caller's list, as the book does."""
+        if self.callers_list is not None:
+            self.callers_list[:] = [self.pairs_given[i] for i in self.order.tolist()]
+
+    def handed_out(self):
+        """Tell whether the caller's list is still as it was handed out."""
+        pairs, theirs = self.pairs_given, self.callers_list
+        return len(pairs) == len(theirs) and all(
+            pairs[i] is mine for i, mine in zip(self.order.tolist(), theirs)
+        )
+
+    # ------------------------------------------------ what is not finite
+
+    _sound = None  # (when, at which position, weights, biases)
+
+    def _look(self, last=False):
+        """On the general path: keep the weights while they are finite, from time to time."""
+        now, net = time.monotonic(), self.net
+        if self._sound and not last and now - self._sound[0] < LOOK_SECONDS:
+            return
+        if self._sound and not arrays.all_finite(net.weights, net.biases):
+            _, position, net.weights, net.biases = self._sound
+            self._refuse(f"between the mini-batches {position // self.m} and")
+        copies = ([np.array(array) for array in part] for part in (net.weights, net.biases))
+        self._sound = now, self.position, *copies
+
+    def _refuse(self, where):
+        """Raise the error that says where the weights ceased to be finite."""
+        raise FloatingPointError(
+            f"the weights became infinite or NaN in epoch {self.epoch}, {where} "
+            f"{self.position // self.m}: eta {self.eta} may be too large. The network keeps the "
+            f"last finite weights; on_divergence='continue' goes on, as the book's code does"
+        ) from None
+
+    def _undo(self):
+        """Return a function that undoes the whole run: weights, random states, the list."""
+        standing = self.net._standing()
+        states = random.getstate(), np.random.get_state()
+
+        def undo():
+            self.net._stand(standing)
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            if self.callers_list is not None:
+                self.callers_list[:] = self.pairs_given
+
+        return undo
+
+    def _explain(self, error, undo):
+        """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
+        for name, both in self.sets.items():
+            try:
+                arrays.refuse_strange(*both, self.net.dtype, name)
+            except ValueError:
+                undo()
+                raise
+        if isinstance(error, engine.NotFinite):
+            raise ValueError("the data hold NaN or infinity, expected finite numbers") from None
+        self._refuse("mini-batch")
+
+    # ------------------------------------------------ stop and go on
+
+    def _write(self):
+        """Write a checkpoint, if one is asked for."""
+        if self.keeper.path is None:
+            return
+        if self.rewritten:
+            raise ValueError(
+                "training_data was changed during SGD: no checkpoint of such a run could be "
+                "resumed; leave checkpoint out"
+            )
+        random_about, content = checkpoint.random_states()
+        extra, more = self.extra_state()
+        content |= more | {"order": self.order}
+        content |= {f"weights_{l}": np.asarray(w) for l, w in enumerate(self.net.weights)}
+        content |= {f"biases_{l}": np.asarray(b) for l, b in enumerate(self.net.biases)}
+        if self.velocity is not None:
+            content["velocity"] = self.velocity
+        state = {
+            "epoch": self.epoch, "position": self.position, "watched": self.watched,
+            "eta": self.eta, "finished": self.finished, "lines": self.lines,
+            "history": self.history, **random_about, **extra,
+        }  # fmt: skip
+        self.keeper.write(self._facts, state, content)
+
+    def _resume(self, state, content):
+        """Be what another run was when it wrote this."""
+        net, n = self.net, self.n
+        with checkpoint.as_errors_of(self.keeper.path):
+            layers = range(len(net._plan.sizes) - 1)
+            weights = [content[f"weights_{l}"] for l in layers]
+            biases = [content[f"biases_{l}"] for l in layers]
+            arrays.layers(weights, biases, net._plan)
+            order = content["order"].astype(np.int64)
+            if not np.array_equal(np.sort(order), np.arange(n)):
+                raise ValueError(f"its order is not one of {n} samples")
+            counts = [arrays.check_count(k, state[k], 0) for k in ("epoch", "position", "watched")]
+            if not counts[2] <= counts[1] <= n:
+                raise ValueError(f"it stands at sample {counts[1]} of {n}")
+            self.epoch, self.position, self.watched = counts
+            self.eta = arrays.check_rate("eta", state["eta"], net.dtype)
+            self.finished = bool(state["finished"])
+            lines = [str(line) for line in state["lines"]]
+            history = {name: list(state["history"][name]) for name in self.history}
+            if self.velocity is not None:
+                velocity = content["velocity"]
+                if velocity.shape != self.velocity.shape or velocity.dtype != net.dtype:
+                    raise ValueError("its velocity does not fit the network")
+                self.velocity = velocity.copy()
+            self.set_extra_state(state, content)
+            checkpoint.set_random_states(state, content)
+        self.order = order
+        for name, values in history.items():
+            self.history[name][:] = values
+        if all(array.dtype == net.dtype for array in weights + biases):
+            net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
+        else:  # somebody's own
+            net.weights, net.biases = weights, biases
+        if self.position:
+            self._hand_out()
+        self.bar.update(min(self.epoch, self.epochs) * n + self.position)
+        for line in lines:
+            self.write(line)
+
+
+# ------------------------------------------------ progress
+
+
+class _Silent:
+    """Stands in for the progress bar: counts nothing, prints lines plainly."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def set_description(self, text, refresh):
+        pass
+
+    def update(self, count):
+        pass
+
+    write = staticmethod(functools.partial(print, flush=True))
+
+
+def progress_bar(progress, total):
+    """Return a context that shows progress over `total` samples on standard error, or nothing.
+
+    progress: True, False, or None for a bar where standard error is a terminal.
+    """
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    if not progress or sys.stderr is None:
+        return _Silent()
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
+
+    def write(line=""):
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
+
+    bar.write = write
+    return bar
