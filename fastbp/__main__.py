@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import numpy as np
 from fastbp import (
     __version__,
     arrays,
+    checkpoint,
     engine,
     files,
     kernels,
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   fastbp train --sizes 784,50,20,10 --dtype float32 --eta 1.5
   fastbp train --data ~/mnist                    a folder with the IDX files
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
+  fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
@@ -45,8 +48,12 @@ DATA_HELP = (
 
 
 def main(arguments=None):
-    """Run the command line. Return the exit status: 0, 2 for an error, 130 if interrupted."""
-    status = _run(_parser().parse_args(arguments))
+    """Run the command line. Return the exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after
+    SIGTERM."""
+    options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    status = _run(options)
     if any(isinstance(thread, _Compiling) for thread in threading.enumerate()):
         # Left half-way: a compiler that is at work must not see the interpreter taken down.
         os._exit(status)
@@ -61,13 +68,26 @@ def _run(options):
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, TypeError, MemoryError, ImportError) as error:
+    except (
+        OSError, ValueError, TypeError, MemoryError, ImportError, FloatingPointError
+    ) as error:  # fmt: skip
         _say(f"error: {_one_line(error)}")
         return 2
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+    except (KeyboardInterrupt, _Terminated) as reason:
+        kept = getattr(options, "checkpoint", None)
+        kept = "" if kept is None else f"; --checkpoint {kept} --resume goes on, if it is there"
+        terminated = isinstance(reason, _Terminated)
+        _say(("terminated" if terminated else "interrupted") + kept)
+        return 143 if terminated else 130
     return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+def _terminate(number, frame):
+    raise _Terminated
 
 
 CHAPTER_3 = (
@@ -89,11 +109,15 @@ def _train(options):
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
-    net = (
-        _network2(options)
-        if chapter_3
-        else _Recorder(options.sizes, dtype=options.dtype, threads=options.threads)
-    )
+    how = dict(dtype=options.dtype, threads=options.threads)
+    net = _network2(options) if chapter_3 else network.Network(options.sizes, **how)
+    lasting = dict(
+        on_divergence=options.on_divergence, checkpoint=options.checkpoint,
+        checkpoint_every=options.checkpoint_every, resume=options.resume,
+    )  # fmt: skip
+    checkpoint.Keeper(
+        options.checkpoint, options.checkpoint_every, options.resume
+    )  # what is wrong is said now
     plan = net._plan
     compiling = _Compiling(engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads)
 
@@ -106,9 +130,9 @@ def _train(options):
     began = time.perf_counter()
     try:
         if chapter_3:
-            epochs = _SGD_2(net, options, training, validation)
+            epochs = _SGD_2(net, options, training, validation, lasting)
         else:
-            net.SGD(training, epochs, m, options.eta, test_data=test)
+            net.SGD(training, epochs, m, options.eta, test_data=test, **lasting)
     finally:  # interrupted or not
         if options.save is not None:
             net.save(options.save)
@@ -118,11 +142,11 @@ def _train(options):
     if chapter_3:
         print(f"accuracy on the test images: {net.accuracy(test) / n_test:.2%}")
         print(f"{seconds:.3f} s per epoch, monitoring included: {n / seconds:,.0f} samples/s")
-    elif net.counts:
-        best = int(np.argmax(net.counts))
+    elif net.history:
+        best = int(np.argmax(net.history))
         print(
-            f"accuracy on the test images: {net.counts[-1] / n_test:.2%} at the end, "
-            f"{net.counts[best] / n_test:.2%} at best (epoch {best})"
+            f"accuracy on the test images: {net.history[-1] / n_test:.2%} at the end, "
+            f"{net.history[best] / n_test:.2%} at best (epoch {best})"
         )
         print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     print(f"compiling, or reading compiled code from the cache, took {compiling.seconds:.1f} s")
@@ -140,13 +164,13 @@ def _network2(options):
     return net
 
 
-def _SGD_2(net, options, training, validation):
+def _SGD_2(net, options, training, validation, lasting):
     """Train by network2's SGD, watching the validation images; return how many epochs it took."""
     _, accuracies, *_ = net.SGD(
         training, options.epochs, options.mini_batch_size, options.eta, options.lmbda or 0.0,
         validation, monitor_evaluation_accuracy=True, early_stopping_n=options.early_stopping or 0,
         l1=options.l1 or 0.0, momentum=options.momentum or 0.0, dropout=options.dropout or 0.0,
-        schedule=options.schedule,
+        schedule=options.schedule, **lasting,
     )  # fmt: skip
     if accuracies:
         print(
@@ -187,18 +211,6 @@ class _Compiling(threading.Thread):
         if self.error is not None:
             raise self.error
         return self
-
-
-class _Recorder(network.Network):
-    """A Network that remembers the counts of its evaluations."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.counts = []
-
-    def evaluate(self, test_data):
-        self.counts.append(super().evaluate(test_data))
-        return self.counts[-1]
 
 
 def _load(path, threads=None):
@@ -356,6 +368,13 @@ def _sizes(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 784,30,10") from None
 
 
+def _interval(text):
+    try:
+        return float(text[:-1]) if text.endswith("s") else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 30s or 5") from None
+
+
 def _parser():
     common = dict(formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES)
     parser = _Parser(prog="fastbp", description=sys.modules["fastbp"].__doc__, **common)
@@ -376,6 +395,14 @@ def _parser():
     add("--threads", type=int, metavar="N", help="at most N threads (default: all)")
     add("--save", metavar="model.npz",
         help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
+    add("--checkpoint", metavar="PATH",
+        help="write the state of the run to this file, now and then and at the end")  # fmt: skip
+    add("--checkpoint-every", type=_interval, default=30.0, metavar="30s",
+        help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
+    add("--resume", action="store_true",
+        help="go on where the checkpoint stands, if there is one (--epochs: in all)")  # fmt: skip
+    add("--on-divergence", choices=("stop", "continue"), default="stop",
+        help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
     chapter_3 = train.add_argument_group("chapter 3", "any of these trains network2's Network")
     add = chapter_3.add_argument
     add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
