@@ -75,6 +75,7 @@ class Compiled:
         """
         data = arrays.materialise(data, "data")
         X, Y = arrays.training_arrays(data, self._plan, self.dtype, "data")
+        arrays.refuse_strange(X, Y, self.dtype, "data")
         nabla_b, _ = self.backprop_batch(X, Y)
         return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
 

