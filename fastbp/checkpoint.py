@@ -62,6 +62,7 @@ class Keeper:
         """
         if not self.resume:
             return None
+        files.remove_leftovers(self.path)
         found = read(self.path)
         if found is None:
             return None
@@ -97,19 +98,26 @@ def write(path, about, content):
 def read(path):
     """Return (dictionary, arrays) as written to `path`, or None if there is no such file.
 
-    If it is damaged, or its writer was killed between two steps, the one before it counts. Raises
-    ValueError, or OSError, if neither is sound.
+    If it is damaged, or its writer was killed between two renames, the one before it counts, and
+    gets its name back. Raises ValueError, or OSError, if neither is sound.
     """
-    trouble = None
-    for place in (os.fspath(path), os.fspath(path) + PREVIOUS):
-        try:
-            return _read(place)
-        except FileNotFoundError:
-            continue
-        except DAMAGED as error:
-            trouble = trouble or error
-    if trouble is None:
-        return None
+    previous, trouble = os.fspath(path) + PREVIOUS, None
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    except DAMAGED as error:
+        trouble = error
+    try:
+        found = _read(previous)
+        os.replace(
+            previous, path
+        )  # or the next one to be written would put the damage in its place
+        return found
+    except DAMAGED as error:
+        if trouble is None and isinstance(error, FileNotFoundError):
+            return None
+        trouble = trouble or error
     if isinstance(trouble, OSError):
         raise trouble
     raise ValueError(f"{path} is not a sound checkpoint: {trouble}")

@@ -56,6 +56,19 @@ def _sync_folder(folder):
                 os.close(handle)
 
 
+def _prefix(path):
+    """Return how the names of a file's temporary files begin: short, however long its own is."""
+    return f".fastbp-{zlib.crc32(os.fsencode(path.name)):08x}-"
+
+
+def remove_leftovers(path):
+    """Remove the temporary files of writers of `path` that were killed."""
+    real = pathlib.Path(os.path.realpath(path))
+    for temporary in real.parent.glob(_prefix(real) + "*"):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 def check_writable(path):
     """Raise OSError if `path` could not be written: to ask before hours of work, not after."""
     _, temporary, handle = _temporary(path)
@@ -74,7 +87,7 @@ def _temporary(path):
         with contextlib.suppress(FileNotFoundError):  # a name that is too long fails here
             if not stat.S_ISREG(os.stat(real).st_mode):
                 raise FileExistsError(None, "it is not a regular file")
-        handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=".fastbp-")
+        handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=_prefix(real))
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror}") from None
     return real, temporary, handle

@@ -190,5 +190,5 @@ def test_models_are_written_to_the_disk_before_the_old_one_goes(tmp_path, monkey
     monkeypatch.setattr(os, "fsync", lambda f: (order.append("fsync"), real_fsync(f)))
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), real_replace(a, b)))
     Network([2, 2]).save(tmp_path / "m.npz")
-    assert order == ["fsync", "replace"]
+    assert order == ["fsync", "replace", "fsync"]  # the file, its name, the folder with the name
     assert pathlib.Path(tmp_path / "m.npz").stat().st_size > 0

@@ -1,4 +1,4 @@
-"""NaN and infinity: in data and weights refused before anything changes; in training, a full stop."""
+"""NaN and infinity: in data and weights refused before anything changes; in training, the end."""
 
 import copy
 import random
@@ -96,9 +96,7 @@ def test_the_test_data(n, module, bad, rng, capsys):
         ask = lambda: net.evaluate((X, labels))  # noqa: E731
     else:
         with pytest.raises(ValueError, match=rf"evaluation_data\[3\]: x is {bad} at \[7\]"):
-            net.SGD(
-                training, 1, 10, 0.5, evaluation_data=(X, labels), monitor_evaluation_cost=True
-            )
+            net.SGD(training, 1, 10, 0.5, evaluation_data=(X, labels), monitor_evaluation_cost=True)
         ask = lambda: net.accuracy((X, labels))  # noqa: E731
     assert capsys.readouterr().out == ""
     assert_same_state(state_of(net), before)
@@ -260,7 +258,7 @@ def test_a_number_of_ones_own_that_is_not_finite(rng):
     """A regularisation beyond all bounds; a cost, a schedule of one's own."""
     X, Y = data(rng, 300)
     net = network2.Network(SIZES)
-    with pytest.raises(FloatingPointError, match="epoch 0, mini-batch [0-9]+:"):
+    with pytest.raises(FloatingPointError, match=r"epoch 0, mini-batch [0-9]+:"):
         net.SGD((X, Y), 3, 10, 1e4, lmbda=1e307)
     assert all(np.isfinite(array).all() for array in net.weights)
     with pytest.raises(ValueError, match="schedule is nan, expected a finite number"):
@@ -308,5 +306,5 @@ def test_the_look_at_the_weights_is_cheap(rng):
 def test_on_divergence_is_one_of_two(rng):
     net = network.Network(SIZES)
     for value in ("Stop", None, 1):
-        with pytest.raises(ValueError, match="on_divergence is .*, expected 'stop' or 'continue'"):
+        with pytest.raises(ValueError, match=r"on_divergence is .*, expected 'stop' or 'continue'"):
             net.SGD(data(rng, 30), 1, 10, 1.0, on_divergence=value)

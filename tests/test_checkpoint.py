@@ -1,0 +1,472 @@
+"""A run that is stopped anywhere and resumed ends as one that never stopped: bits and lines."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from fastbp import checkpoint, engine, files, network, network2, training
+
+SIZES = [20, 8, 4]
+
+
+def data(n=700, seed=5):
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 20)) * (rng.random((n, 20)) < 0.3)
+    return X, np.eye(4)[rng.integers(4, size=n)]
+
+
+def pairs_of(X, Y):
+    return [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
+
+
+def chapter_1(path=None, threads=None, form="arrays", n=700, **how):
+    net = network.Network(SIZES, dtype=how.pop("dtype", np.float64), threads=threads)
+    X, Y = data(n)
+    given = (X, Y) if form == "arrays" else pairs_of(X, Y)
+    net.SGD(given, 4, 7, 1.0, data(300, 6), checkpoint=path, **how)
+    return net, net.history
+
+
+def chapter_3(path=None, threads=None, form="arrays", n=700, **how):
+    dtype = how.pop("dtype", np.float64)
+    net = network2.Network(SIZES, activation="tanh", dtype=dtype, threads=threads)
+    X, Y = data(n)
+    given = (X, Y) if form == "arrays" else pairs_of(X, Y)
+    rules = dict(momentum=0.5, dropout=0.2, max_norm=3.0, l1=0.1) | how.pop("rules", {})
+    history = net.SGD(
+        given, 6, 7, 0.3, 0.5, data(300, 6), True, True, True, True, checkpoint=path, **rules, **how
+    )
+    return net, history
+
+
+class Own(network2.QuadraticCost):
+    """A cost of one's own: the general path."""
+
+
+RUNS = {
+    "chapter 1": chapter_1,
+    "chapter 1, a list": lambda *a, **k: chapter_1(*a, form="list", **k),
+    "chapter 1, few samples": lambda *a, **k: chapter_1(*a, n=60, **k),
+    "chapter 1, float32": lambda *a, **k: chapter_1(*a, dtype=np.float32, **k),
+    "chapter 3": chapter_3,
+    "chapter 3, a list": lambda *a, **k: chapter_3(*a, form="list", **k),
+    "chapter 3, few samples": lambda *a, **k: chapter_3(*a, n=60, **k),
+    "chapter 3, monitored in between": lambda *a, **k: chapter_3(
+        *a, rules=dict(monitor_every=30), **k
+    ),
+    "chapter 3, the best": lambda *a, **k: chapter_3(
+        *a, rules=dict(early_stopping_n=1, schedule="halve"), **k
+    ),
+    "chapter 3, a schedule": lambda *a, **k: chapter_3(
+        *a, rules=dict(schedule=lambda epoch: 0.3 / (1 + epoch)), **k
+    ),
+}
+
+
+def general(path=None, threads=None, **how):
+    net = network2.Network(SIZES, Own, threads=threads)
+    return net, net.SGD(
+        pairs_of(*data(60)), 3, 7, 0.3, 0.5, data(30, 6), True, momentum=0.5, checkpoint=path, **how
+    )
+
+
+RUNS["a cost of one's own"] = general
+
+
+def seeded(run, *arguments, seed=1, **how):
+    random.seed(seed)
+    np.random.seed(seed)
+    return run(*arguments, **how)
+
+
+def outcome(net, history, capsys):
+    flat = np.concatenate([array.ravel() for array in (*net.weights, *net.biases)])
+    return flat, history, capsys.readouterr().out, random.random(), np.random.rand()
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1:] == other[1:]
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Return a function that has Ctrl-C come at the k-th look at the clock from now on.
+
+    Such a look is taken between kernel calls, or between two steps of the general path.
+    """
+    real, left = training.Run._count, [None]
+
+    def count(self, samples):
+        answer = real(self, samples)
+        if left[0] is not None:
+            left[0] -= 1
+            if left[0] == 0:
+                signal.raise_signal(signal.SIGINT)
+                return True
+        return answer
+
+    monkeypatch.setattr(training.Run, "_count", count)
+    # A few mini-batches per kernel call: many places to stop at.
+    monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
+    monkeypatch.setattr(engine, "TRIAL_SECONDS", 1e-5)
+    return lambda k: left.__setitem__(0, k)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_many_times_it_ends_the_same(name, interrupted, tmp_path, capsys):
+    run, path = RUNS[name], tmp_path / "run.npz"
+    whole = outcome(*seeded(run), capsys)
+    stops, chance = 0, np.random.default_rng(7)
+    while True:
+        most = 4 if "few" in name else 9 if "own" in name else 40
+        interrupted(int(chance.integers(1, most)))
+        threads = int(chance.integers(1, 5))
+        try:
+            # Another seed each time: all that counts is in the file.
+            result = seeded(run, path, threads=threads, resume=True, seed=stops or 1)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            capsys.readouterr()
+            assert path.exists()
+    assert stops >= 2
+    interrupted(None)
+    assert_same(outcome(*result, capsys), whole)
+    again = seeded(run, path, resume=True, seed=99)  # it is finished: nothing is trained
+    assert_same(outcome(*again, capsys), whole)
+    assert sorted(os.listdir(tmp_path)) == ["run.npz", "run.npz.previous", "work"]
+
+
+@pytest.mark.parametrize("name", ["chapter 1, a list", "chapter 3, a list"])
+def test_the_list_is_shuffled_as_it_would_have_been(name, interrupted, tmp_path):
+    orders = []
+    for stop in (None, 11):
+        X, Y = data()
+        pairs = pairs_of(X, Y)
+        places = {id(x): i for i, (x, _) in enumerate(pairs)}
+        net = (network if "1" in name else network2).Network(SIZES)
+        random.seed(4)
+        how = dict(checkpoint=tmp_path / "run.npz", resume=True) if stop else {}
+        if stop:
+            given = list(pairs)
+            interrupted(stop)
+            with pytest.raises(KeyboardInterrupt):
+                net.SGD(given, 3, 7, 0.5, **how)
+            interrupted(None)
+        net.SGD(pairs, 3, 7, 0.5, **how)
+        orders.append([places[id(x)] for x, _ in pairs])
+    assert orders[0] == orders[1]
+
+
+def test_more_epochs_later(tmp_path, capsys):
+    whole = outcome(*seeded(RUNS["chapter 1"]), capsys)
+    path = tmp_path / "run.npz"
+    random.seed(1)
+    np.random.seed(1)
+    net = network.Network(SIZES)
+    net.SGD(data(), 2, 7, 1.0, data(300, 6), checkpoint=path, checkpoint_every=1)
+    random.seed(0)
+    capsys.readouterr()
+    assert_same(outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=3), capsys), whole)
+
+
+def test_without_a_file_it_begins(tmp_path, capsys):
+    whole = outcome(*seeded(RUNS["chapter 3"]), capsys)
+    fresh = outcome(*seeded(RUNS["chapter 3"], tmp_path / "none.npz", resume=True), capsys)
+    assert_same(fresh, whole)
+
+
+def test_writing_changes_nothing_whenever_it_happens(tmp_path, capsys):
+    whole = outcome(*seeded(RUNS["chapter 3"]), capsys)
+    for every in (0.0, 1, 2, np.int64(3), 1e9):
+        how = dict(checkpoint_every=every)
+        assert_same(outcome(*seeded(RUNS["chapter 3"], tmp_path / "a", **how), capsys), whole)
+
+
+def test_how_often_it_is_written(tmp_path, monkeypatch):
+    writes = []
+    monkeypatch.setattr(checkpoint, "write", lambda *content: writes.append(content))
+    for every, wanted in ((1, 5), (2, 3), (3, 2), (1e9, 1)):  # and once at the end
+        writes.clear()
+        seeded(chapter_1, tmp_path / "a", checkpoint_every=every)
+        assert len(writes) == wanted
+    writes.clear()
+    seeded(chapter_1, tmp_path / "a", checkpoint_every=0.0)
+    assert len(writes) > 5
+
+
+# ------------------------------------------------ what is refused
+
+ARGUMENTS = [
+    (dict(checkpoint_every=0), ValueError, "checkpoint_every is 0, expected at least 1"),
+    (dict(checkpoint_every=-1.0), ValueError, "checkpoint_every is -1.0, expected at least 0"),
+    (dict(checkpoint_every=np.nan), ValueError, "checkpoint_every is nan"),
+    (dict(checkpoint_every="often"), TypeError, "checkpoint_every is 'often'"),
+    (dict(checkpoint=3), TypeError, "checkpoint is 3, expected the path of a file"),
+    (dict(checkpoint=True), TypeError, "checkpoint is True"),
+    (dict(checkpoint="nowhere/run.npz"), OSError, "nowhere/run.npz: the folder .* does not exist"),
+    (dict(checkpoint="."), OSError, "'.' is a folder"),
+    (dict(checkpoint=None, resume=True), ValueError, "resume goes with a checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("how", "error", "message"), ARGUMENTS, ids=str)
+def test_arguments(how, error, message):
+    net = network.Network(SIZES)
+    before = net.weights
+    with pytest.raises(error, match=message):
+        net.SGD(data(), 1, 7, 1.0, **(dict(checkpoint="run.npz") | how))
+    assert net.weights is before
+
+
+def test_another_run_is_not_resumed(tmp_path):
+    path = tmp_path / "run.npz"
+    net = network.Network(SIZES)
+    net.SGD(data(), 1, 7, 1.0, checkpoint=path)
+    how = dict(checkpoint=path, resume=True)
+    calls = {
+        r"eta 1.0, this one has 2.0": lambda: net.SGD(data(), 1, 7, 2.0, **how),
+        r"mini_batch_size 7, this one has 8": lambda: net.SGD(data(), 1, 8, 1.0, **how),
+        r"training_data .*, this one has": lambda: net.SGD(data(seed=6), 1, 7, 1.0, **how),
+        r"samples 700, this one has 600": lambda: net.SGD(data(600), 1, 7, 1.0, **how),
+        r"sizes .*, this one has \[20, 4\]": lambda: network.Network([20, 4]).SGD(
+            data(), 1, 7, 1.0, **how
+        ),
+        r'dtype "float64", this one has "float32"': lambda: network.Network(
+            SIZES, dtype=np.float32
+        ).SGD(data(), 1, 7, 1.0, **how),
+        r"test_data null, this one has": lambda: net.SGD(data(), 1, 7, 1.0, data(), **how),
+        r"cost null, this one": lambda: network2.Network(SIZES).SGD(data(), 1, 7, 1.0, **how),
+    }
+    before = net.weights
+    for message, call in calls.items():
+        with pytest.raises(ValueError, match=r"run.npz was written by a run with " + message):
+            call()
+    assert net.weights is before
+
+
+def test_what_is_resumed_is_held_against_the_rules_too(tmp_path):
+    path = tmp_path / "run.npz"
+    net = network2.Network(SIZES)
+    net.SGD(data(), 1, 7, 1.0, checkpoint=path, momentum=0.5)
+    for rules in ({}, dict(momentum=0.6), dict(momentum=0.5, l1=1.0), dict(momentum=0.5, lmbda=2)):
+        with pytest.raises(ValueError, match="was written by a run with"):
+            net.SGD(data(), 1, 7, 1.0, checkpoint=path, resume=True, **rules)
+    net.SGD(data(), 2, 7, 1.0, checkpoint=path, resume=True, momentum=0.5)
+
+
+def test_a_list_that_changes_has_no_checkpoint(tmp_path):
+    class Augmenting(network.Network):
+        def evaluate(self, test_data):
+            pairs.append(pairs[0])
+            return 0
+
+    pairs = pairs_of(*data(60))
+    how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0)
+    with pytest.raises(ValueError, match=r"training_data was changed .*leave checkpoint"):
+        Augmenting(SIZES).SGD(pairs, 3, 7, 1.0, data(30), **how)
+
+
+# ------------------------------------------------ the file
+
+
+def test_it_holds_numbers_and_json_only(tmp_path):
+    path = tmp_path / "run.npz"
+    seeded(RUNS["chapter 3"], path)
+    with np.load(path, allow_pickle=False) as content:
+        about = json.loads(content["about"].tobytes())
+        assert about["format_version"] == 1
+        assert {"epoch", "position", "eta", "lines", "history"} <= set(about["state"])
+        assert {"order", "weights_0", "biases_1", "velocity", "random"} <= set(content.files)
+
+
+def test_the_one_before_it_is_kept_and_used(tmp_path, capsys):
+    path, previous = tmp_path / "run.npz", tmp_path / "run.npz.previous"
+    whole = outcome(*seeded(RUNS["chapter 1"], path, checkpoint_every=1), capsys)
+    good = path.read_bytes()
+    for damage in (b"", good[:1000], good[:5000] + b"?" + good[5001:]):
+        seeded(RUNS["chapter 1"], path, checkpoint_every=1)
+        capsys.readouterr()
+        path.write_bytes(damage)
+        resumed = outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=9), capsys)
+        assert_same(resumed, whole)
+        assert not previous.exists() or checkpoint.read(previous)  # no damage takes its place
+    seeded(RUNS["chapter 1"], path, checkpoint_every=1)
+    capsys.readouterr()
+    path.unlink()  # killed between two renames
+    assert_same(outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=9), capsys), whole)
+    for place in (path, previous):
+        place.write_bytes(good[:-100])
+    with pytest.raises(ValueError, match=r"run.npz is not a sound checkpoint: "):
+        seeded(RUNS["chapter 1"], path, resume=True)
+    assert path.read_bytes() == previous.read_bytes() == good[:-100]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about, content: about["state"].pop("epoch"), "'epoch'"),
+        (lambda about, content: about["state"].update(position=10**9), "stands at sample"),
+        (lambda about, content: about["state"].update(epoch=-1), "epoch is -1"),
+        (lambda about, content: about["state"].update(eta="fast"), "eta is 'fast'"),
+        (lambda about, content: about["state"].update(eta=np.nan), "eta is nan"),
+        (lambda about, content: about.update(state=3), "is not a checkpoint"),
+        (lambda about, content: content.pop("order"), "'order'"),
+        (
+            lambda about, content: content["order"].__setitem__(slice(2), 5),
+            "order is not one of 700",
+        ),
+        (lambda about, content: content.update(weights_0=np.zeros((3, 3))), r"weights\[0\] has sh"),
+        (lambda about, content: content.update(random=np.zeros(3, int)), "not a checkpoint of"),
+        (lambda about, content: content.update(numpy_random=np.zeros(3)), "not a checkpoint of"),
+    ],
+)
+def test_a_sound_file_with_senseless_content(change, message, tmp_path):
+    path = tmp_path / "run.npz"
+    net, _ = seeded(RUNS["chapter 1"], path, checkpoint_every=1)
+    about, content = checkpoint.read(path)
+    content = {name: array.copy() for name, array in content.items()}
+    change(about, content)
+    checkpoint.write(path, about, content)
+    before = net.weights
+    state = random.getstate()
+    with pytest.raises(ValueError, match=rf"run.npz .*{message}") as raised:
+        net.SGD(data(), 4, 7, 1.0, data(300, 6), checkpoint=path, resume=True)
+    assert "\n" not in str(raised.value)
+    assert net.weights is before
+    assert random.getstate() == state
+
+
+def test_another_format(tmp_path):
+    path = tmp_path / "run.npz"
+    checkpoint.write(path, {"facts": {}, "state": {}}, {})
+    content = dict(np.load(path))
+    text = content["about"].tobytes().replace(b'"format_version": 1', b'"format_version": 2')
+    del content["checksum"]
+    content["about"] = np.frombuffer(text, np.uint8)
+    content["checksum"] = np.frombuffer(checkpoint._checksum(content), np.uint8)
+    np.savez(path, **content)
+    with pytest.raises(ValueError, match="not in format 1; another fastbp may read it"):
+        checkpoint.read(path)
+
+
+def test_no_pickle_is_ever_read(tmp_path):
+    path = tmp_path / "run.npz"
+    np.savez(path, about=np.array([print], object), checksum=np.zeros(32, np.uint8))
+    with pytest.raises(ValueError, match="Python objects"):
+        checkpoint.read(path)
+
+
+# ------------------------------------------------ disks
+
+
+def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
+    whole = outcome(*seeded(RUNS["chapter 1"]), capsys)
+    real, fails = files.written_atomically, [True]
+
+    def full(path, **how):
+        if fails[0]:
+            raise OSError(28, f"cannot write {path}: No space left on device")
+        return real(path, **how)
+
+    monkeypatch.setattr(files, "written_atomically", full)
+    how = dict(checkpoint_every=1)
+    with (
+        pytest.warns(RuntimeWarning, match="training goes on, but: .*No space left"),
+        pytest.raises(OSError, match="No space left"),  # at the end it must be there
+    ):
+        seeded(RUNS["chapter 1"], tmp_path / "run.npz", **how)
+    capsys.readouterr()
+
+    def works_again(self, epochs=None):
+        fails[0] = self._calls < 2
+        self._calls += 1
+        return real_due(self, epochs)
+
+    real_due = checkpoint.Keeper.due
+    monkeypatch.setattr(checkpoint.Keeper, "due", works_again)
+    monkeypatch.setattr(checkpoint.Keeper, "_calls", 0, raising=False)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        result = seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=0.0)
+    assert_same(outcome(*result, capsys), whole)
+
+
+# ------------------------------------------------ processes
+
+
+SCRIPT = """
+import random, sys
+import numpy as np
+from fastbp import mnist_loader, network, network2
+path, kind, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+random.seed(1)
+np.random.seed(1)
+training, validation, test = mnist_loader.synthetic(4000, 100, 500, seed=1)
+how = dict(checkpoint=path, checkpoint_every=0.02, resume=True)
+if kind == "network":
+    net = network.Network([784, 30, 10], threads=threads)
+    net.SGD(training, 12, 10, 3.0, test, **how)
+else:
+    net = network2.Network([784, 30, 10], threads=threads)
+    net.SGD(training, 12, 10, 0.5, 1.0, test, True, True, momentum=0.5, dropout=0.1, **how)
+flat = np.concatenate([a.ravel() for a in (*net.weights, *net.biases)])
+np.save(path + ".weights.npy", flat)
+"""
+
+
+@pytest.mark.parametrize("kind", ["network", "network2"])
+def test_killed_at_any_moment(kind, tmp_path):
+    """SIGKILL, a few times. The bench does it hundreds of times."""
+
+    def start(path, threads=2):
+        command = [sys.executable, "-c", SCRIPT, str(path), kind, str(threads)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    one = start(tmp_path / "whole")
+    wanted = one.communicate(timeout=300)[0]
+    assert one.returncode == 0
+    assert wanted.count("\n") >= 12
+    kills, chance, path = 0, random.Random(3), tmp_path / "run"
+    while kills < 4:
+        process = start(path, threads=chance.randint(1, 4))
+        if kills == 0:  # at least once after it has got somewhere
+            while process.poll() is None and not path.exists():
+                pass
+        try:
+            process.wait(timeout=chance.uniform(0.3, 2.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        kills += 1
+    last = start(path)
+    assert last.communicate(timeout=300)[0] == wanted
+    weights = [np.load(f"{place}.weights.npy") for place in (path, tmp_path / "whole")]
+    np.testing.assert_array_equal(*weights)
+
+
+def test_fingerprints_tell_data_apart():
+    X, Y = data()
+    seen = {
+        checkpoint.fingerprint(X, Y), checkpoint.fingerprint(Y, X), checkpoint.fingerprint(X),
+        checkpoint.fingerprint(X.astype(np.float32), Y), checkpoint.fingerprint(X[:-1], Y),
+        checkpoint.fingerprint(X + (np.arange(20) == 3) * 1e-16, Y),
+    }  # fmt: skip
+    assert len(seen) >= 5
+    assert checkpoint.fingerprint(np.asfortranarray(X), Y) == checkpoint.fingerprint(X, Y)
+
+
+def test_the_zip_has_no_surprises(tmp_path):
+    path = tmp_path / "run.npz"
+    seeded(RUNS["chapter 1"], path)
+    raw = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(raw)) as file:
+        assert all(member.compress_type == zipfile.ZIP_STORED for member in file.infolist())

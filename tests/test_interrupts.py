@@ -1,0 +1,183 @@
+"""Ctrl-C and SIGTERM: at a mini-batch boundary, with whole lines, and the checkpoint written."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import JIT
+
+from fastbp import checkpoint, interrupts, mnist_loader, network, network2
+
+needs_jit = pytest.mark.skipif(not JIT, reason="a process of its own compiles")
+
+
+# ------------------------------------------------ signals that wait
+
+
+def test_a_signal_waits_until_it_is_delivered():
+    with interrupts.Held() as held:
+        signal.raise_signal(signal.SIGINT)
+        assert held.pending
+        with pytest.raises(KeyboardInterrupt):
+            held.deliver()
+        assert held.delivered
+        assert not held.pending
+        held.deliver()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_at_the_end_it_is_delivered_anyway():
+    with pytest.raises(KeyboardInterrupt), interrupts.Held():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_whoever_asks_twice_does_not_wait():
+    with interrupts.Held() as held:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert not held.pending
+
+
+def test_where_it_is_welcome_it_comes_at_once():
+    with interrupts.Held() as held:
+        with interrupts.welcome(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert held.delivered
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interrupts.welcome():
+            pytest.fail("it waited")
+        signal.raise_signal(signal.SIGINT)  # and afterwards it waits again
+        with pytest.raises(KeyboardInterrupt):
+            held.deliver()
+    with interrupts.welcome():  # of nobody: no matter
+        pass
+
+
+def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        with interrupts.Held() as held:
+            signal.raise_signal(signal.SIGINT)
+            assert not seen
+            held.deliver()
+            assert seen == [signal.SIGINT]
+            assert not held.delivered  # it raised nothing
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_is_left_alone_unless_someone_handles_it():
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    with interrupts.Held():
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_inner_ones_hand_on_to_outer_ones():
+    with interrupts.Held() as outer:
+        with interrupts.Held() as inner:
+            signal.raise_signal(signal.SIGINT)
+            assert inner.pending
+            inner.deliver()
+            assert outer.pending
+        with pytest.raises(KeyboardInterrupt):
+            outer.deliver()
+
+
+def test_other_threads_hold_nothing():
+    def work():
+        with interrupts.Held() as held, interrupts.welcome():
+            seen.append((held.pending, signal.getsignal(signal.SIGINT)))
+
+    seen = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(None, signal.default_int_handler)]
+
+
+# ------------------------------------------------ training
+
+
+@pytest.mark.parametrize("module", [network, network2])
+def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys):
+    """The weights are those after so many whole mini-batches as the checkpoint says."""
+    training, *_ = mnist_loader.synthetic(20_000, 0, 100, seed=0)
+    path = tmp_path / "run.npz"
+
+    def new():
+        random.seed(1)
+        np.random.seed(1)
+        return module.Network([784, 30, 10])
+
+    net = new()
+    net.SGD(training, 1, 10, 1.0)  # compiled
+    net = new()
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.SGD(training, 10_000, 10, 1.0, checkpoint=path)
+    about, content = checkpoint.read(path)
+    epoch, position = about["state"]["epoch"], about["state"]["position"]
+    assert position % 10 == 0
+    for l, w in enumerate(net.weights):
+        np.testing.assert_array_equal(w, content[f"weights_{l}"])
+    assert "".join(line + "\n" for line in about["state"]["lines"]) in capsys.readouterr().out
+    # The same again, step by step.
+    other = new()
+    if epoch:
+        other.SGD(training, epoch, 10, 1.0)
+    order = content["order"][:position]
+    X, labels = training
+    for k in range(0, position, 10):
+        batch = X[order[k : k + 10]], labels[order[k : k + 10]]
+        step = (1.0,) if module is network else (1.0, 0.0, len(X))
+        other.update_mini_batch(batch, *step)
+    for ours, theirs in zip(net.weights, other.weights):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+SCRIPT = """
+import sys
+from fastbp.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@needs_jit
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_the_command_line(number, status, word, tmp_path):
+    path, model = tmp_path / "run.npz", tmp_path / "model.npz"
+    command = (
+        f"train --data synthetic --epochs 100000 --seed 1 --checkpoint {path} --save {model}"
+    ).split()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [process.stdout.readline() for _ in range(3)]
+    time.sleep(0.1)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    printed = "".join(lines) + out
+    assert printed.endswith("\n")
+    assert all(line.startswith("Epoch ") for line in printed.splitlines())
+    assert error.splitlines()[-1].startswith(f"fastbp: {word}; --checkpoint {path} --resume goes")
+    assert "saved to" in error
+    about, content = checkpoint.read(path)
+    assert about["state"]["lines"] == printed.splitlines()
+    net = network.load(model)
+    np.testing.assert_array_equal(net.weights[0], content["weights_0"])
