@@ -112,12 +112,10 @@ class Compiled:
 
     def _gradient(self, X, Y, name):
         """Return the flat gradient on the kernels, summed over the rows of X and Y."""
-        self._refuse_strange_weights()
         with self._explained(name, X, Y):
             flat = engine.gradient(self._parameters(), self._plan, X, Y, self.threads)
-        if self._stops and not np.isfinite(flat).all():
-            arrays.refuse_strange(X, Y, self.dtype, name)
-            raise FloatingPointError(f"{name}: the gradient is beyond {self.dtype}")
+            if self._stops and not arrays.is_finite(flat):
+                raise engine.Diverged(0)
         return flat
 
     def _refuse_strange_weights(self):
@@ -126,7 +124,7 @@ class Compiled:
 
     def _refuse_strange_output(self, out, a):
         """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
-        if self._stops and not (np.isfinite(out).all() and np.isfinite(a).all()):
+        if self._stops and not (arrays.is_finite(out) and arrays.is_finite(a)):
             arrays.refuse_strange_column(a, "a")
             self._refuse_strange_weights()
         return out
@@ -149,26 +147,27 @@ class Compiled:
     def _step(self, mini_batch, eta, **how):
         """Take one step with a mini-batch on the kernels; if it can't be taken, none is."""
         X, Y = arrays.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
-        standing, m = self._standing(), len(X)
-        self._refuse_strange_weights()
-        try:
-            with self._explained("mini_batch", X, Y):
-                how["watch"] = self._stops
-                self._train(engine.Samples(X, Y), np.arange(m), m, eta, **how)
-        except (ValueError, FloatingPointError):
-            self._stand(standing)
-            raise
+        params, m = self._parameters().copy(), len(X)
+        with self._explained("mini_batch", X, Y):
+            samples, order = engine.Samples(X, Y), np.arange(m)
+            engine.train(
+                params, self._plan, samples, order, m, eta, self.threads, watch=False, **how
+            )
+            if self._stops and not arrays.is_finite(params):
+                raise engine.Diverged(0)
+        self._publish(params)
 
     @contextlib.contextmanager
     def _explained(self, name, X, Y=None):
-        """Raise what is wrong with the data, or else with the step, in words."""
+        """Raise what is wrong with the data, the weights, or else with the step, in words."""
         try:
             yield
         except (engine.NotFinite, engine.Diverged):
             arrays.refuse_strange(X, Y, self.dtype, name)
+            arrays.refuse_strange_weights(self)
             raise FloatingPointError(
-                f"{name}: this step makes weights infinite or NaN; they are unchanged. Take a "
-                f"smaller eta"
+                f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
+                f"smaller eta, or smaller weights"
             ) from None
 
     def _standing(self):

@@ -329,14 +329,18 @@ class _Guard:
         self.seconds = self.cost = 0.0
 
     def passes(self, done, seconds, now):
-        """Tell whether all is finite after so many samples; without `now`, only if it is time."""
+        """Tell whether all is finite after so many samples; without `now`, only if it is time.
+
+        Now means that training ends here: there is nothing more to keep.
+        """
         self.seconds += seconds
         if not now and self.seconds < CHECK_COST * self.cost:
             return True
         began = time.perf_counter()
         if not self._finite():
             return False
-        self._keep(done)
+        if not now:
+            self._keep(done)
         self.seconds, self.cost = 0.0, time.perf_counter() - began
         return True
 

@@ -463,7 +463,7 @@ class _Run(training.Run):
         self._read_evaluation(evaluation_data)
         if self.momentum:
             self.velocity = np.zeros(net._plan.n_params, dtype)
-        self.key = int(np.random.randint(2**32, dtype=np.uint32)) if self.dropout else 0
+        self.draws, self.key = bool(self.dropout), 0
 
     def _read(self, data):
         net = self.net
@@ -523,6 +523,10 @@ class _Run(training.Run):
             "monitors": sorted(self.wanted), "monitor_subset": self.subset,
             "monitor_every": self.every,
         }  # fmt: skip
+
+    def begin(self):
+        if self.dropout:
+            self.key = int(np.random.randint(2**32, dtype=np.uint32))
 
     def begin_epoch(self):
         if self.schedule:

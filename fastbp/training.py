@@ -52,6 +52,11 @@ class Run:
             "samples": self.n, **sets,
         }  # fmt: skip
 
+    draws = False  # begin() draws on NumPy's generator
+
+    def begin(self):
+        """Draw what a new run draws once."""
+
     def begin_epoch(self):
         """Set what this epoch is trained with."""
 
@@ -100,6 +105,8 @@ class Run:
             try:
                 if found:
                     self._resume(*found)
+                else:
+                    self.begin()
                 while self.epoch < self.epochs and not self.finished:
                     self._one_epoch()
                 self._write()
@@ -209,12 +216,13 @@ class Run:
     def _undo(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
         standing = self.net._standing()
-        states = random.getstate(), np.random.get_state()
+        state, state_2 = random.getstate(), np.random.get_state() if self.draws else None
 
         def undo():
             self.net._stand(standing)
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+            random.setstate(state)
+            if state_2:
+                np.random.set_state(state_2)
             if self.callers_list is not None:
                 self.callers_list[:] = self.pairs_given
 

@@ -66,8 +66,11 @@ def test_a_wanted_output(n, module, on_divergence, rng):
     Y[11, 2] = np.nan
     net = MODULES[module].Network(SIZES)
     before = state_of(net)
+    rules = dict(dropout=0.5, on_divergence=on_divergence)
+    if module == "network":
+        del rules["dropout"]
     with pytest.raises(ValueError, match=r"training_data\[11\]: y is nan at \[2\]"):
-        net.SGD((X, Y), 1, 10, 0.5, on_divergence=on_divergence)
+        net.SGD((X, Y), 1, 10, 0.5, **rules)
     assert_same_state(state_of(net), before)
 
 
@@ -285,7 +288,7 @@ def test_a_step_of_its_own(module, rng):
     Y *= 1e37
     before = copy.deepcopy(net.weights)
     step = (1e37, 0.0, 10) if module == "network2" else (1e37,)
-    with pytest.raises(FloatingPointError, match="this step makes weights infinite or NaN"):
+    with pytest.raises(FloatingPointError, match="mini_batch: numbers beyond float32"):
         net.update_mini_batch((X, Y), *step)
     for now, then in zip(net.weights, before):
         np.testing.assert_array_equal(now, then)
