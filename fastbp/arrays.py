@@ -25,7 +25,7 @@ def check_sizes(sizes):
         checked = tuple(operator.index(sizes[l]) for l in range(len(sizes)))
     except (TypeError, KeyError):
         raise TypeError(
-            f"sizes is {_brief(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
+            f"sizes is {brief(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
         ) from None
     if len(checked) < 2:
         raise ValueError(
@@ -37,7 +37,7 @@ def check_sizes(sizes):
     weights = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(checked))
     if weights > MOST_WEIGHTS:
         raise ValueError(
-            f"sizes is {_brief(sizes)}, a network of {weights} weights; expected at most "
+            f"sizes is {brief(sizes)}, a network of {weights} weights; expected at most "
             f"{MOST_WEIGHTS}"
         )
     return checked
@@ -65,7 +65,7 @@ def check_dtype(dtype):
     except (TypeError, ValueError, SyntaxError):  # NumPy reads some texts as Python
         name = None
     if name not in ("float64", "float32"):
-        raise ValueError(f"dtype is {_brief(dtype)}, expected numpy.float64 or numpy.float32")
+        raise ValueError(f"dtype is {brief(dtype)}, expected numpy.float64 or numpy.float32")
     return np.dtype(name)  # in native byte order
 
 
@@ -76,9 +76,7 @@ def check_count(name, value, least):
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(
-            f"{name} is {_brief(value)}, expected an integer; use int({name})"
-        ) from None
+        raise TypeError(f"{name} is {brief(value)}, expected an integer; use int({name})") from None
     if count < least:
         raise ValueError(f"{name} is {count}, expected at least {least}")
     return count
@@ -91,7 +89,7 @@ def check_rate(name, value, dtype):
     except OverflowError:
         rate = np.inf
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {_brief(value)}, expected a number") from None
+        raise TypeError(f"{name} is {brief(value)}, expected a number") from None
     if not abs(rate) <= float(np.finfo(dtype).max):
         raise ValueError(f"{name} is {rate}, expected a finite number in {dtype}")
     return rate
@@ -110,7 +108,7 @@ def check_choice(name, value, *choices):
     """Return an argument that is one of these texts, or raise."""
     if not isinstance(value, str) or value not in choices:
         wanted = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} is {_brief(value)}, expected {wanted}")
+        raise ValueError(f"{name} is {brief(value)}, expected {wanted}")
     return value
 
 
@@ -137,7 +135,7 @@ def layers(weights, biases, plan):
     lists = []
     for name, given, column in (("weights", weights, False), ("biases", biases, True)):
         if not isinstance(given, (list, tuple)):
-            raise TypeError(f"{name} is {_brief(given)}, expected a list of arrays, one per layer")
+            raise TypeError(f"{name} is {brief(given)}, expected a list of arrays, one per layer")
         if len(given) != len(plan.sizes) - 1:
             raise ValueError(
                 f"{name} has {len(given)} arrays, expected {len(plan.sizes) - 1}: one per layer "
@@ -158,7 +156,7 @@ def flatten(weights, biases, plan, dtype):
     flat = np.empty(plan.n_params, dtype)
     for slots, given in zip(views(flat, plan), checked):
         for slot, array in zip(slots, given):
-            slot[...] = array
+            slot[...] = _cast(array, dtype)
     return flat
 
 
@@ -169,11 +167,13 @@ def is_finite(array):
     return bool(np.isfinite(array).all())
 
 
-def all_finite(*lists):
+def all_finite(*lists, dtype=None):
     """Tell whether all arrays in these lists are; what is no list of numbers counts as finite."""
     try:
-        return all(np.isfinite(array).all() for arrays in lists for array in arrays)
-    except TypeError:
+        every = (np.asarray(array) for arrays in lists for array in arrays)
+        real = (array for array in every if array.dtype.kind in "fiub")
+        return all(np.isfinite(_cast(array, dtype or array.dtype)).all() for array in real)
+    except (TypeError, ValueError):
         return True
 
 
@@ -182,11 +182,13 @@ def refuse_strange_weights(net):
     if net._is_published():
         if is_finite(net._flat):
             return
-    elif all_finite(net.weights, net.biases):
+    elif all_finite(net.weights, net.biases, dtype=net.dtype):
         return
     for name in ("weights", "biases"):
         for l, array in enumerate(getattr(net, name)):
-            _refuse_strange(np.asarray(array), f"{name}[{l}]", "assign finite ones")
+            array = np.asarray(array)
+            if array.dtype.kind in "fiub":
+                _refuse_strange(array, f"{name}[{l}]", "assign finite ones", net.dtype)
 
 
 # ------------------------------------------------ data
@@ -210,7 +212,7 @@ def materialise(data, name):
         pairs = list(data)
     except TypeError:
         raise TypeError(
-            f"{name} is {_brief(data)}, expected pairs (x, y) or a tuple of two arrays (X, Y)"
+            f"{name} is {brief(data)}, expected pairs (x, y) or a tuple of two arrays (X, Y)"
         ) from None
     if not pairs:
         raise _empty(name)
@@ -230,10 +232,10 @@ def training_arrays(data, plan, dtype, name="training_data"):
         if Y.ndim == 1:
             return X, one_hot(_labels(Y, n_out, name), n_out, dtype)
         _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
-        return X, np.ascontiguousarray(_numeric(Y, f"{name}: Y"), dtype)
+        return X, np.ascontiguousarray(_cast(_numeric(Y, f"{name}: Y"), dtype))
     X, Y = _stacked(data, n_in, (n_out, 1), name)
     X, Y = X.reshape(len(data), n_in), Y.reshape(len(data), n_out)
-    return _stored(X, dtype), np.ascontiguousarray(Y, dtype)
+    return _stored(X, dtype), np.ascontiguousarray(_cast(Y, dtype))
 
 
 def labelled_arrays(data, plan, dtype, name="test_data"):
@@ -311,15 +313,13 @@ def refuse_strange(X, Y, dtype, name):
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":
             continue
-        with np.errstate(over="ignore"):
-            strange = ~np.isfinite(array.astype(dtype, copy=False)).all(axis=1)
+        strange = ~np.isfinite(_cast(array, dtype)).all(axis=1)
         for i in np.flatnonzero(strange)[:1]:
             _refuse_strange(array[i], f"{name}[{i}]: {part}", "mend or leave out the sample", dtype)
 
 
 def _refuse_strange(array, what, remedy, dtype=None):
-    with np.errstate(over="ignore"):
-        strange = np.argwhere(~np.isfinite(array.astype(dtype or array.dtype, copy=False)))
+    strange = np.argwhere(~np.isfinite(_cast(array, dtype or array.dtype)))
     if len(strange):
         place = tuple(strange[0].tolist())
         raise ValueError(
@@ -331,7 +331,7 @@ def _refuse_strange(array, what, remedy, dtype=None):
 # ------------------------------------------------ how it is done
 
 
-def _brief(value):
+def brief(value):
     text = " ".join(repr(value).split())
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
@@ -358,13 +358,22 @@ def _numeric(value, what):
 
 def as_values(x, dtype):
     """Return inputs as values of `dtype`: pixels of uint8 become value/256."""
-    return x.astype(dtype) / dtype.type(256) if x.dtype == np.uint8 else x.astype(dtype, copy=False)
+    values = _cast(x, dtype)
+    return values / dtype.type(256) if x.dtype == np.uint8 else values
+
+
+def _cast(array, dtype):
+    """Return numbers in another type; what is beyond it becomes infinite, and is found later."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def _stored(X, dtype):
     """Return X C-contiguous in a type that the gather reads: anything else is cast once, here."""
     kind = X.dtype if X.dtype in kernels.PIXEL_KINDS else dtype
-    return np.ascontiguousarray(X, kind.newbyteorder("="))
+    return np.ascontiguousarray(_cast(X, kind.newbyteorder("=")))
 
 
 def _rows(X, n_in, dtype, name):
@@ -471,7 +480,7 @@ def _pair(pair, where, n_in):
         x, y = pair
     except (TypeError, ValueError):
         raise ValueError(
-            f"{where} is {_brief(pair)}, expected a pair (x, y) with x of shape ({n_in}, 1)"
+            f"{where} is {brief(pair)}, expected a pair (x, y) with x of shape ({n_in}, 1)"
         ) from None
     return x, y
 

@@ -5,6 +5,7 @@ class or in its module; then the book's own structure runs instead of the kernel
 """
 
 import contextlib
+import functools
 import itertools
 import operator
 import sys
@@ -32,7 +33,7 @@ class Compiled:
 
     dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
     threads = None
-    _stops = True  # what is not finite is refused; not in a run with on_divergence="continue"
+    _stops = True  # what is not finite is refused; a run sees to that itself
     _original = {}  # what may be overridden, by name, as this package has it
     _gradient_points = ()  # which of these the gradient depends on
 
@@ -47,7 +48,15 @@ class Compiled:
 
     @property
     def _plan(self):
-        return engine.plan_of(tuple(self.sizes))
+        return self._plan_by(_plan_of)
+
+    def _plan_by(self, plan_of, *more):
+        """Return plan_of(sizes, *more), whatever someone may have assigned to sizes."""
+        try:
+            return plan_of(tuple(self.sizes), *more)
+        except TypeError:  # it can't be a tuple, or not of numbers
+            arrays.check_sizes(self.sizes)
+            raise
 
     def backprop_batch(self, X, Y):
         """Return (nabla_b, nabla_w), the gradient summed over a mini-batch: rows are samples.
@@ -120,6 +129,11 @@ class Compiled:
 
     def _refuse_strange_weights(self):
         if self._stops:
+            arrays.refuse_strange_weights(self)
+
+    def _refuse_strange_sample(self, x, y):
+        if self._stops:
+            arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
             arrays.refuse_strange_weights(self)
 
     def _refuse_strange_output(self, out, a):
@@ -213,6 +227,11 @@ class Compiled:
     def _has_own_cost(self):
         """Tell whether the cost is not one that the kernels know."""
         return False
+
+
+@functools.lru_cache(maxsize=64)
+def _plan_of(sizes):
+    return engine.plan_of(arrays.check_sizes(sizes))
 
 
 def originals(cls, names):

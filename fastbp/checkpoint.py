@@ -35,7 +35,7 @@ class Keeper:
                 raise ValueError("resume goes with a checkpoint, which is None: say where it is")
             return
         if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {path!r}, expected the path of a file")
+            raise TypeError(f"checkpoint is {arrays.brief(path)}, expected the path of a file")
         if isinstance(every, numbers.Integral):
             self.epochs = arrays.check_count("checkpoint_every", every, 1)
         else:

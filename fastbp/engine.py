@@ -229,9 +229,10 @@ def feedforward_columns(a, weights, biases):
     A product with one column is bound by memory, and many columns would have to be turned into
     rows for the kernels: here NumPy's products are as fast as it gets.
     """
-    for w, b in zip(weights, biases):
-        a = np.dot(w, a)
-        kernels.sigmoid_columns(a, b)
+    with np.errstate(all="ignore"):  # whoever asks looks at the outcome
+        for w, b in zip(weights, biases):
+            a = np.dot(w, a)
+            kernels.sigmoid_columns(a, b)
     return a
 
 

@@ -52,11 +52,12 @@ class Network(base.Compiled):
 
         Raises ValueError for any other shape.
         """
-        a = arrays.columns(a, self.sizes[0], self.dtype, "a")
+        a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
         if self._general("sigmoid") or not self._is_published():
             out = a
-            for w, b in zip(*self._layers()):
-                out = sigmoid(np.dot(w, out) + b)
+            with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
+                for w, b in zip(*self._layers()):
+                    out = sigmoid(np.dot(w, out) + b)
         else:
             out = engine.feedforward_columns(a, self.weights, self.biases)
         return self._refuse_strange_output(out, a)
@@ -130,7 +131,7 @@ class Network(base.Compiled):
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost_derivative", "sigmoid") or not self._is_published():
-            self._refuse_strange_weights()
+            self._refuse_strange_sample(x, y)
             return self._backprop_general(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w

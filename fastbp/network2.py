@@ -138,10 +138,11 @@ class Network(base.Compiled):
 
         Raises ValueError for any other shape.
         """
-        a = arrays.columns(a, self.sizes[0], self.dtype, "a")
+        a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
         out = a
-        for (w, b), name in zip(zip(*self._layers()), self.activations):
-            out = _FUNCTIONS[name][0](np.dot(w, out) + b)
+        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
+            for (w, b), name in zip(zip(*self._layers()), self.activations):
+                out = _FUNCTIONS[name][0](np.dot(w, out) + b)
         return self._refuse_strange_output(out, a)
 
     def SGD(
@@ -218,6 +219,7 @@ class Network(base.Compiled):
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost", "sigmoid"):
+            self._refuse_strange_sample(x, y)
             return self._backprop_general(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
@@ -272,8 +274,10 @@ class Network(base.Compiled):
     @property
     def _plan(self):
         if not isinstance(self.activations, (list, tuple)) or not self.activations:
-            raise TypeError(f"activations is {self.activations!r}, expected a name for each layer")
-        return _plan_of(tuple(self.sizes), tuple(self.activations), self._cost_name())
+            raise TypeError(
+                f"activations is {arrays.brief(self.activations)}, expected a name for each layer"
+            )
+        return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
 
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the reader's own."""
@@ -362,6 +366,7 @@ class Network(base.Compiled):
 @functools.lru_cache(maxsize=64)
 def _plan_of(sizes, activations, cost_name):
     """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
+    sizes = arrays.check_sizes(sizes)
     _checked_activations(activations[:-1], activations[-1], len(sizes), cost_name)
     if cost_name is None:
         return engine.plan_of(sizes)  # its shapes only: the general path runs
@@ -371,8 +376,8 @@ def _plan_of(sizes, activations, cost_name):
 def _checked_cost(cost):
     if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
         raise TypeError(
-            f"cost is {cost!r}, expected QuadraticCost, CrossEntropyCost, LogLikelihoodCost, "
-            f"or a class with fn(a, y) and delta(z, a, y)"
+            f"cost is {arrays.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
+            f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
         )
     return cost
 
@@ -381,7 +386,9 @@ def _checked_activations(activation, output, num_layers, cost_name):
     """Return a tuple with the activation of each layer after the input, or raise."""
     names = [name for name in _FUNCTIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
-        raise TypeError(f"activation is {activation!r}, expected a name or a list of names")
+        raise TypeError(
+            f"activation is {arrays.brief(activation)}, expected a name or a list of names"
+        )
     hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
     if len(hidden) != num_layers - 2:
         raise ValueError(
@@ -389,15 +396,19 @@ def _checked_activations(activation, output, num_layers, cost_name):
         )
     for name in hidden or [activation] * isinstance(activation, str):
         if name not in names:
-            raise ValueError(f"activation is {name!r}, expected one of {', '.join(names)}")
+            raise ValueError(
+                f"activation is {arrays.brief(name)}, expected one of {', '.join(names)}"
+            )
     if output is None:
         output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
     if output not in _FUNCTIONS:
-        raise ValueError(f"output is {output!r}, expected one of {', '.join(_FUNCTIONS)}")
+        raise ValueError(
+            f"output is {arrays.brief(output)}, expected one of {', '.join(_FUNCTIONS)}"
+        )
     if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
         fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
         raise ValueError(
-            f"{COSTS[cost_name].__name__} does not go with output {output!r}, expected "
+            f"{COSTS[cost_name].__name__} does not go with output {arrays.brief(output)}, expected "
             f"{' or '.join(fitting)}"
         )
     return (*hidden, output)
@@ -444,7 +455,9 @@ class _Run(training.Run):
         self.halving = isinstance(schedule, str) and schedule == "halve"
         self.schedule = schedule if callable(schedule) else None
         if schedule is not None and not self.halving and self.schedule is None:
-            raise ValueError(f"schedule is {schedule!r}, expected None, 'halve' or a function")
+            raise ValueError(
+                f"schedule is {arrays.brief(schedule)}, expected None, 'halve' or a function"
+            )
         self.subset = self.every = None
         if monitor_subset is not None:
             self.subset = arrays.check_count("monitor_subset", monitor_subset, 1)
@@ -676,8 +689,8 @@ def load(filename, cost=None, *, threads=None):
     known = {c.__name__: c for c in COSTS.values()}
     if cost is None and (own_cost or name not in known):
         raise ValueError(
-            f"{filename} was saved with the cost {name!r}, expected one of {', '.join(known)}; "
-            f"pass your own: load({str(filename)!r}, cost={name})"
+            f"{filename} was saved with the cost {arrays.brief(name)}, expected one of "
+            f"{', '.join(known)}; pass your own: load({str(filename)!r}, cost={name})"
         )
     if version != FORMAT_VERSION:
         raise ValueError(f"{filename} is in format {version}, expected {FORMAT_VERSION}")

@@ -100,7 +100,7 @@ class Run:
         found = self.keeper.read(self._facts)
         undo = self._undo()
         bar = progress_bar(progress, self.epochs * self.n)
-        net._stops, before = self.stops, net._stops
+        net._stops, before = False, net._stops  # this looks at the weights itself, now and then
         with interrupts.Held() as self.held, bar as self.bar:
             try:
                 if found:

@@ -569,7 +569,7 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
 
 
 @pytest.mark.parametrize("name", ["evaluate", "update_mini_batch"])
-def test_code_of_ones_own_may_change_the_training_list(name, rng):
+def test_code_of_ones_own_may_change_the_training_list(name, rng, monkeypatch):
     """Augmentation: what stands in the list when an epoch begins is what it trains on."""
     more = iter(make_pairs(100, [6, 4], rng))
 
@@ -589,13 +589,13 @@ def test_code_of_ones_own_may_change_the_training_list(name, rng):
     net, _ = net_and_oracle(cls=Augmenting)
     seen = []
     net.data = make_pairs(7, [6, 4], rng)
-    train = net._train
+    train = engine.train
 
-    def spy(samples, order, m, eta, on_samples=None, **how):
+    def spy(params, plan, samples, *arguments, **how):
         seen.append(len(samples))
-        train(samples, order, m, eta, on_samples, **how)
+        return train(params, plan, samples, *arguments, **how)
 
-    net._train = spy
+    monkeypatch.setattr(engine, "train", spy)
     net.SGD(net.data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))
     if name == "evaluate":
         assert seen == [7, 8, 9]

@@ -561,7 +561,7 @@ def test_a_damaged_file_is_a_value_error(text, tmp_path):
         (dict(cost=LogLikelihoodCost, output="sigmoid"), ValueError, "expected softmax"),
         (dict(cost=QuadraticCost, output="softmax"), ValueError, "sigmoid or tanh or relu or"),
         (dict(activation="softmax"), ValueError, "activation is 'softmax'"),
-        (dict(activation=None), TypeError, "activation is None, expected a name"),
+        (dict(activation=None), TypeError, r"activation is None \(NoneType\), expected a name"),
         (dict(activation=["relu", "tanh"]), ValueError, "2 names, expected 1"),
         (dict(output="step"), ValueError, "output is 'step'"),
     ],
