@@ -3,7 +3,7 @@
 Each test trains in fresh processes, in all ways at once, and wants the bits of a lone one.
 """
 
-import concurrent.futures  # noqa: F401
+import concurrent.futures
 import hashlib
 import itertools  # noqa: F401
 import multiprocessing
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading  # noqa: F401
+import threading
 import time
 
 import numpy as np
@@ -86,10 +86,11 @@ def start(code, cache, form="panels", **environment):
     environment = {
         **os.environ,
         "PYTHONPATH": PATH,
-        "NUMBA_CACHE_DIR": str(cache),
         "FASTBP_LOOPS": str(int(form == "loops")),
         **environment,
     }
+    if form == "panels":  # loops take long to compile: theirs are in the tester's own cache
+        environment["NUMBA_CACHE_DIR"] = str(cache)
     code = "from test_processes import *\n" + textwrap.dedent(code)
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -293,7 +294,10 @@ class Full:
         self.file.write(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-numba.core.caching.open = lambda path, mode: Full(open(path, mode))
+def open_full(path, mode):
+    return Full(open(path, mode)) if mode == "wb" else open(path, mode)
+
+numba.core.caching.open = open_full
 """,
 }
 
@@ -301,7 +305,7 @@ numba.core.caching.open = lambda path, mode: Full(open(path, mode))
 @pytest.mark.parametrize("happens", NO_MORE)
 def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
-    for path in cache.rglob("vectors.[a-m]*.nbc"):  # some of the code is to be compiled
+    for path in cache.rglob("vectors.[am-r]*.nbc"):  # some of the code is to be compiled
         path.unlink()
     left = set(cache.rglob("*.nbc"))
     (checksum, uncached), err = end(start(NO_MORE[happens] + REPORT, cache, **NOWHERE_ELSE))
@@ -344,9 +348,9 @@ def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
         assert [complete(cache, dtype)] == checksums[k]
 
 
-def damages(content, other, rng):
+def damages(content, other, rng, flips=10):
     """Give damaged forms of a file's content; other: that of another file."""
-    for _ in range(20):
+    for _ in range(flips):
         at, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
         yield content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
     for _ in range(4):
@@ -362,7 +366,7 @@ def test_training_on_damaged_files(tmp_path, warm, wanted):
     paths, rng = sorted(tmp_path.rglob("*.nbc")), random.Random(1)
     contents = [path.read_bytes() for path in paths]
     for k, path in enumerate(paths):
-        path.write_bytes(list(damages(contents[k], contents[k - 1], rng))[-1 - k % 24])
+        path.write_bytes(list(damages(contents[k], contents[k - 1], rng))[-1 - k % 16])
     assert run("print(trained(0), *misses())", tmp_path)[0] == wanted["panels"][0]
     assert complete(tmp_path, "float64") == wanted["panels"][0]
 
@@ -384,7 +388,7 @@ def test_no_damaged_file_is_believed(warm, wanted):
         places = [(files, key, pathlib.Path(files._path(key))) for files, key in found]
         for (_, _, other), (files, key, path) in itertools.pairwise([places[-1], *places]):
             content = path.read_bytes()
-            for damaged in damages(content, other.read_bytes(), rng):
+            for damaged in damages(content, other.read_bytes(), rng, 150):
                 path.write_bytes(damaged)
                 assert files.load(key) is None, (path, len(damaged))
                 tried += 1
@@ -393,7 +397,23 @@ def test_no_damaged_file_is_believed(warm, wanted):
         print(tried)
     """
     (tried,) = run(code, warm)
-    assert int(tried) > 200
+    assert int(tried) > 1000
+
+
+def test_what_threads_save_at_once_is_not_mixed_up(tmp_path):
+    """Keys are the types of one function: none may get the code of another."""
+    gate = threading.Barrier(AT_ONCE)
+
+    def save(key):
+        gate.wait()
+        files = code_cache.CodeFiles(str(tmp_path), "f", "stamp")
+        files.save(key, f"code for {key}")
+        return files.load(key)
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for turn in range(20):
+            keys = [(turn, k) for k in range(AT_ONCE)]
+            assert list(pool.map(save, keys)) == [f"code for {key}" for key in keys]
 
 
 def test_files_of_another_version_are_not_read(tmp_path, monkeypatch):
