@@ -1,8 +1,9 @@
 """The engine room: every compiled loop, and nothing else.
 
-Laws: this file imports nothing of fastbp. Nothing here prints, opens a file, raises, allocates
-or keeps a hidden random state. All kernels live in this one file because Numba's cache watches
-the file that defines a function, not the files of the functions that it calls.
+Laws: this file imports nothing of fastbp but what keeps its code. Nothing here prints, opens a
+file, raises, allocates or keeps a hidden random state. All kernels live in this one file because
+Numba's cache watches the file that defines a function, not the files of the functions that it
+calls.
 
 Legend
     plan        (L+1, 7) int64, a row per layer, the input layer first: the number of neurons; where
@@ -25,12 +26,12 @@ A serial driver and its `_parallel` twin call the same layer kernels on the same
 results are equal to the bit for any number of threads.
 """
 
-import warnings
-
 import numpy as np
 from numba import config, get_num_threads, njit, prange, set_num_threads, types  # noqa: F401
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
+
+from fastbp.code_cache import keep, uncached  # noqa: F401
 
 # Sums may be reordered (that is what lets a dot product use vector registers), but NaN and
 # infinity keep their meaning: never fastmath=True.
@@ -66,25 +67,11 @@ def kernel(fastmath=FAST, parallel=False, inner=False):
             no_cfunc_wrapper=True,
             no_cpython_wrapper=inner,  # only ever called by other kernels: less to compile
         )
-        if inner:  # compiled into the kernels that call it, and kept with them
-            return njit(**options)(function)
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba found no directory that it can write its cache to
-            if not uncached:
-                warnings.warn(
-                    "fastbp: no writable directory for compiled code, so every process compiles "
-                    "anew; set NUMBA_CACHE_DIR to a folder that can be written",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            uncached.append(function.__name__)
-            return njit(**options)(function)
+        compiled = njit(**options)(function)
+        # An inner one is compiled into the kernels that call it, and kept with them.
+        return compiled if inner else keep(compiled, function)
 
     return decorate
-
-
-uncached = []
 
 
 # ------------------------------------------------ helpers: sigmoid

@@ -23,12 +23,14 @@ import math
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import cfunc, config, types
-from numba.core import cgutils
+from numba import config, types
+from numba.core import cgutils, sigutils
+from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
-from fastbp.kernels import LINEAR, RELU, SIGMOID, SOFTMAX, TANH, kernel, uncached
+from fastbp.code_cache import keep
+from fastbp.kernels import LINEAR, RELU, SIGMOID, SOFTMAX, TANH, kernel
 
 AVAILABLE = not config.DISABLE_JIT  # vectors live in compiled code only
 
@@ -72,14 +74,13 @@ def light_optimisation():  # pragma: no cover
             config.OPT = before
 
 
+@functools.cache  # threads that ask for the same at once get the same
 def c_function(signature, function):  # pragma: no cover
     """Compile a function to be called by its address, with the same options and cache."""
     options = dict(error_model="numpy", _nrt=False)
-    try:
-        return cfunc(signature, cache=True, **options)(function)
-    except RuntimeError:
-        uncached.append(function.__name__)
-        return cfunc(signature, **options)(function)
+    compiled = CFunc(function, sigutils.normalize_signature(signature), {}, options)
+    keep(compiled, function).compile()
+    return compiled
 
 
 # ------------------------------------------------ vector tiles

@@ -574,28 +574,6 @@ def test_shuffle_goes_on_from_any_state_and_keeps_a_pending_gauss():
         assert random.getstate() == after
 
 
-# ------------------------------------------------ where compiled code cannot be kept
-
-
-def test_an_unwritable_cache_costs_one_warning(monkeypatch):
-    real = kernels.njit
-
-    def njit(cache=False, **options):
-        def decorate(function):
-            if cache:
-                raise RuntimeError("cannot cache function: no locator available")
-            return real(**options)(function)
-
-        return decorate
-
-    monkeypatch.setattr(kernels, "njit", njit)
-    monkeypatch.setattr(kernels, "uncached", [])
-    with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
-        double = kernels.kernel()(lambda x: x + x)
-    triple = kernels.kernel()(lambda x: x + x + x)  # a second warning would be an error here
-    assert (double(2), triple(2)) == (4, 6)
-
-
 # ------------------------------------------------ one compilation per kernel and dtype
 
 

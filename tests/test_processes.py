@@ -1,0 +1,443 @@
+"""Beside others: threads, processes, forks, and a cache of compiled code that all of them share.
+
+Each test trains in fresh processes, in all ways at once, and wants the bits of a lone one.
+"""
+
+import concurrent.futures
+import hashlib
+import itertools  # noqa: F401
+import multiprocessing
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import JIT
+
+import fastbp
+from fastbp import code_cache, engine, kernels, threads, vectors
+
+pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+forms = pytest.mark.parametrize("form", ["panels", "loops"])
+
+HERE = pathlib.Path(__file__).parent
+PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
+LIMIT = 120  # seconds, for a process that takes a few
+AT_ONCE = 8
+
+
+# ------------------------------------------------ what the processes do
+
+
+def trained(seed, dtype="float64"):
+    """Return a checksum over the bits of a small network, trained on as many threads as can be."""
+    threads.mode, engine.SHARED_FLOPS = "always", 0
+    rng, plan = np.random.default_rng(seed), engine.plan_of((20, 30, 5))
+    params = rng.standard_normal(plan.n_params).astype(dtype)
+    X, Y = rng.random((300, 20)).astype(dtype), rng.random((300, 5)).astype(dtype)
+    samples = engine.Samples(X, Y)
+    for _ in range(3):
+        engine.train(params, plan, samples, rng.permutation(300), 100, 0.5)
+    return hashlib.sha256(params.tobytes()).hexdigest()
+
+
+def all_trained(apply):
+    """Print the checksums of some networks; apply: a function like map."""
+    print(*apply(trained, range(AT_ONCE)))
+
+
+def multiply_until(done):
+    """Keep NumPy's threads busy."""
+    A = np.ones((300, 300))
+    while not done.is_set():
+        A @ A
+
+
+def forked(limit=30):
+    """Fork, train in the child, and return the checksum, or what went wrong."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, trained(0).encode())
+        os._exit(0)
+    os.close(write)
+    end = time.monotonic() + limit
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hangs"
+        time.sleep(0.01)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+
+def start(code, cache, form="panels", **environment):
+    """Start a process that runs code, in a session of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": PATH,
+        "FASTBP_LOOPS": str(int(form == "loops")),
+        **environment,
+    }
+    if form == "panels":  # loops take long to compile: theirs are in the tester's own cache
+        environment["NUMBA_CACHE_DIR"] = str(cache)
+    code = "from test_processes import *\n" + textwrap.dedent(code)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end(process):
+    """Return what a process and those that it started have printed; none of them outlives this."""
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"no end after {LIMIT} s: {out} {err}")
+    assert process.returncode == 0, (process.returncode, out, err)
+    return out.split(), err
+
+
+def run(code, *where, **environment):
+    """Run code in a fresh process, and return the words that it prints."""
+    return end(start(code, *where, **environment))[0]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """An empty cache, filled by processes that start at once: (its folder, what each printed).
+
+    Half of them have other types: the same functions, but not the same code.
+    """
+    cache, dtypes = tmp_path_factory.mktemp("cache"), ["float64", "float32"] * (AT_ONCE // 2)
+    started = [start(f"print(trained(0, '{dtype}'))", cache) for dtype in dtypes]
+    return cache, [end(process)[0] for process in started]
+
+
+@pytest.fixture(scope="module")
+def warm(filled):
+    """A folder with compiled code."""
+    return filled[0]
+
+
+@pytest.fixture(scope="module")
+def wanted(warm):
+    """The checksums of lone processes: {form: one for each seed}."""
+    return {form: run("all_trained(map)", warm, form) for form in ("panels", "loops")}
+
+
+# ------------------------------------------------ threads
+
+
+@forms
+def test_python_threads_train_at_once(warm, wanted, form):
+    code = """
+        done = threading.Event()
+        others = [threading.Thread(target=multiply_until, args=(done,)) for _ in range(2)]
+        for other in others:
+            other.start()
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            all_trained(pool.map)
+        done.set()
+    """
+    assert run(code, warm, form) == wanted[form]
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_every_threading_layer_launches_for_two_threads_at_once(warm, wanted, layer):
+    code = """
+        import numba
+        try:
+            trained(0)
+        except ValueError as error:  # Numba's, with a long explanation
+            print("none")
+        else:
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                all_trained(pool.map)
+            print(numba.threading_layer())
+    """
+    *checksums, found = run(code, warm, "loops", NUMBA_THREADING_LAYER=layer)
+    if found == "none":
+        pytest.skip(f"Numba cannot load the threading layer {layer} here")
+    assert (checksums, found) == (wanted["loops"], layer)
+
+
+# ------------------------------------------------ processes
+
+
+POOLS = {
+    "multiprocessing": "context.Pool(2)",
+    "futures": "concurrent.futures.ProcessPoolExecutor(2, context)",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "pool", "form"),
+    [
+        ("fork", "multiprocessing", "panels"),
+        ("fork", "futures", "loops"),
+        ("spawn", "futures", "panels"),
+        ("forkserver", "multiprocessing", "panels"),
+    ],
+)
+def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool, form):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    code = f"""
+        trained(0)
+        context = multiprocessing.get_context("{method}")
+        with {POOLS[pool]} as pool:
+            all_trained(pool.map)
+    """
+    assert run(code, warm, form) == wanted[form]
+
+
+@pytest.mark.parametrize(
+    ("backend", "form"), [("loky", "panels"), ("threading", "panels"), ("threading", "loops")]
+)
+def test_joblib(warm, wanted, backend, form):
+    pytest.importorskip("joblib")
+    code = f"""
+        import joblib
+        parallel = joblib.Parallel(2, backend="{backend}")
+        all_trained(lambda f, seeds: parallel(joblib.delayed(f)(seed) for seed in seeds))
+    """
+    assert run(code, warm, form) == wanted[form]
+
+
+@needs_fork
+@forms
+def test_forked_children_of_a_parent_that_has_trained_in_parallel(warm, wanted, form):
+    assert run("print(trained(0), forked(), forked())", warm, form) == wanted[form][:1] * 3
+
+
+@needs_fork
+def test_a_fork_while_another_thread_compiles(warm, wanted):
+    """Locks that are held during a fork are never released in the child."""
+    code = """
+        from numba import njit
+
+        def compile_until(done):
+            while not done.is_set():
+                njit(lambda x: x + 1)(1)
+
+        done = threading.Event()
+        other = threading.Thread(target=compile_until, args=(done,))
+        other.start()
+        for _ in range(4):
+            print(forked())
+        done.set()
+    """
+    assert run(code, warm) == wanted["panels"][:1] * 4
+
+
+# ------------------------------------------------ the cache: where it cannot be written
+
+NOWHERE_ELSE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+REPORT = """
+print(trained(0), len(kernels.uncached))
+"""
+
+
+def test_no_folder_for_the_cache(tmp_path, wanted):
+    (tmp_path / "file").touch()
+    (checksum, uncached), err = end(start(REPORT, tmp_path / "file" / "cache", **NOWHERE_ELSE))
+    assert checksum == wanted["panels"][0]
+    assert int(uncached) > 10
+    assert err.count("no writable directory for compiled code") == 1
+
+
+NO_MORE = {
+    "taken away": """
+folder = pathlib.Path(kernels.shuffle.stats.cache_path)
+shutil.rmtree(folder)
+folder.touch()
+""",
+    "read-only": """
+import errno, tempfile
+
+def refuse(*arguments, **options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+tempfile.TemporaryFile = refuse
+""",
+    "full": """
+import errno, numba.core.caching
+
+class Full:
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+def open_full(path, mode):
+    return Full(open(path, mode)) if mode == "wb" else open(path, mode)
+
+numba.core.caching.open = open_full
+""",
+}
+
+
+@pytest.mark.parametrize("happens", NO_MORE)
+def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
+    cache = shutil.copytree(warm, tmp_path / "cache")
+    for path in cache.rglob("vectors.[am-r]*.nbc"):  # some of the code is to be compiled
+        path.unlink()
+    left = set(cache.rglob("*.nbc"))
+    (checksum, uncached), err = end(start(NO_MORE[happens] + REPORT, cache, **NOWHERE_ELSE))
+    assert checksum == wanted["panels"][0]
+    assert int(uncached) > 3
+    assert err.count("no writable directory for compiled code") == 1
+    if happens != "taken away":  # and no halves of files either
+        assert {path for path in cache.rglob("*") if path.is_file()} == left
+
+
+def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
+    code = "shutil.rmtree(os.environ['NUMBA_CACHE_DIR'])" + REPORT
+    assert run(code, tmp_path / "cache") == [wanted["panels"][0], "0"]
+    assert complete(tmp_path / "cache", "float64") == wanted["panels"][0]
+
+
+# ------------------------------------------------ the cache: what is in it
+
+
+def misses():
+    """Return how many functions this process has compiled, and how many it uses."""
+    found = [function.cache_hits for function in vectors._kept]
+    found += vectors.run_program.stats.cache_hits.values()
+    return len(vectors._kept) + 1 - sum(found), len(vectors._kept) + 1
+
+
+def complete(cache, dtype):
+    """Return the checksum of a process that finds all its code in the cache."""
+    checksum, compiled, used = run(f"print(trained(0, '{dtype}'), *misses())", cache)
+    assert compiled == "0"
+    assert int(used) > 5
+    return checksum
+
+
+def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
+    cache, checksums = filled
+    assert checksums[::2] == [wanted["panels"][:1]] * (AT_ONCE // 2)
+    assert checksums[1::2] == [checksums[1]] * (AT_ONCE // 2)
+    for k, dtype in enumerate(("float64", "float32")):
+        assert [complete(cache, dtype)] == checksums[k]
+
+
+def damages(content, other, rng, flips=10):
+    """Give damaged forms of a file's content; other: that of another file."""
+    for _ in range(flips):
+        at, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+        yield content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
+    for _ in range(4):
+        at = rng.randrange(len(content))
+        yield content[:at]
+        yield content[:at] + bytes(len(content) - at)  # as a crash of the system leaves it
+    yield from (b"", content[:32], content + b"\0", other, bytes(len(content)))
+
+
+def test_training_on_damaged_files(tmp_path, warm, wanted):
+    """Every file is damaged, each in another way; afterwards the cache is whole again."""
+    shutil.copytree(warm, tmp_path, dirs_exist_ok=True)
+    paths, rng = sorted(tmp_path.rglob("*.nbc")), random.Random(1)
+    contents = [path.read_bytes() for path in paths]
+    for k, path in enumerate(paths):
+        path.write_bytes(list(damages(contents[k], contents[k - 1], rng))[-1 - k % 16])
+    assert run("print(trained(0), *misses())", tmp_path)[0] == wanted["panels"][0]
+    assert complete(tmp_path, "float64") == wanted["panels"][0]
+
+
+def test_no_damaged_file_is_believed(warm, wanted):
+    """Thousands of damages, one by one, to files of which all is known but the damage."""
+    code = """
+        found = []
+        real = code_cache.CodeFiles.load
+
+        def load(files, key):
+            found.append((files, key))
+            return real(files, key)
+
+        code_cache.CodeFiles.load = load
+        trained(0)
+        code_cache.CodeFiles.load = real
+        rng, tried = random.Random(2), 0
+        places = [(files, key, pathlib.Path(files._path(key))) for files, key in found]
+        for (_, _, other), (files, key, path) in itertools.pairwise([places[-1], *places]):
+            content = path.read_bytes()
+            for damaged in damages(content, other.read_bytes(), rng, 150):
+                path.write_bytes(damaged)
+                assert files.load(key) is None, (path, len(damaged))
+                tried += 1
+            path.write_bytes(content)
+            assert files.load(key) is not None
+        print(tried)
+    """
+    (tried,) = run(code, warm)
+    assert int(tried) > 1000
+
+
+def test_what_threads_save_at_once_is_not_mixed_up(tmp_path):
+    """Keys are the types of one function: none may get the code of another."""
+    gate = threading.Barrier(AT_ONCE)
+
+    def save(key):
+        gate.wait()
+        files = code_cache.CodeFiles(str(tmp_path), "f", "stamp")
+        files.save(key, f"code for {key}")
+        return files.load(key)
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for turn in range(20):
+            keys = [(turn, k) for k in range(AT_ONCE)]
+            assert list(pool.map(save, keys)) == [f"code for {key}" for key in keys]
+
+
+def test_files_of_another_version_are_not_read(tmp_path, monkeypatch):
+    files = code_cache.CodeFiles(str(tmp_path), "f", "stamp of the source")
+    files.save("key", "code")
+    assert files.load("key") == "code"
+    assert files.load("another key") is None
+    assert code_cache.CodeFiles(str(tmp_path), "f", "another stamp").load("key") is None
+    for module in (code_cache.numba, code_cache.llvmlite):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__version__", "another")
+            assert files.load("key") is None
+    files.flush()
+    assert files.load("key") is None
+    assert list(tmp_path.glob("*.nbc")) == []
+
+
+def test_an_unwritable_cache_costs_one_warning(monkeypatch):
+    def no_place(function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(code_cache, "CodeCache", no_place)
+    monkeypatch.setattr(code_cache, "uncached", [])
+    with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
+        double = kernels.kernel()(lambda x: x + x)
+    triple = kernels.kernel()(lambda x: x + x + x)  # a second warning would be an error here
+    assert (double(2), triple(2)) == (4, 6)
