@@ -275,6 +275,8 @@ def brief(value, most=200):
 
     A file may hold anything: what moves a cursor or has no encoding becomes a question mark.
     """
-    text = str(value)[: 4 * most] or type(value).__name__
+    text = str(value)[: 4 * most]
+    if not text and isinstance(value, Exception):
+        text = type(value).__name__
     text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return text if len(text) <= most else text[: most - 3] + "..."

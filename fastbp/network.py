@@ -240,8 +240,8 @@ Network._original = base.originals(Network, _OVERRIDABLE)
 def load(path, *, threads=None):
     """Return the Network that Network.save wrote to `path`. Draws no random numbers.
 
-    Raises OSError if the file cannot be read, ValueError if it is not such a file. Nothing in
-    the file is executed: it holds numbers only.
+    Raises OSError if the file cannot be read, ValueError if it is not such a file or holds a number
+    that is not finite. Nothing in the file is executed: it holds numbers only.
     """
     if threads is not None:
         arrays.check_count("threads", threads, 1)

@@ -631,7 +631,8 @@ def load(filename, cost=None, *, threads=None):
     """Return the Network that `save`, or the book's own code, wrote to a JSON file.
 
     cost: the class of a cost that is not of this module. Draws no random numbers. Raises OSError if
-    the file cannot be read, ValueError if it is not such a file.
+    the file cannot be read, ValueError if it is not such a file or holds a number that is not
+    finite.
     """
     if threads is not None:
         arrays.check_count("threads", threads, 1)

@@ -12,6 +12,7 @@ the format, beyond those of bytes, which all have.
 import argparse
 import codecs
 import contextlib
+import copy
 import dataclasses
 import functools
 import gzip
@@ -340,7 +341,7 @@ def json_tree(content, rng, others):
         elif change == 2 and isinstance(node, dict):
             node[rng.choice((key.upper(), "x", "\n"))] = node.pop(key)
         else:
-            node[key] = rng.choice(VALUES)
+            node[key] = copy.deepcopy(rng.choice(VALUES))  # the next change may be in it
         if rng.random() < 0.8:
             break
         node = data
