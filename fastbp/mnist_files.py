@@ -213,7 +213,7 @@ def _read_idx(path, magic):
             raise ValueError(f"{path} is empty: its header says 0 items")
         size = shape[0] * (784 if dimensions == 3 else 1)
         expected, got = header + size, content.stored
-        if not (expected <= content.most() if content.packed else expected == got):
+        if expected > content.most() or (not content.packed and expected != got):
             raise ValueError(
                 f"{path} has {got:,} bytes{' packed' * content.packed}, its header promises "
                 f"{expected:,}: it is cut off or damaged"

@@ -303,6 +303,24 @@ def test_gzip_that_is_odd(tmp_path):
             mnist_files.load(tmp_path)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_longer_than_any_data_set_are_refused_before_they_are_read(packed, tmp_path):
+    """A file with a hole in it: 2 GB long, on the disk a few bytes."""
+    for other, data in fuzz._without(IMAGES).items():
+        (tmp_path / other).write_bytes(data)
+    n = 2**31 // 784
+    start = struct.pack(">4I", 2051, n, 28, 28)
+    path = tmp_path / (f"{IMAGES}.gz" if packed else IMAGES)
+    with open(path, "wb") as file:
+        file.write(gzip.compress(start) if packed else start)
+        file.truncate(16 + 784 * n)
+    with pytest.raises(ValueError, match="its header promises 2,147,48"):
+        mnist_files.load(tmp_path)
+    path.rename(tmp_path / "mnist.pkl")
+    with pytest.raises(ValueError, match="refused: it uses the opcode"):
+        mnist_files.load(tmp_path / "mnist.pkl")
+
+
 # ------------------------------------------------ .npy
 
 HEADERS = {
