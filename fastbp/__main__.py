@@ -6,6 +6,7 @@ exit status 2.
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import signal
@@ -305,20 +306,29 @@ def _image(path, n_in):
     """Return the pixels in a .npy file as a column (n_in, 1): uint8 0..255, or values 0..1."""
     try:
         with open(path, "rb") as file:
-            image = files.read_npy(file, os.path.getsize(path))
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    if image.size != n_in or image.dtype.kind not in "fiub":
+            length = os.path.getsize(path)
+            shape, dtype, *_ = files.npy_header(file, length)
+            if math.prod(shape) == n_in and dtype.kind in "fiub":  # else it is not even read
+                file.seek(0)
+                image = files.read_npy(file, length)
+            else:
+                image = None
+    except ValueError as error:
+        reason = files.brief(error, 300)
+        raise ValueError(f"{path} is not an .npy file of numbers: {reason}") from None
+    if image is None:
         raise ValueError(
-            f"{path} has shape {image.shape} and dtype {image.dtype}, expected {n_in} numbers, "
+            f"{path} has shape {files.brief(shape)} and dtype {dtype}, expected {n_in} numbers, "
             f"one image"
         )
     image = image.reshape(n_in, 1)
-    whole = image.dtype == np.uint8 or (image.dtype.kind in "iu" and image.max() > 1)
+    with np.errstate(invalid="ignore"):  # some NaNs make NumPy warn
+        least, greatest = image.min(), image.max()
+    whole = image.dtype == np.uint8 or (image.dtype.kind in "iu" and greatest > 1)
     most = 255 if whole else 1
-    if not (image.min() >= 0 and image.max() <= most):
+    if not (least >= 0 and greatest <= most):
         raise ValueError(
-            f"{path} has values from {image.min()} to {image.max()}, expected 0..{most} for "
+            f"{path} has values from {least} to {greatest}, expected 0..{most} for "
             f"{image.dtype}: integers 0..255 or floats 0..1"
         )
     return image.astype(np.uint8) if whole else image

@@ -4,10 +4,11 @@ Law: a file is believed only after its header, its length and its labels have be
 nothing in it is ever executed.
 """
 
-import gzip
-import io
+import codecs
+import os
 import pathlib
 import pickle
+import re
 import zlib
 
 import numpy as np
@@ -63,18 +64,95 @@ def _split(train_images, train_labels, test_images, test_labels):
     )
 
 
-def _unpacked(path):
-    """Return the bytes of a file, unpacked if it is gzip, at most MOST_BYTES of them."""
-    try:
-        with open(path, "rb") as plain:
-            packed = plain.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or cut off: {error}") from None
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path} unpacks to more than {MOST_BYTES:,} bytes, it can't be MNIST")
-    return content
+class _Content:
+    """The bytes of a file, unpacked if it is gzip, read piece by piece: no more than asked for.
+
+    Python's own gzip reads names, padding and empty parts byte by byte; here zlib does. A file is
+    one gzip stream and nothing after it. Raises ValueError where it is damaged or cut off, or
+    where more comes out than digits can pack to.
+    """
+
+    def __init__(self, path):
+        self.path, self.taken = path, 0
+        self._file = open(path, "rb")  # noqa: SIM115  (closed by __exit__)
+        self.stored = os.fstat(self._file.fileno()).st_size
+        self._unpacker, self.packed = None, False
+        if self._file.peek(2)[:2] == b"\x1f\x8b":
+            self._unpacker, self.packed = zlib.decompressobj(16 + zlib.MAX_WBITS), True
+        self._piece, self._at = b"", 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+
+    def most(self):
+        """Return how many bytes may come out: digits pack up to 25 times, deflate 1,030 times."""
+        return min(MOST_BYTES, files.MOST_RATIO * self.stored + files.SLACK)
+
+    def readinto(self, view):
+        """Fill a part of `view`, as files do; 0 only at the end, after the checksum."""
+        piece = self._take(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def read(self, n):
+        """Return the next n bytes, or raise EOFError."""
+        pieces = [self._take(n)]
+        left = n - len(pieces[0])
+        while left:
+            if not pieces[-1]:
+                raise EOFError("it ends too early")
+            pieces.append(self._take(left))
+            left -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readline(self):
+        """Return the bytes up to and with the next line feed, or raise EOFError."""
+        pieces = [b""]
+        while not pieces[-1].endswith(b"\n"):
+            pieces.append(self._take(files.PIECE, b"\n"))
+            if not pieces[-1]:
+                raise EOFError("it ends too early")
+        return b"".join(pieces)
+
+    def _take(self, most, until=b""):
+        """Return some of the next bytes, no more than `most`, up to a byte; none at the end."""
+        if self._at == len(self._piece) and most:
+            self._piece, self._at = self._next_piece(), 0
+        start, self._at = self._at, min(self._at + most, len(self._piece))
+        if until:
+            self._at = self._piece.find(until, start, self._at) + 1 or self._at
+        return self._piece[start : self._at]
+
+    def _next_piece(self):
+        piece = self._file.read(files.PIECE) if not self.packed else self._unpack()
+        self.taken += len(piece)
+        most = self.most()
+        if self.taken > most:
+            verb = "unpacks to" if self.packed else "has"
+            raise _Damaged(f"{self.path} {verb} more than {most:,} bytes, it can't be MNIST")
+        return piece
+
+    def _unpack(self):
+        try:
+            while not self._unpacker.eof:
+                packed = self._unpacker.unconsumed_tail or self._file.read(1 << 16)
+                if not packed:
+                    raise _Damaged(f"{self.path} is damaged or cut off: its end is missing")
+                piece = self._unpacker.decompress(packed, files.PIECE)
+                if piece:
+                    return piece
+        except zlib.error as error:
+            raise _Damaged(f"{self.path} is damaged or cut off: {files.brief(error)}") from None
+        if self._unpacker.unused_data or self._file.read(1):
+            raise _Damaged(f"{self.path} is damaged: it goes on after its end")
+        return b""
+
+
+class _Damaged(ValueError):
+    """A file that cannot be unpacked; the message names it."""
 
 
 # ------------------------------------------------ IDX
@@ -118,25 +196,38 @@ def _idx_pair(images_path, labels_path):
 
 def _read_idx(path, magic):
     """Return the array of bytes in an IDX file with this magic number."""
-    content = _unpacked(path)
     dimensions = magic % 256
     header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise ValueError(f"{path} is {len(content)} bytes long, too short for an IDX header")
-    seen, *shape = (int(v) for v in np.frombuffer(content, ">u4", 1 + dimensions))
-    if seen != magic:
-        raise ValueError(f"{path} begins with the magic number {seen}, expected {magic}")
-    if dimensions == 3 and shape[1:] != [28, 28]:
-        raise ValueError(f"{path} holds images of {shape[1]} x {shape[2]}, expected 28 x 28")
-    if not shape[0]:
-        raise ValueError(f"{path} is empty: its header says 0 items")
-    expected = header + shape[0] * (784 if dimensions == 3 else 1)
-    if len(content) != expected:
-        raise ValueError(
-            f"{path} has {len(content):,} bytes, its header promises {expected:,}: it is cut off "
-            f"or damaged"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    with _Content(path) as content:
+        try:
+            start = content.read(header)
+        except EOFError:
+            n = content.taken
+            raise ValueError(f"{path} is {n} bytes long, too short for an IDX header") from None
+        seen, *shape = (int(v) for v in np.frombuffer(start, ">u4"))
+        if seen != magic:
+            raise ValueError(f"{path} begins with the magic number {seen}, expected {magic}")
+        if dimensions == 3 and shape[1:] != [28, 28]:
+            raise ValueError(f"{path} holds images of {shape[1]} x {shape[2]}, expected 28 x 28")
+        if not shape[0]:
+            raise ValueError(f"{path} is empty: its header says 0 items")
+        size = shape[0] * (784 if dimensions == 3 else 1)
+        expected, got = header + size, content.stored
+        if expected > content.most() or (not content.packed and expected != got):
+            raise ValueError(
+                f"{path} has {got:,} bytes{' packed' * content.packed}, its header promises "
+                f"{expected:,}: it is cut off or damaged"
+            )
+        array = np.empty(size, np.uint8)
+        got = header + files.read_into(array, content)
+        if got == expected:
+            got += content.readinto(bytearray(1))  # none: but now the checksum is compared
+        if got != expected:
+            raise ValueError(
+                f"{path} has {got:,} bytes{' or more' * (got > expected)}, its header promises "
+                f"{expected:,}: it is cut off or damaged"
+            )
+    return array.reshape(shape)
 
 
 def _check_labels(labels, path):
@@ -151,37 +242,49 @@ def _load_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         with files.Npz(path) as content:
+            headers = [content.header(name) for name in names]  # what does not fit is not read
+            for images, labels in ((0, 1), (2, 3)):
+                shape, dtype = headers[images]
+                if dtype != np.uint8 or shape[1:] != (28, 28) or not shape[0]:
+                    raise ValueError(
+                        _misfit(names[images], *headers[images], "(n, 28, 28) and uint8")
+                    )
+                wanted = shape[:1]
+                shape, dtype = headers[labels]
+                if dtype.kind not in "iu" or shape != wanted:
+                    raise ValueError(
+                        _misfit(names[labels], *headers[labels], f"{wanted} and integers")
+                    )
             sets = [content[name] for name in names]
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"{path} is not Keras's mnist.npz with {', '.join(names)}: {error}"
+            f"{path} is not Keras's mnist.npz with {', '.join(names)}: {files.brief(error)}"
         ) from None
-    for (x, y), (x_name, y_name) in zip((sets[:2], sets[2:]), (names[:2], names[2:])):
-        if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or not len(x):
-            raise ValueError(
-                f"{path}: {x_name} has shape {x.shape} and dtype {x.dtype}, expected "
-                f"(n, 28, 28) and uint8"
-            )
-        if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-            raise ValueError(
-                f"{path}: {y_name} has shape {y.shape} and dtype {y.dtype}, expected "
-                f"{x.shape[:1]} and integers"
-            )
-        _check_labels(y, f"{path}: {y_name}")
+    for name, labels in zip(names[1::2], sets[1::2]):
+        _check_labels(labels, f"{path}: {name}")
     return _split(*sets)
+
+
+def _misfit(name, shape, dtype, wanted):
+    return f"{name} has shape {files.brief(shape, 60)} and dtype {dtype}, expected {wanted}"
 
 
 # ------------------------------------------------ the book's mnist.pkl.gz
 
 
 def _load_pickle(path):
-    content = _unpacked(path)
-    try:
-        data = _Unpickler(content).load()
-    except _Refused as error:
-        raise ValueError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged pickle can raise anything at all
-        raise ValueError(f"{path} is not the book's mnist.pkl.gz: {error}") from None
+    with _Content(path) as content:
+        try:
+            data = _Unpickler(content).load()
+        except _Damaged:
+            raise
+        except _Refused as error:
+            raise ValueError(f"{path}: {files.brief(error, 300)}") from None
+        except Exception as error:  # a damaged pickle can raise anything at all
+            reason = files.brief(error, 300)
+            raise ValueError(f"{path} is not the book's mnist.pkl.gz: {reason}") from None
+        if content.readinto(bytearray(1)):  # at the end the checksum is compared
+            raise ValueError(f"{path} is not the book's mnist.pkl.gz: it goes on after its end")
     try:
         sets = [(images.array, labels.array) for images, labels in data]
     except (AttributeError, TypeError, ValueError):
@@ -213,20 +316,41 @@ def _load_pickle(path):
 
 
 class _Refused(Exception):
-    """A pickle names something that is not on the allow-list."""
+    """A pickle wants something that no data set needs."""
 
 
-def _stand_ins():
+_ESCAPED = re.compile(rb"""(?s:[^\\]++|\\[\\'"nrtx])*+""").fullmatch
+MOST_STEPS = 10_000  # of a pickle; the book's file takes some 200
+# The opcodes of a pickle of tuples, lists and arrays, in all protocols. No dictionaries, no
+# instances, no extensions, nothing from outside.
+OPCODES = """
+    PROTO FRAME STOP MARK POP POP_MARK PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
+    STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS
+    GLOBAL STACK_GLOBAL REDUCE BUILD
+"""
+
+
+def _stand_ins(spend):
     """Return what a pickle of arrays may name, and our own classes that it gets instead.
 
-    Made anew for each file: a pickle can write to whatever it is given.
+    Made anew for each file: a pickle can write to whatever it is given. spend(n) is called before
+    n bytes are copied, and raises where that is more than the file can account for: a pickle may
+    ask for a copy of the same bytes again and again. Nothing in a pickle is trusted to be of the
+    type that it should have: tuples of tuples may take for ever to print.
     """
 
     class Dtype:
         def __init__(self, name, *flags):
-            self.name, self.order = str(name), "="
+            if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z]\d{0,4}", name, re.ASCII):
+                raise _Refused("it holds an array of a strange type, expected numbers")
+            self.name, self.order = name, "="
 
         def __setstate__(self, state):
+            if not isinstance(state, tuple) or state[1] not in ("<", ">", "=", "|"):
+                raise _Refused("it holds an array in a strange order of bytes")
             self.order = state[1]
 
     class Array:
@@ -234,9 +358,14 @@ def _stand_ins():
 
         def __setstate__(self, state):
             _, shape, dtype, fortran, raw = state
-            numbers = np.dtype(dtype.name).newbyteorder(dtype.order)
-            if numbers.kind not in "fiu":
+            if isinstance(dtype, Dtype) and not re.fullmatch(r"f[248]|[iu][1248]", dtype.name):
                 raise _Refused(f"it holds an array of {dtype.name}, expected numbers")
+            if not isinstance(dtype, Dtype) or not isinstance(raw, (str, bytes, bytearray)):
+                raise _Refused("it holds an array that is none")
+            if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+                raise _Refused("it holds an array whose shape is none")
+            spend(len(raw))
+            numbers = np.dtype(dtype.name).newbyteorder(dtype.order)
             raw = raw.encode("latin1") if isinstance(raw, str) else raw
             array = np.frombuffer(raw, numbers).reshape(shape, order="F" if fortran else "C")
             self.array = array.astype(numbers.newbyteorder("="), copy=False)
@@ -250,6 +379,9 @@ def _stand_ins():
         return array
 
     def encode(text, encoding):
+        if not isinstance(text, str):
+            raise _Refused("it encodes what is no text")
+        spend(len(text))
         return text.encode("latin1")
 
     allowed = {("numpy", "ndarray"): Array, ("numpy", "dtype"): Dtype}
@@ -264,17 +396,55 @@ class _Unpickler(pickle._Unpickler):
     """Reads pickled arrays without a single class of the pickle's own choice.
 
     The one in Python, not the one in C: the latter allocates a table as large as the largest
-    number that a pickle uses for its memo, which a file of ten bytes can set to gigabytes.
+    number that a pickle uses for its memo, which a file of ten bytes can set to gigabytes. And
+    here the table of opcodes can be cut down to those that are needed, and count them.
     """
 
     def __init__(self, content):
-        super().__init__(io.BytesIO(content), encoding="latin1")
-        self.allowed = _stand_ins()
+        super().__init__(content, encoding="latin1")
+        self.content, self.spent = content, 0
+        self.allowed = _stand_ins(self.spend)
+        self.dispatch = _Steps(pickle._Unpickler.dispatch)
+        self.dispatch[pickle.BYTEARRAY8[0]] = _Unpickler.load_bytearray8
+        self.dispatch[pickle.STRING[0]] = _Unpickler.load_string
+
+    def spend(self, n):
+        self.spent += n
+        if self.spent > 2 * self.content.taken:  # NumPy's own pickles copy their bytes twice
+            raise _Refused("refused: it wants copies of the same bytes again and again")
+
+    def load_bytearray8(self):
+        """Read first, then make the array: the inherited method does it the other way round."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    def load_string(self):
+        """Take only the escapes that repr writes: Python warns of those that mean nothing."""
+        text = self.readline()[:-1]
+        if len(text) < 2 or text[:1] not in b"'\"" or text[:1] != text[-1:] or not _ESCAPED(text):
+            raise _Refused("it holds a text without quotes or with strange escapes")
+        self.append(codecs.escape_decode(text[1:-1])[0].decode("latin1"))
 
     def find_class(self, module, name):
         try:
             return self.allowed[module, name]
         except KeyError:
-            raise _Refused(
-                f"refused: it wants to use {module}.{name}, which no data set needs"
-            ) from None
+            wanted = files.brief(f"{module}.{name}", 100)
+            raise _Refused(f"refused: it wants to use {wanted}, which no data set needs") from None
+
+
+class _Steps(dict):
+    """What a pickle may do, by opcode; counts how often it does."""
+
+    def __init__(self, dispatch):
+        codes = [getattr(pickle, name)[0] for name in OPCODES.split()]
+        super().__init__((code, dispatch[code]) for code in codes)
+        self.left = MOST_STEPS
+
+    def __getitem__(self, code):
+        self.left -= 1
+        if self.left < 0:
+            raise _Refused(f"refused: it takes more than {MOST_STEPS:,} steps, no data set does")
+        return super().__getitem__(code)
+
+    def __missing__(self, code):
+        raise _Refused(f"refused: it uses the opcode {bytes([code])!r}, which no data set needs")

@@ -275,29 +275,58 @@ class _Run(training.Run):
 def load(path, *, threads=None):
     """Return the Network that Network.save wrote to `path`. Draws no random numbers.
 
-    Raises OSError if the file cannot be read, ValueError if it is not such a file. Nothing in
-    the file is executed: it holds numbers only.
+    Raises OSError if the file cannot be read, ValueError if it is not such a file or holds a number
+    that is not finite. Nothing in the file is executed: it holds numbers only.
     """
     if threads is not None:
         arrays.check_count("threads", threads, 1)
+    what = "is not a model written by Network.save"
     try:
         with files.Npz(path) as content:
-            version, kind = int(content["format_version"]), str(content["kind"])
-            sizes, dtype = content["sizes"].tolist(), str(content["dtype"])
-            layers = range(len(sizes) - 1)
-            weights = [content[f"weights_{l}"] for l in layers]
-            biases = [content[f"biases_{l}"] for l in layers]
+            version, kind, dtype = (
+                _single(content, name) for name in ("format_version", "kind", "dtype")
+            )
+            if version != FORMAT_VERSION or kind != "network":
+                raise ValueError(
+                    f"it holds a {files.brief(kind, 30)!r} in format {version}, expected a "
+                    f"'network' in format {FORMAT_VERSION}; a newer fastbp may read it"
+                )
+            shape, _ = content.header("sizes")
+            if len(shape) != 1 or shape[0] > len(content):  # no file has so many layers
+                raise ValueError(f"sizes has shape {shape}, expected a list")
+            sizes = content["sizes"].tolist()
+            what = "is not a sound model"
+            if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
+                seen = files.brief(dtype, 30)
+                raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
+            net = Network.__new__(Network)
+            net._prepare(sizes, dtype, threads)
+            net._publish(_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} is not a model written by Network.save: {error}") from None
-    if version != FORMAT_VERSION or kind != "network":
-        raise ValueError(
-            f"{path} holds a {kind!r} in format {version}, expected a 'network' in format "
-            f"{FORMAT_VERSION}; a newer fastbp may read it"
-        )
-    net = Network.__new__(Network)
-    try:
-        net._prepare(sizes, dtype, threads)
-        net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} is not a sound model: {error}") from None
+        raise ValueError(f"{path} {what}: {files.brief(error, 300)}") from None
     return net
+
+
+def _single(content, name):
+    """Return the one string or integer that stands under a name in a model."""
+    shape, dtype = content.header(name)
+    if shape != () or dtype.kind not in "iuU":
+        raise ValueError(f"{name} has shape {shape} and dtype {dtype}, expected one value")
+    return content[name].item()
+
+
+def _parameters(content, plan, dtype):
+    """Return the flat vector of a model's numbers, all of whose shapes fit before one is read."""
+    lists = ("weights", lambda n_in, n_out: (n_out, n_in)), ("biases", lambda _, n_out: (n_out, 1))
+    for name, shape_of in lists:
+        for l, wanted in enumerate(itertools.starmap(shape_of, itertools.pairwise(plan.sizes))):
+            shape, kind = content.header(f"{name}_{l}")
+            if kind.kind not in "fiub":
+                raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
+            if shape != wanted:
+                raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
+    flat = np.empty(plan.n_params, dtype)
+    for (name, _), slots in zip(lists, arrays.views(flat, plan)):
+        for l, slot in enumerate(slots):
+            files.put(slot, content[f"{name}_{l}"], f"{name}[{l}]")
+    return flat

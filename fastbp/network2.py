@@ -4,6 +4,7 @@ Law: as in network.py, whatever a reader overrides is honoured, a cost of their 
 the book's form of a call does not have comes as keyword-only arguments.
 """
 
+import collections
 import functools
 import itertools
 import json
@@ -671,40 +672,99 @@ def load(filename, cost=None, *, threads=None):
     """Return the Network that `save`, or the book's own code, wrote to a JSON file.
 
     cost: the class of a cost that is not of this module. Draws no random numbers. Raises OSError if
-    the file cannot be read, ValueError if it is not such a file.
+    the file cannot be read, ValueError if it is not such a file or holds a number that is not
+    finite.
     """
     if threads is not None:
         arrays.check_count("threads", threads, 1)
     cost = None if cost is None else _checked_cost(cost)
     with open(filename, "rb") as file:
         text = file.read()
+    what = "is not a network saved as JSON"
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_without_doubles)
         sizes, weights, biases = data["sizes"], data["weights"], data["biases"]
-        name, version = str(data["cost"]), data.get("fastbp_format", FORMAT_VERSION)
+        name, version = data["cost"], data.get("fastbp_format", FORMAT_VERSION)
         dtype = data.get("dtype", "float64")
         activations, own_cost = data.get("activations"), data.get("own_cost", False)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{filename} is not a network saved as JSON: {error}") from None
-    known = {c.__name__: c for c in COSTS.values()}
-    if cost is None and (own_cost or name not in known):
-        raise ValueError(
-            f"{filename} was saved with the cost {arrays.brief(name)}, expected one of "
-            f"{', '.join(known)}; pass your own: load({str(filename)!r}, cost={name})"
-        )
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{filename} is in format {version}, expected {FORMAT_VERSION}")
-    net = Network.__new__(Network)
-    try:
+        what = "is not a sound network"
+        kinds = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cost=bool)
+        given = dict(data, dtype=dtype, own_cost=own_cost)
+        for key, kind in kinds.items():
+            if not isinstance(given[key], kind):
+                seen = files.brief(json.dumps(given[key]), 60)
+                raise TypeError(f"{key} is {seen}, expected a {kind.__name__}")
+        if not all(type(n) is int for n in sizes):
+            raise TypeError(f"sizes is {files.brief(json.dumps(sizes), 60)}, expected integers")
+        known = {c.__name__: c for c in COSTS.values()}
+        if version != FORMAT_VERSION:
+            what = "is of another version"
+            raise ValueError(
+                f"it is in format {files.brief(version, 30)}, expected {FORMAT_VERSION}"
+            )
+        if cost is None and (own_cost or name not in known):
+            name, what = files.brief(name, 60), "needs its cost"
+            raise ValueError(
+                f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
+                f"your own: load({str(filename)!r}, cost={name})"
+            )
+        if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
+            raise ValueError(f"dtype is {files.brief(dtype, 30)!r}, expected float64 or float32")
+        net = Network.__new__(Network)
         checked = net._prepare(sizes, dtype, threads)
         net.cost = known[name] if cost is None else cost
         hidden, output = "sigmoid", None
         if activations is not None:
             hidden, output = activations[:-1], activations[-1]
         net.activations = _checked_activations(hidden, output, len(checked), net._cost_name())
-        weights = [np.array(w, net.dtype) for w in weights]
-        biases = [np.array(b, net.dtype) for b in biases]
-        net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
-    except (TypeError, ValueError, OverflowError, IndexError) as error:
-        raise ValueError(f"{filename} is not a sound network: {error}") from None
+        net._publish(_parameters(weights, biases, checked, net))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+            RecursionError) as error:  # fmt: skip
+        raise ValueError(f"{filename} {what}: {files.brief(error, 300)}") from None
     return net
+
+
+def _without_doubles(pairs):
+    """Return a dictionary of the pairs in a JSON object, or raise: two readers may differ."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        (key, _), *_ = collections.Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"it holds the key {files.brief(key, 60)!r} twice")
+    return data
+
+
+def _parameters(weights, biases, sizes, net):
+    """Return the flat vector of lists of numbers, held to the sizes before it is made."""
+    layers = [*itertools.pairwise(sizes)]
+    lists = (("weights", weights, layers), ("biases", biases, [(1, n_out) for _, n_out in layers]))
+    for name, given, shapes in lists:
+        if len(given) != len(layers):
+            raise ValueError(f"{name} has {len(given)} layers, expected {len(layers)}")
+        for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes)):
+            _check_rows(rows, n_out, n_in, f"{name}[{l}]")
+    flat = np.empty(net._plan.n_params, net.dtype)
+    for (name, given, _), slots in zip(lists, arrays.views(flat, net._plan)):
+        for l, (slot, rows) in enumerate(zip(slots, given)):
+            files.put(slot, np.array(rows, np.float64), f"{name}[{l}]")
+    return flat
+
+
+def _check_rows(rows, n_out, n_in, name):
+    """Raise ValueError unless rows are n_out lists of n_in numbers that a float64 can hold.
+
+    NumPy would take null for NaN, and read numbers in strings.
+    """
+    if type(rows) is not list or len(rows) != n_out:
+        raise ValueError(f"{name} is not a list of {n_out} rows")
+    for i, row in enumerate(rows):
+        if type(row) is not list or len(row) != n_in:
+            raise ValueError(f"{name}[{i}] is not a list of {n_in} numbers")
+        kinds = set(map(type, row))
+        if kinds <= {float}:
+            continue
+        for j, value in enumerate(row):
+            if type(value) not in (int, float):
+                seen = files.brief(json.dumps(value), 60)
+                raise ValueError(f"{name} holds {seen} at [{i}, {j}], expected a number")
+            if type(value) is int and value.bit_length() > 1023:
+                raise ValueError(f"{name} holds an integer too large for a float at [{i}, {j}]")
