@@ -120,7 +120,7 @@ def read(path):
         trouble = trouble or error
     if isinstance(trouble, OSError):
         raise trouble
-    raise ValueError(f"{path} is not a sound checkpoint: {trouble}")
+    raise ValueError(f"{path} is not a sound checkpoint: {files.brief(trouble, 300)}")
 
 
 def _read(path):
@@ -177,10 +177,21 @@ def random_states():
 
 
 def set_random_states(about, content):
-    """Undo random_states."""
-    (version, gauss), (kind, *rest) = about["random"], about["numpy"]
+    """Undo random_states. Raises ValueError or TypeError for what is no state."""
+    (version, gauss), (kind, position, *rest) = about["random"], about["numpy"]
+    keys = content["numpy_random"]
+    if kind == "MT19937" and not (
+        keys.shape == (624,) and keys.dtype == np.uint32 and type(position) is int
+        and 0 <= position <= 624
+    ):  # fmt: skip
+        raise ValueError("its random state is none")  # NumPy would take any position
+    before = random.getstate()
     random.setstate((version, tuple(content["random"].tolist()), gauss))
-    np.random.set_state((kind, content["numpy_random"], *rest))
+    try:
+        np.random.set_state((kind, keys, position, *rest))
+    except BaseException:
+        random.setstate(before)
+        raise
 
 
 @contextlib.contextmanager
@@ -188,5 +199,6 @@ def as_errors_of(path):
     """Turn what a file with a right checksum and wrong content raises into one ValueError."""
     try:
         yield
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} is not a checkpoint of such a run: {error}") from None
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
+        why = files.brief(error, 300)
+        raise ValueError(f"{path} is not a checkpoint of such a run: {why}") from None

@@ -273,8 +273,13 @@ class Run:
             weights = [content[f"weights_{l}"] for l in layers]
             biases = [content[f"biases_{l}"] for l in layers]
             arrays.layers(weights, biases, net._plan)
-            order = content["order"].astype(np.int64)
-            if not np.array_equal(np.sort(order), np.arange(n)):
+            fit = all(array.dtype == net.dtype for array in weights + biases)
+            if not fit and not self.general:  # else they are somebody's own
+                raise ValueError(f"its weights are not of {net.dtype}")
+            if self.stops and not arrays.all_finite(weights, biases, dtype=net.dtype):
+                raise ValueError("its weights are not finite")
+            order = content["order"]
+            if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(n)):
                 raise ValueError(f"its order is not one of {n} samples")
             counts = [arrays.check_count(k, state[k], 0) for k in ("epoch", "position", "watched")]
             if not counts[2] <= counts[1] <= n:
@@ -282,8 +287,12 @@ class Run:
             self.epoch, self.position, self.watched = counts
             self.eta = arrays.check_rate("eta", state["eta"], net.dtype)
             self.finished = bool(state["finished"])
-            lines = [str(line) for line in state["lines"]]
+            lines = list(state["lines"])
+            if not all(isinstance(line, str) and line.isprintable() for line in lines):
+                raise ValueError("its lines are not what is printed")
             history = {name: list(state["history"][name]) for name in self.history}
+            if not all(type(v) in (int, float) for part in history.values() for v in part):
+                raise ValueError("its history is not one of numbers")
             if self.velocity is not None:
                 velocity = content["velocity"]
                 if velocity.shape != self.velocity.shape or velocity.dtype != net.dtype:
@@ -291,12 +300,12 @@ class Run:
                 self.velocity = velocity.copy()
             self.set_extra_state(state, content)
             checkpoint.set_random_states(state, content)
-        self.order = order
+        self.order = order.copy()
         for name, values in history.items():
             self.history[name][:] = values
-        if all(array.dtype == net.dtype for array in weights + biases):
+        if fit:
             net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
-        else:  # somebody's own
+        else:
             net.weights, net.biases = weights, biases
         if self.position:
             self._hand_out()

@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+import types
 import warnings
 import zipfile
 import zlib
@@ -37,7 +38,7 @@ import zlib
 import numpy as np
 
 from fastbp import __main__ as command
-from fastbp import mnist_files, network, network2
+from fastbp import checkpoint, mnist_files, network, network2
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
@@ -561,6 +562,75 @@ def _images():
         yield buffer.getvalue()
 
 
+TRAINING = np.linspace(0, 1, 60).reshape(12, 5), np.arange(12) % 3
+
+
+def _run_of(module, path=None, epochs=2):
+    """Return a small network's run: one that writes checkpoints, or one that has yet to begin."""
+    net = module.Network([5, 3, 3])
+    settings = "stop", path, 1, False
+    if module is network:
+        return network._Run(net, TRAINING, epochs, 5, 0.1, TRAINING, settings)
+    watch, rules = (True, True, False, False), (0, 0.0, 0.9, False, 0.1, None, None)
+    more = *rules, "evaluation_accuracy", None, None, settings
+    return network2._Run(net, TRAINING, epochs, 5, 0.1, 0.0, TRAINING, watch, *more)
+
+
+def _checkpoints():
+    state = random.getstate()
+    for module in (network, network2):
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield _saved(lambda path, module=module: _run_of(module, path).go(False))
+    random.setstate(state)
+
+
+def checkpoint_content(content, rng, others):
+    """Change what a checkpoint says, with a checksum that fits."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "file"
+        path.write_bytes(content)
+        try:
+            about, arrays = checkpoint.read(path)
+        except (OSError, ValueError):
+            return any_bytes(content, rng, others)
+        if rng.random() < 0.6:
+            text = json_tree(json.dumps(about).encode(), rng, others)
+            with contextlib.suppress(ValueError, RecursionError):
+                about = json.loads(text)
+            about = about if isinstance(about, dict) else {"facts": about}
+        else:
+            name = rng.choice(sorted(arrays))
+            changed = rng.choice(
+                [arrays[name][:-1], arrays[name].astype(np.float32), np.array(np.nan),
+                 np.full_like(arrays[name], rng.choice([0, 1, 5, 127])), arrays[name][None]]
+            )  # fmt: skip
+            arrays = arrays | {name: changed} if rng.random() < 0.8 else dict([*arrays.items()][1:])
+        checkpoint.write(path, about, arrays)
+        return path.read_bytes()
+
+
+def _resumed(path):
+    """Take a checkpoint up, as both networks would; nothing is trained or written."""
+    states, refused = (random.getstate(), np.random.get_state()), []
+    try:
+        for module in (network, network2):
+            run = _run_of(module)
+            run.order, run.pairs_given = np.arange(12), None
+            run.bar = types.SimpleNamespace(write=lambda line: None, update=lambda n: None)
+            run.keeper.path = path
+            try:
+                about, content = checkpoint.read(path)
+                run._resume(about.get("state"), content)
+                sound_network(run.net)
+                return
+            except ValueError as error:
+                refused.append(error)
+        raise refused[-1]
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """honest: a function that yields honest files; file: the name that the input gets; read(path):
@@ -620,6 +690,8 @@ READERS = {
     "network2.load": Reader(
         _json_files, "model.json", lambda path: sound_network(network2.load(path)),
         (json_tree, json_tree, json_text)),
+    "checkpoint": Reader(
+        _checkpoints, "run.npz", _resumed, (*ZIP, checkpoint_content, checkpoint_content)),
     "predict": Reader(
         _images, "image.npy", lambda path: sound_image(command._image(path, 784)), (npy_array,)),
 }  # fmt: skip
