@@ -95,7 +95,8 @@ class CodeFiles(IndexDataCacheFile):
         return f"{self._start}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
     def _checksum(self, key, code):
-        made_from = numba.__version__, llvmlite.__version__, self._source_stamp, key
+        versions = numba.__version__, llvmlite.__version__, config.BOUNDSCHECK
+        made_from = *versions, self._source_stamp, key
         return hashlib.sha256(repr(made_from).encode() + code).digest()
 
 
