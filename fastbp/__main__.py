@@ -52,9 +52,8 @@ def main(arguments=None):
     """Run the command line. Return the exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after
     SIGTERM."""
     options = _parser().parse_args(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
-    status = _run(options)
+    with _sigterm():
+        status = _run(options)
     if any(isinstance(thread, _Compiling) for thread in threading.enumerate()):
         # Left half-way: a compiler that is at work must not see the interpreter taken down.
         os._exit(status)
@@ -89,6 +88,19 @@ class _Terminated(BaseException):
 
 def _terminate(number, frame):
     raise _Terminated
+
+
+@contextlib.contextmanager
+def _sigterm():
+    """Have SIGTERM raise _Terminated meanwhile, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 CHAPTER_3 = (
