@@ -5,6 +5,7 @@ it compiles or evaluates, is it interrupted. What it prints it remembers, so tha
 resumed has printed the same in the end as one that never stopped.
 """
 
+import copy
 import functools
 import random
 import sys
@@ -130,13 +131,13 @@ class Run:
             engine.shuffle(self.order)
             self._hand_out()
         self.bar.set_description(f"Epoch {self.epoch}", refresh=False)
+        self._look(now=True)
         part = self._train_generally if self.general else self._train
         while self.watched < self.n:
             end = min(self.n, self.watched + self.stretch())
             while self.position < end:
                 part(end)
-            if self.general and self.stops:
-                self._look(last=True)
+            self._look(now=True)
             with interrupts.welcome():
                 values = self.watch()
             self.watched = end
@@ -163,8 +164,7 @@ class Run:
     def _train_generally(self, end):
         """Take one step by the book's own structure."""
         batch = self.order[self.position : min(self.position + self.m, end)]
-        if self.stops:
-            self._look()
+        self._look()
         self.step([self.pairs[i] for i in batch.tolist()])
         if self._count(len(batch)):
             self._boundary()
@@ -194,16 +194,18 @@ class Run:
 
     _sound = None  # (when, at which position, weights, biases)
 
-    def _look(self, last=False):
+    def _look(self, now=False):
         """On the general path: keep the weights while they are finite, from time to time."""
-        now, net = time.monotonic(), self.net
-        if self._sound and not last and now - self._sound[0] < LOOK_SECONDS:
+        net, moment = self.net, time.monotonic()
+        if not (self.general and self.stops):
+            return
+        if self._sound and not now and moment - self._sound[0] < LOOK_SECONDS:
             return
         if self._sound and not arrays.all_finite(net.weights, net.biases):
             _, position, net.weights, net.biases = self._sound
             self._refuse(f"between the mini-batches {position // self.m} and")
-        copies = ([np.array(array) for array in part] for part in (net.weights, net.biases))
-        self._sound = now, self.position, *copies
+        copies = copy.deepcopy((net.weights, net.biases))  # whatever someone has made of them
+        self._sound = moment, self.position, *copies
 
     def _refuse(self, where):
         """Raise the error that says where the weights ceased to be finite."""
