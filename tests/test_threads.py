@@ -177,6 +177,7 @@ def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng, monkeypatch):
             raise KeyboardInterrupt
         real(team, share, *rest)
 
+    interrupted.signatures = real.signatures
     monkeypatch.setattr(vectors, "run_program", interrupted)
     monkeypatch.setattr(threads, "mode", "always")
     monkeypatch.setattr(threads, "usable", lambda limit: 3)
