@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import promises, report, work
-from fastbp import checkpoint, network, network2
+from fastbp import checkpoint, engine, network, network2
 
 RESULTS = work.ROOT / "bench" / "results"
 FILE = RESULTS / "endurance.json"
@@ -186,26 +186,25 @@ def interrupts(options):
 
 
 def cost(options):
-    """Compare epochs with and without the look at the weights, in turns."""
-    figures = {}
-    training = DATA[0]
+    """Compare epochs with and without the look at the weights, in turns, from the same weights."""
+    figures, (X, labels) = {}, DATA[0]
     for name, (sizes, m) in NETS.items():
         for dtype in ("float32", "float64"):
-            nets = {how: network.Network(list(sizes), dtype=dtype) for how in ("stop", "continue")}
-            n = len(training[1]) if m == 10 else len(training[1]) // 5
-            data = training[0][:n], training[1][:n]
-            seconds = {how: [] for how in nets}
-            with contextlib.redirect_stdout(io.StringIO()):
-                for turn in range(9 if m == 10 else 5):
-                    for how, net in sorted(nets.items(), reverse=turn % 2):
-                        began = time.perf_counter()
-                        net.SGD(data, 1 if m > 100 else 3, m, 0.1, on_divergence=how)
-                        seconds[how].append(time.perf_counter() - began)
-            least = {how: min(times[1:]) for how, times in seconds.items()}
-            ratios = [a / b for a, b in zip(seconds["stop"][1:], seconds["continue"][1:])]
+            n = len(X) if m == 10 else len(X) // 2
+            plan, Y = engine.plan_of(sizes), np.eye(10, dtype=dtype)[labels[:n]]
+            samples, order = engine.Samples(X[:n], Y), np.random.permutation(n)
+            weights = (np.random.randn(plan.n_params) / 30).astype(dtype)
+            seconds = {True: [], False: []}
+            for turn in range(21 if m == 10 else 7):
+                for watch in (True, False) if turn % 2 else (False, True):
+                    params = weights.copy()
+                    began = time.perf_counter()
+                    engine.train(params, plan, samples, order, m, 0.1, 1, watch=watch)
+                    seconds[watch].append(time.perf_counter() - began)
+            ratios = [a / b for a, b in zip(seconds[True][1:], seconds[False][1:])]
             figures[f"{name}, {dtype}"] = dict(
-                ratio_of_least=round(least["stop"] / least["continue"], 4),
                 median_ratio=round(statistics.median(ratios), 4),
+                ratio_of_least=round(min(seconds[True]) / min(seconds[False]), 4),
             )
             print(f"  {name}, {dtype}: {figures[f'{name}, {dtype}']}", file=sys.stderr, flush=True)
     return dict(nets=figures)
