@@ -74,7 +74,9 @@ def page(figures):
         text += _table("Ctrl-C, seconds until SGD had ended", figures["interrupts"]["nets"])
     if "cost" in figures:
         text += _table(
-            "The look at the weights: time with it, over time without", figures["cost"]["nets"]
+            "The look at the weights: its share of an epoch, in percent; and the median of epochs "
+            "with it over epochs without, in turns, which is as noisy as the machine",
+            figures["cost"]["nets"],
         )
     if "files" in figures:
         text += (
