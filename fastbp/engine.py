@@ -26,7 +26,7 @@ KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress l
 TRIAL_SECONDS = 0.02  # while it is not clear yet how many threads are best
 SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 EVALUATION_ROWS = 256  # samples in the workspace of a forward pass
-CHECK_COST = 100  # what training must take, in times of what a look at the weights takes
+CHECK_COST = 200  # what training must take, in times of what a look at the weights takes
 # The row-major form
 PARALLEL_FLOPS = 8e6  # per call of a parallel region: below, one thread is faster
 MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
@@ -319,7 +319,7 @@ def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):
 
 
 class _Guard:
-    """Keeps a copy of the last weights that were finite. Looking costs less than a hundredth.
+    """Keeps a copy of the last weights that were finite. To look costs half a hundredth.
 
     state: the arrays that training changes.
     """
