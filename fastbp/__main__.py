@@ -26,6 +26,7 @@ from fastbp import (
     mnist_loader,
     network,
     network2,
+    npz,
     training,
 )
 
@@ -319,10 +320,10 @@ def _image(path, n_in):
     try:
         with open(path, "rb") as file:
             length = os.path.getsize(path)
-            shape, dtype, *_ = files.npy_header(file, length)
+            shape, dtype, *_ = npz.npy_header(file, length)
             if math.prod(shape) == n_in and dtype.kind in "fiub":  # else it is not even read
                 file.seek(0)
-                image = files.read_npy(file, length)
+                image = npz.read_npy(file, length)
             else:
                 image = None
     except ValueError as error:

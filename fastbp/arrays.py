@@ -11,7 +11,7 @@ import operator
 
 import numpy as np
 
-from fastbp import kernels
+from fastbp import engine, kernels
 
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
@@ -117,14 +117,8 @@ def check_choice(name, value, *choices):
 
 def views(flat, plan):
     """Return (weights, biases): lists of views (n_out, n_in) and (n_out, 1) into `flat`."""
-    weights, biases = [], []
-    w_at = 0
-    for n_in, n_out in itertools.pairwise(plan.sizes):
-        b_at = w_at + n_in * n_out
-        weights.append(flat[w_at:b_at].reshape(n_out, n_in))
-        biases.append(flat[b_at : b_at + n_out].reshape(n_out, 1))
-        w_at = b_at + n_out
-    return weights, biases
+    both = engine.layers_of(flat, plan)
+    return [w for w, _ in both], [b.reshape(-1, 1) for _, b in both]
 
 
 def layers(weights, biases, plan):

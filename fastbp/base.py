@@ -68,13 +68,17 @@ class Compiled:
         plan = self._plan
         X, Y = arrays.training_arrays((np.asarray(X), np.asarray(Y)), plan, self.dtype, "the batch")
         if self._general(*self._gradient_points):
-            sums = None
-            for x, y in arrays.pairs((X, Y), plan, self.dtype):
-                both = [*itertools.chain(*self.backprop(x, y))]
-                sums = both if sums is None else [total + n for total, n in zip(sums, both)]
-            return sums[: len(sums) // 2], sums[len(sums) // 2 :]
+            return self._sum_of_gradients(arrays.pairs((X, Y), plan, self.dtype))
         nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
         return nabla_b, nabla_w
+
+    def _sum_of_gradients(self, pairs):
+        """Return (nabla_b, nabla_w): what backprop returns, summed over pairs."""
+        sums = None
+        for x, y in pairs:
+            both = [*itertools.chain(*self.backprop(x, y))]
+            sums = both if sums is None else [total + n for total, n in zip(sums, both)]
+        return sums[: len(sums) // 2], sums[len(sums) // 2 :]
 
     def gradient_norms(self, data):
         """Return the length of the gradient by the biases of each layer, averaged over data.

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from fastbp import arrays, files
+from fastbp import arrays, files, npz
 
 FORMAT_VERSION = 1
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
@@ -124,7 +124,7 @@ def read(path):
 
 
 def _read(path):
-    with files.Npz(path) as file:
+    with npz.Npz(path) as file:
         content = {name: file[name] for name in file.names()}
     checksum = content.pop("checksum", np.empty(0, np.uint8))
     if checksum.dtype != np.uint8 or checksum.tobytes() != _checksum(content):

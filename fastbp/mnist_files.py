@@ -4,16 +4,13 @@ Law: a file is believed only after its header, its length and its labels have be
 nothing in it is ever executed.
 """
 
-import codecs
 import os
 import pathlib
-import pickle
-import re
 import zlib
 
 import numpy as np
 
-from fastbp import download, files
+from fastbp import download, files, mnist_pickle, npz
 
 IMAGES, LABELS = 2051, 2049  # the magic numbers of IDX files of images and of labels
 MOST_BYTES = 1 << 30  # no file of digits unpacks to more
@@ -241,7 +238,7 @@ def _check_labels(labels, path):
 def _load_npz(path):
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with files.Npz(path) as content:
+        with npz.Npz(path) as content:
             headers = [content.header(name) for name in names]  # what does not fit is not read
             for images, labels in ((0, 1), (2, 3)):
                 shape, dtype = headers[images]
@@ -275,10 +272,10 @@ def _misfit(name, shape, dtype, wanted):
 def _load_pickle(path):
     with _Content(path) as content:
         try:
-            data = _Unpickler(content).load()
+            data = mnist_pickle.Unpickler(content).load()
         except _Damaged:
             raise
-        except _Refused as error:
+        except mnist_pickle.Refused as error:
             raise ValueError(f"{path}: {files.brief(error, 300)}") from None
         except Exception as error:  # a damaged pickle can raise anything at all
             reason = files.brief(error, 300)
@@ -313,138 +310,3 @@ def _load_pickle(path):
             )
         _check_labels(labels, path)
     return tuple((x.astype(np.float32), y.astype(np.int64)) for x, y in sets)
-
-
-class _Refused(Exception):
-    """A pickle wants something that no data set needs."""
-
-
-_ESCAPED = re.compile(rb"""(?s:[^\\]++|\\[\\'"nrtx])*+""").fullmatch
-MOST_STEPS = 10_000  # of a pickle; the book's file takes some 200
-# The opcodes of a pickle of tuples, lists and arrays, in all protocols. No dictionaries, no
-# instances, no extensions, nothing from outside.
-OPCODES = """
-    PROTO FRAME STOP MARK POP POP_MARK PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
-    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
-    STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
-    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS
-    GLOBAL STACK_GLOBAL REDUCE BUILD
-"""
-
-
-def _stand_ins(spend):
-    """Return what a pickle of arrays may name, and our own classes that it gets instead.
-
-    Made anew for each file: a pickle can write to whatever it is given. spend(n) is called before
-    n bytes are copied, and raises where that is more than the file can account for: a pickle may
-    ask for a copy of the same bytes again and again. Nothing in a pickle is trusted to be of the
-    type that it should have: tuples of tuples may take for ever to print.
-    """
-
-    class Dtype:
-        def __init__(self, name, *flags):
-            if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z]\d{0,4}", name, re.ASCII):
-                raise _Refused("it holds an array of a strange type, expected numbers")
-            self.name, self.order = name, "="
-
-        def __setstate__(self, state):
-            if not isinstance(state, tuple) or state[1] not in ("<", ">", "=", "|"):
-                raise _Refused("it holds an array in a strange order of bytes")
-            self.order = state[1]
-
-    class Array:
-        """Takes numbers only, and only as many as there are bytes for."""
-
-        def __setstate__(self, state):
-            _, shape, dtype, fortran, raw = state
-            if isinstance(dtype, Dtype) and not re.fullmatch(r"f[248]|[iu][1248]", dtype.name):
-                raise _Refused(f"it holds an array of {dtype.name}, expected numbers")
-            if not isinstance(dtype, Dtype) or not isinstance(raw, (str, bytes, bytearray)):
-                raise _Refused("it holds an array that is none")
-            if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-                raise _Refused("it holds an array whose shape is none")
-            spend(len(raw))
-            numbers = np.dtype(dtype.name).newbyteorder(dtype.order)
-            raw = raw.encode("latin1") if isinstance(raw, str) else raw
-            array = np.frombuffer(raw, numbers).reshape(shape, order="F" if fortran else "C")
-            self.array = array.astype(numbers.newbyteorder("="), copy=False)
-
-    def new_array(*arguments):
-        return Array()
-
-    def array_from_buffer(raw, dtype, shape, order):
-        array = Array()
-        array.__setstate__((1, shape, dtype, order == "F", raw))
-        return array
-
-    def encode(text, encoding):
-        if not isinstance(text, str):
-            raise _Refused("it encodes what is no text")
-        spend(len(text))
-        return text.encode("latin1")
-
-    allowed = {("numpy", "ndarray"): Array, ("numpy", "dtype"): Dtype}
-    allowed["_codecs", "encode"] = encode
-    for core in ("numpy.core", "numpy._core"):  # before and after NumPy 2
-        allowed[f"{core}.multiarray", "_reconstruct"] = new_array
-        allowed[f"{core}.numeric", "_frombuffer"] = array_from_buffer
-    return allowed
-
-
-class _Unpickler(pickle._Unpickler):
-    """Reads pickled arrays without a single class of the pickle's own choice.
-
-    The one in Python, not the one in C: the latter allocates a table as large as the largest
-    number that a pickle uses for its memo, which a file of ten bytes can set to gigabytes. And
-    here the table of opcodes can be cut down to those that are needed, and count them.
-    """
-
-    def __init__(self, content):
-        super().__init__(content, encoding="latin1")
-        self.content, self.spent = content, 0
-        self.allowed = _stand_ins(self.spend)
-        self.dispatch = _Steps(pickle._Unpickler.dispatch)
-        self.dispatch[pickle.BYTEARRAY8[0]] = _Unpickler.load_bytearray8
-        self.dispatch[pickle.STRING[0]] = _Unpickler.load_string
-
-    def spend(self, n):
-        self.spent += n
-        if self.spent > 2 * self.content.taken:  # NumPy's own pickles copy their bytes twice
-            raise _Refused("refused: it wants copies of the same bytes again and again")
-
-    def load_bytearray8(self):
-        """Read first, then make the array: the inherited method does it the other way round."""
-        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
-
-    def load_string(self):
-        """Take only the escapes that repr writes: Python warns of those that mean nothing."""
-        text = self.readline()[:-1]
-        if len(text) < 2 or text[:1] not in b"'\"" or text[:1] != text[-1:] or not _ESCAPED(text):
-            raise _Refused("it holds a text without quotes or with strange escapes")
-        self.append(codecs.escape_decode(text[1:-1])[0].decode("latin1"))
-
-    def find_class(self, module, name):
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            wanted = files.brief(f"{module}.{name}", 100)
-            raise _Refused(f"refused: it wants to use {wanted}, which no data set needs") from None
-
-
-class _Steps(dict):
-    """What a pickle may do, by opcode; counts how often it does."""
-
-    def __init__(self, dispatch):
-        codes = [getattr(pickle, name)[0] for name in OPCODES.split()]
-        super().__init__((code, dispatch[code]) for code in codes)
-        self.left = MOST_STEPS
-
-    def __getitem__(self, code):
-        self.left -= 1
-        if self.left < 0:
-            raise _Refused(f"refused: it takes more than {MOST_STEPS:,} steps, no data set does")
-        return super().__getitem__(code)
-
-    def __missing__(self, code):
-        raise _Refused(f"refused: it uses the opcode {bytes([code])!r}, which no data set needs")

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from fastbp import arrays, base, engine, files, training
+from fastbp import arrays, base, engine, files, npz, training
 from fastbp.base import sigmoid
 
 FORMAT_VERSION = 1
@@ -111,12 +111,7 @@ class Network(base.Compiled):
             return
         pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()
-        nabla_b = [np.zeros(b.shape, dtype) for b in biases]
-        nabla_w = [np.zeros(w.shape, dtype) for w in weights]
-        for x, y in pairs:
-            sample_b, sample_w = self.backprop(x, y)
-            nabla_b = [total + n for total, n in zip(nabla_b, sample_b)]
-            nabla_w = [total + n for total, n in zip(nabla_w, sample_w)]
+        nabla_b, nabla_w = self._sum_of_gradients(pairs)
         rate = eta / len(pairs)
         self.weights = [w - rate * n for w, n in zip(weights, nabla_w)]
         self.biases = [b - rate * n for b, n in zip(biases, nabla_b)]
@@ -282,7 +277,7 @@ def load(path, *, threads=None):
         arrays.check_count("threads", threads, 1)
     what = "is not a model written by Network.save"
     try:
-        with files.Npz(path) as content:
+        with npz.Npz(path) as content:
             version, kind, dtype = (
                 _single(content, name) for name in ("format_version", "kind", "dtype")
             )

@@ -352,11 +352,7 @@ class Network(base.Compiled):
 
     def _general_step(self, pairs, eta, rules, velocity):
         """Take a step by backprop, sample by sample, with the rules that the kernels have."""
-        nabla_b, nabla_w = None, None
-        for x, y in pairs:
-            sample_b, sample_w = self.backprop(x, y)
-            nabla_b = sample_b if nabla_b is None else [a + b for a, b in zip(nabla_b, sample_b)]
-            nabla_w = sample_w if nabla_w is None else [a + b for a, b in zip(nabla_w, sample_w)]
+        nabla_b, nabla_w = self._sum_of_gradients(pairs)
         plan = self._plan
         params = self._parameters().copy()
         nabla = arrays.flatten(nabla_w, nabla_b, plan, self.dtype)

@@ -17,6 +17,7 @@ ORDER = [
     "threads",
     "programs",
     "files",
+    "npz",
     "interrupts",
     "engine",
     "arrays",
@@ -24,6 +25,7 @@ ORDER = [
     "training",
     "digits",
     "download",
+    "mnist_pickle",
     "mnist_files",
 ]
 ORDER += [
