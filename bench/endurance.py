@@ -251,7 +251,6 @@ def bounds(options):
             "-m",
             "pytest",
             "-q",
-            "-x",
             "--deselect=tests/test_without_jit.py",
         ]
         run = subprocess.run(

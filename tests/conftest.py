@@ -1,6 +1,7 @@
 """What the tests share: small data, and a world without the tester's own data and cache."""
 
 import os
+import signal
 
 # More threads than cores, so that results can be compared over 1, 2, 3 and 4 of them. Must be set
 # before Numba is imported.
@@ -20,6 +21,8 @@ def isolated(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTBP_MNIST_URL", "http://127.0.0.1:9/")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    # Whoever runs the tests in the background may have had Ctrl-C ignored: a default of theirs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
