@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fastbp import (
     checkpoint,
     engine,
     files,
+    interrupts,
     kernels,
     mnist_loader,
     network,
@@ -53,7 +55,8 @@ def main(arguments=None):
     """Run the command line. Return the exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after
     SIGTERM."""
     options = _parser().parse_args(arguments)
-    with _sigterm():
+    with _signals(), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where: _say(f"warning: {_one_line(message)}")
         status = _run(options)
     if any(isinstance(thread, _Compiling) for thread in threading.enumerate()):
         # Left half-way: a compiler that is at work must not see the interpreter taken down.
@@ -75,8 +78,9 @@ def _run(options):
         _say(f"error: {_one_line(error)}")
         return 2
     except (KeyboardInterrupt, _Terminated) as reason:
-        kept = getattr(options, "checkpoint", None)
-        kept = "" if kept is None else f"; --checkpoint {kept} --resume goes on, if it is there"
+        path = getattr(options, "checkpoint", None)
+        there = path is not None and os.path.exists(path)
+        kept = f"; the same with --checkpoint {path} --resume goes on" if there else ""
         terminated = isinstance(reason, _Terminated)
         _say(("terminated" if terminated else "interrupted") + kept)
         return 143 if terminated else 130
@@ -92,16 +96,18 @@ def _terminate(number, frame):
 
 
 @contextlib.contextmanager
-def _sigterm():
-    """Have SIGTERM raise _Terminated meanwhile, in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
+def _signals():
+    """Have SIGTERM, and SIGHUP unless it is ignored, raise _Terminated meanwhile."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in interrupts.NUMBERS[1:]:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 CHAPTER_3 = (
@@ -120,18 +126,20 @@ def _train(options):
             arrays.check_range(name, getattr(options, name), np.dtype(options.dtype), 0, below)
     if options.save is not None:
         files.check_writable(options.save)
+    if options.checkpoint is not None:
+        _check_checkpoint(options)
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
     how = dict(dtype=options.dtype, threads=options.threads)
     net = _network2(options) if chapter_3 else network.Network(options.sizes, **how)
+    net._facts = dict(seed=options.seed, init=options.init)
     lasting = dict(
         on_divergence=options.on_divergence, checkpoint=options.checkpoint,
         checkpoint_every=options.checkpoint_every, resume=options.resume,
     )  # fmt: skip
-    checkpoint.Keeper(
-        options.checkpoint, options.checkpoint_every, options.resume
-    )  # what is wrong is said now
+    # What is wrong with them is said now, and not after reading the data.
+    checkpoint.Keeper(options.checkpoint, options.checkpoint_every, options.resume)
     plan = net._plan
     compiling = _Compiling(engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads)
 
@@ -141,29 +149,57 @@ def _train(options):
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
     compiling.wait()
 
-    began = time.perf_counter()
+    began, behind = time.perf_counter(), _epochs_behind(options)
     try:
         if chapter_3:
             epochs = _SGD_2(net, options, training, validation, lasting)
         else:
             net.SGD(training, epochs, m, options.eta, test_data=test, **lasting)
-    finally:  # interrupted or not
-        if options.save is not None:
-            net.save(options.save)
-            _say(f"saved to {options.save}")
-    seconds = (time.perf_counter() - began) / max(epochs, 1)
+    except (KeyboardInterrupt, _Terminated):
+        _save(net, options)
+        raise
+    _save(net, options)
+    seconds = (time.perf_counter() - began) / max(epochs - behind, 1)
 
     if chapter_3:
         print(f"accuracy on the test images: {net.accuracy(test) / n_test:.2%}")
-        print(f"{seconds:.3f} s per epoch, monitoring included: {n / seconds:,.0f} samples/s")
+        if epochs > behind:
+            print(f"{seconds:.3f} s per epoch, monitoring included: {n / seconds:,.0f} samples/s")
     elif net.history:
         best = int(np.argmax(net.history))
         print(
             f"accuracy on the test images: {net.history[-1] / n_test:.2%} at the end, "
             f"{net.history[best] / n_test:.2%} at best (epoch {best})"
         )
-        print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
+        if epochs > behind:
+            print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
     print(f"compiling, or reading compiled code from the cache, took {compiling.seconds:.1f} s")
+
+
+def _save(net, options):
+    if options.save is not None:
+        net.save(options.save)
+        _say(f"saved to {options.save}")
+
+
+def _check_checkpoint(options):
+    """Raise ValueError before a checkpoint takes the place of something else."""
+    path = options.checkpoint
+    if options.save is not None and os.path.realpath(options.save) == os.path.realpath(path):
+        raise ValueError(f"--save and --checkpoint are both {path}: give them files of their own")
+    if os.path.exists(path) and not options.resume:
+        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
+
+
+def _epochs_behind(options):
+    """Return how many epochs a checkpoint has behind it, and say so; 0 if none is resumed."""
+    found = checkpoint.read(options.checkpoint) if options.resume and options.checkpoint else None
+    state = found[0].get("state") if found else None
+    behind = state.get("epoch") if isinstance(state, dict) else None
+    if not isinstance(behind, int):  # whoever uses it says what is wrong with it
+        return 0
+    _say(f"{options.checkpoint}: goes on after {behind} of {options.epochs} epochs")
+    return behind
 
 
 def _network2(options):
@@ -419,11 +455,13 @@ def _parser():
     add("--save", metavar="model.npz",
         help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
     add("--checkpoint", metavar="PATH",
-        help="write the state of the run to this file, now and then and at the end")  # fmt: skip
+        help="write the state of the run to this file, now and then and at the end; the one before "
+        "it is kept as PATH.previous")  # fmt: skip
     add("--checkpoint-every", type=_interval, default=30.0, metavar="30s",
         help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
     add("--resume", action="store_true",
-        help="go on where the checkpoint stands, if there is one (--epochs: in all)")  # fmt: skip
+        help="go on where the checkpoint stands, if there is one, and print its lines again "
+        "(--epochs: in all)")  # fmt: skip
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
     chapter_3 = train.add_argument_group("chapter 3", "any of these trains network2's Network")

@@ -90,7 +90,8 @@ class Compiled:
         X, Y = arrays.training_arrays(data, self._plan, self.dtype, "data")
         arrays.refuse_strange(X, Y, self.dtype, "data")
         nabla_b, _ = self.backprop_batch(X, Y)
-        return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
+        with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
+            return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
 
     # ------------------------------------------------ parameters
 
@@ -135,16 +136,32 @@ class Compiled:
         if self._stops:
             arrays.refuse_strange_weights(self)
 
-    def _refuse_strange_sample(self, x, y):
-        if self._stops:
-            arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+    def _sound_gradient(self, x, y):
+        """Return _backprop_general's gradient; raise what is wrong if it is not finite."""
+        with self._explained("the sample", x.T, y.T), np.errstate(over="ignore", invalid="ignore"):
+            if self._stops and not (arrays.is_finite(x) and arrays.is_finite(y)):
+                raise engine.NotFinite
+            both = self._backprop_general(x, y)
+            if self._stops and not arrays.all_finite(*both):
+                raise engine.Diverged(0)
+        return both
+
+    def _refuse_strange_step(self, *lists):
+        if self._stops and not arrays.all_finite(*lists):
             arrays.refuse_strange_weights(self)
+            raise FloatingPointError(
+                f"mini_batch: numbers beyond {self.dtype} come of it; weights are unchanged. Take "
+                f"a smaller eta, or smaller weights"
+            )
 
     def _refuse_strange_output(self, out, a):
         """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
         if self._stops and not (arrays.is_finite(out) and arrays.is_finite(a)):
             arrays.refuse_strange_column(a, "a")
-            self._refuse_strange_weights()
+            arrays.refuse_strange_weights(self)
+            raise FloatingPointError(
+                f"a: outputs beyond {self.dtype} come of it; take smaller weights"
+            )
         return out
 
     def _train(self, samples, order, m, eta, on_samples=None, **how):
@@ -184,8 +201,8 @@ class Compiled:
             arrays.refuse_strange(X, Y, self.dtype, name)
             arrays.refuse_strange_weights(self)
             raise FloatingPointError(
-                f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
-                f"smaller eta, or smaller weights"
+                f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take "
+                f"a smaller eta, or smaller weights"
             ) from None
 
     def _standing(self):
@@ -205,7 +222,8 @@ class Compiled:
         """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
         state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
         attributes, *slots = state if isinstance(state, tuple) else (state,)
-        kept = {k: v for k, v in attributes.items() if k not in ("_flat", "_views", "_flat_plan")}
+        left_out = "_flat", "_views", "_flat_plan", "_stops"
+        kept = {k: v for k, v in attributes.items() if k not in left_out}
         return (kept, *slots) if slots else kept
 
     # ------------------------------------------------ the general path

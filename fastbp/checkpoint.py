@@ -11,6 +11,7 @@ import numbers
 import os
 import random
 import time
+import warnings
 
 import numpy as np
 
@@ -39,8 +40,12 @@ class Keeper:
         if isinstance(every, numbers.Integral):
             self.epochs = arrays.check_count("checkpoint_every", every, 1)
         else:
-            self.seconds = arrays.check_range("checkpoint_every", every, np.float64, 0)
+            self.seconds = arrays.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
+        if any(mark in os.fsdecode(path) for mark in "\n\r\0"):
+            raise ValueError(f"checkpoint is {arrays.brief(path)}, expected a name on one line")
         files.check_writable(path)
+        self.path = os.path.realpath(os.fsdecode(path))  # links and folders may change meanwhile
+        files.check_writable(self.path + PREVIOUS)
         self._last = time.monotonic()
 
     def due(self, epochs=None):
@@ -52,8 +57,10 @@ class Keeper:
     def write(self, facts, state, content):
         """Write facts and state (dictionaries that JSON can hold) and content (arrays by name)."""
         if self.path is not None:
-            write(self.path, {"facts": facts, "state": state}, content)
-            self._last = time.monotonic()
+            try:
+                write(self.path, {"facts": facts, "state": state}, content)
+            finally:  # written or not: a full disk is not asked all the time
+                self._last = time.monotonic()
 
     def read(self, facts):
         """Return (state, content) as they were written, or None if there is nothing to resume.
@@ -73,10 +80,12 @@ class Keeper:
             raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
         for name, value in json.loads(_as_json(facts)).items():
             if written.get(name) != value:
+                how = f"{name} {_brief(written.get(name))}, this one has {_brief(value)}"
+                if name.endswith("_data"):
+                    how = f"other {name}"
                 raise ValueError(
-                    f"{self.path} was written by a run with {name} {_brief(written.get(name))}, "
-                    f"this one has {_brief(value)}; resume with what it began with, or use "
-                    f"another path"
+                    f"{self.path} was written by a run with {how}; resume with what it began with, "
+                    f"or use another path"
                 )
         return state, content
 
@@ -107,12 +116,19 @@ def read(path):
     except FileNotFoundError:
         pass
     except DAMAGED as error:
+        if isinstance(error, OSError):  # that says nothing about what is in the file
+            raise
         trouble = error
     try:
         found = _read(previous)
-        os.replace(
-            previous, path
-        )  # or the next one to be written would put the damage in its place
+        os.replace(previous, path)  # what is written next would have put the damage in its place
+        if trouble:
+            why = files.brief(trouble, 200)
+            warnings.warn(
+                f"{path} is damaged ({why}): the one before it is used",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return found
     except DAMAGED as error:
         if trouble is None and isinstance(error, FileNotFoundError):
@@ -124,7 +140,11 @@ def read(path):
 
 
 def _read(path):
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("it is not a regular file")
     with npz.Npz(path) as file:
+        if "about" not in file.names():
+            raise ValueError("it is another kind of file, a model perhaps")
         content = {name: file[name] for name in file.names()}
     checksum = content.pop("checksum", np.empty(0, np.uint8))
     if checksum.dtype != np.uint8 or checksum.tobytes() != _checksum(content):
@@ -146,7 +166,17 @@ def _checksum(content):
 
 def _as_json(about):
     about = {"format_version": FORMAT_VERSION, **about} if "facts" in about else about
-    return json.dumps(about, default=lambda number: number.item())
+    return json.dumps(about, default=_plain)
+
+
+def _plain(value):
+    """Return a NumPy number as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(
+        f"a checkpoint cannot hold {arrays.brief(value)}: have evaluate, accuracy and total_cost "
+        f"return plain numbers"
+    )
 
 
 def _brief(value):
@@ -171,9 +201,19 @@ def fingerprint(*parts):
 def random_states():
     """Return the states of both global generators: (for JSON, arrays by name)."""
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state = numpy_state()
+    if isinstance(state, dict):
+        raise ValueError("numpy.random has another generator than the usual: no checkpoint of that")
+    kind, keys, position, has_gauss, cached = state
     about = {"random": [version, gauss], "numpy": [kind, position, has_gauss, cached]}
     return about, {"random": np.array(words, np.int64), "numpy_random": keys}
+
+
+def numpy_state():
+    """Return numpy.random's state: a tuple, or a dictionary if somebody has set a generator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.random.get_state()
 
 
 def set_random_states(about, content):

@@ -287,17 +287,24 @@ def train(
     if samples.form == "rows" and samples.checked != params.dtype:
         _refuse_strange(samples.X, params.dtype)
         samples.checked = params.dtype
-    done = 0
+    done, on_samples = 0, on_samples or (lambda count: False)
     with form(params, plan, samples, m, eta, n_threads, rules, velocity) as (run, state):
         guard = _Guard(state) if watch else None
         first = TRIAL_SECONDS if _shares(plan.flops * m, n_threads) > 1 else KERNEL_SECONDS / 2
-        for end, seconds in _paced(run, order, m, plan.flops * m, first):
-            ends = bool(on_samples and on_samples(end - done)) or end == len(order)
-            done = end
-            if guard and not guard.passes(done, seconds, ends):
-                raise Diverged(guard.last_sound(run, order[:done], m))
-            if ends:
-                break
+        try:
+            for end, seconds in _paced(run, order, m, plan.flops * m, first):
+                ends = bool(on_samples(end - done)) or end == len(order)
+                done = end
+                if guard and not guard.passes(done, seconds, ends):
+                    raise Diverged(guard.last_sound(run, order[:done], m))
+                if ends:
+                    break
+        except (NotFinite, Diverged):
+            raise
+        except BaseException:  # interrupted before the guard has looked
+            if guard and not guard.is_sound():
+                on_samples(guard.restore() - done)
+            raise
     return done
 
 
@@ -338,7 +345,7 @@ class _Guard:
         if not now and self.seconds < CHECK_COST * self.cost:
             return True
         began = time.perf_counter()
-        if not self._finite():
+        if not self.is_sound():
             return False
         if not now:
             self._keep(done)
@@ -351,16 +358,15 @@ class _Guard:
         Returns how many samples came before it; the state is then that of this moment. The same
         steps give the same bits, so it is there.
         """
-        self._restore()
-        for start in range(self.done, len(order), m):
+        for start in range(self.restore(), len(order), m):
             run(order[start : start + m])
-            if not self._finite():
-                self._restore()
-                return start
+            if not self.is_sound():
+                return self.restore()
             self._keep(start + m)
         raise AssertionError("the same steps gave another result")  # pragma: no cover
 
-    def _finite(self):
+    def is_sound(self):
+        """Tell whether all is finite now."""
         return all(np.isfinite(array).all() for array in self.state)
 
     def _keep(self, done):
@@ -368,9 +374,11 @@ class _Guard:
         for kept, array in zip(self.kept, self.state):
             np.copyto(kept, array)
 
-    def _restore(self):
+    def restore(self):
+        """Go back to the copy; return how many samples were done then."""
         for kept, array in zip(self.kept, self.state):
             np.copyto(array, kept)
+        return self.done
 
 
 @contextlib.contextmanager

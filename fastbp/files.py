@@ -3,14 +3,15 @@
 import contextlib
 import os
 import pathlib
+import secrets
 import stat
-import tempfile
 import zlib
 
 import numpy as np
 
 MOST_RATIO, SLACK = 64, 1 << 20  # beyond them, what unpacks is a bomb (a few labels pack well)
 PIECE = 1 << 20  # bytes read at once
+BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextlib.contextmanager
@@ -29,9 +30,10 @@ def written_atomically(path, keep=None):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
         if keep is not None and path.exists():
-            os.replace(path, f"{path}{keep}")
+            _keep(path, f"{path}{keep}")
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -40,6 +42,21 @@ def written_atomically(path, keep=None):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def _keep(path, name):
+    """Give the file at `path` a second name; where there are no links, it loses the first."""
+    link = f"{path.parent / _prefix(path)}{secrets.token_hex(4)}"
+    try:
+        os.link(path, link)
+    except OSError:
+        os.replace(path, name)
+        return
+    try:
+        os.replace(link, name)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(link)
 
 
 def _sync_folder(folder):
@@ -84,19 +101,12 @@ def _temporary(path):
         with contextlib.suppress(FileNotFoundError):  # a name that is too long fails here
             if not stat.S_ISREG(os.stat(real).st_mode):
                 raise FileExistsError(None, "it is not a regular file")
-        handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=_prefix(real))
+        temporary = f"{real.parent / _prefix(real)}{secrets.token_hex(4)}"
+        # Not mkstemp: a new file has the permissions that any new file gets.
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o666)
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror}") from None
     return real, temporary, handle
-
-
-def _mode(path):
-    """Return the permissions of an existing file, or those that a new one gets."""
-    with contextlib.suppress(OSError):
-        return stat.S_IMODE(os.stat(path).st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
 
 
 def check_length(length, stored, packed):

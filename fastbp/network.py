@@ -113,8 +113,10 @@ class Network(base.Compiled):
         weights, biases = self._layers()
         nabla_b, nabla_w = self._sum_of_gradients(pairs)
         rate = eta / len(pairs)
-        self.weights = [w - rate * n for w, n in zip(weights, nabla_w)]
-        self.biases = [b - rate * n for b, n in zip(biases, nabla_b)]
+        weights = [w - rate * n for w, n in zip(weights, nabla_w)]
+        biases = [b - rate * n for b, n in zip(biases, nabla_b)]
+        self._refuse_strange_step(weights, biases)
+        self.weights, self.biases = weights, biases
 
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
@@ -126,8 +128,7 @@ class Network(base.Compiled):
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost_derivative", "sigmoid") or not self._is_published():
-            self._refuse_strange_sample(x, y)
-            return self._backprop_general(x, y)
+            return self._sound_gradient(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
@@ -146,7 +147,7 @@ class Network(base.Compiled):
         X, labels = arrays.labelled_arrays(test_data, self._plan, self.dtype)
         self._refuse_strange_weights()
         with self._explained("test_data", X):
-            return self._count_correct(X, labels)
+            return self._count_correct(X, labels, self._stops)
 
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
@@ -176,9 +177,12 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ evaluation
 
-    def _count_correct(self, X, labels):
+    def _count_correct(self, X, labels, sound=False):
+        """Return how many are right; sound: outputs that are not finite are an error."""
         arrays.check_fits(self._plan, self.dtype, X.shape[1])
         out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+        if sound and not np.isfinite(out).all():
+            raise engine.Diverged(0)
         return int((out.argmax(axis=1) == labels).sum())
 
     # ------------------------------------------------ the general path

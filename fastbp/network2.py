@@ -220,8 +220,7 @@ class Network(base.Compiled):
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
         if self._general("cost", "sigmoid"):
-            self._refuse_strange_sample(x, y)
-            return self._backprop_general(x, y)
+            return self._sound_gradient(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
@@ -252,7 +251,8 @@ class Network(base.Compiled):
         """Write the network to a JSON file that the book's load reads, too.
 
         What the book's form has no place for stands in extra keys. The file appears whole or not
-        at all. Raises OSError if it cannot be written, ValueError if the weights do not fit.
+        at all. Raises OSError if it cannot be written, ValueError if the weights do not fit or are
+        not finite.
         """
         weights, biases = self._layers()
         arrays.refuse_strange_weights(self)
@@ -283,6 +283,8 @@ class Network(base.Compiled):
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the reader's own."""
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
+        if self.cost not in COSTS.values():
+            _checked_cost(self.cost)  # someone may have assigned anything
         for name, known in COSTS.items():
             if cost is known and all(
                 getattr(self.cost, f) is _ORIGINAL_COSTS[known, f] for f in ("fn", "delta")
@@ -306,7 +308,10 @@ class Network(base.Compiled):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
             arrays.check_fits(self._plan, self.dtype, X.shape[1])
-            return engine.feedforward(self._parameters(), self._plan, X, self.threads)
+            out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+            if self._stops and not np.isfinite(out).all():
+                raise engine.Diverged(0)
+            return out
         values = arrays.as_values(X, self.dtype)
         return np.array([self.feedforward(x[:, None])[:, 0] for x in values])
 
@@ -357,6 +362,7 @@ class Network(base.Compiled):
         params = self._parameters().copy()
         nabla = arrays.flatten(nabla_w, nabla_b, plan, self.dtype)
         engine.ruled_step(params, nabla, velocity, plan, eta, len(pairs), rules)
+        self._refuse_strange_step([params])
         self._publish(params)
 
 
@@ -460,7 +466,7 @@ class _Run(training.Run):
             self.subset = arrays.check_count("monitor_subset", monitor_subset, 1)
         if monitor_every is not None:
             self.every = arrays.check_count("monitor_every", monitor_every, 1)
-        self.dropout = _checked_dropout(dropout, len(net.sizes), dtype)
+        self.dropout = _checked_dropout(dropout, len(net._plan.sizes), dtype)
         self.stop_on = arrays.check_choice("stop_on", stop_on, *MONITORS)
         self.history = {name: [] for name in MONITORS}
         self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
@@ -573,12 +579,9 @@ class _Run(training.Run):
             raise ValueError(f"its best value is {best!r}")
         if (weights is None) is not (best is None):
             raise ValueError("its best weights are not there")
-        if weights is not None and (weights.shape, weights.dtype) != (
-            (self.net._plan.n_params,),
-            self.net.dtype,
-        ):
-            raise ValueError("its best weights do not fit the network")
-        self.best, self.best_weights = best, None if weights is None else weights.copy()
+        self.best = best
+        if weights is not None:
+            self.best_weights = self.fitting(weights, "best weights").copy()
 
     # ------------------------------------------------ what is watched
 

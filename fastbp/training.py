@@ -5,6 +5,7 @@ it compiles or evaluates, is it interrupted. What it prints it remembers, so tha
 resumed has printed the same in the end as one that never stopped.
 """
 
+import contextlib
 import copy
 import functools
 import random
@@ -37,6 +38,7 @@ class Run:
         self.keeper = checkpoint.Keeper(path, every, resume)
         self.samples = self.pairs = self.callers_list = self.velocity = None
         self.general = self.finished = False
+        self.begun = False  # the next epoch has its order, and may have samples behind it
         self.epoch = self.position = 0  # epochs, and samples of the next one, that are behind it
         self.watched = 0  # the position at which it was last monitored
         self.lines, self.history, self.sets = [], {}, {}
@@ -47,8 +49,11 @@ class Run:
     def facts(self):
         """Return what must be the same when the run is resumed: a dictionary for JSON."""
         sets = {name: checkpoint.fingerprint(*both) for name, both in self.sets.items()}
+        named = getattr(self.net, "_facts", {})  # what the command line knows beyond it
+        named = {name: value for name, value in named.items() if value is not None}
         return {
-            "network": type(self.net).__name__, "sizes": list(self.net._plan.sizes),
+            "network": f"{self.net._original['module'].__name__}.{type(self.net).__name__}",
+            "sizes": list(self.net._plan.sizes), **named,
             "dtype": self.net.dtype.name, "eta": self.first_eta, "mini_batch_size": self.m,
             "samples": self.n, **sets,
         }  # fmt: skip
@@ -92,18 +97,18 @@ class Run:
         """Run all epochs that are left."""
         net, self.order = self.net, np.arange(self.n)
         self.pairs_given = None if self.callers_list is None else list(self.callers_list)
-        self._facts = self.facts() if self.keeper.path is not None else {}
         if self.stops:
             arrays.refuse_strange_weights(net)
         else:  # nobody asks later where NaN comes from
             for name, both in self.sets.items():
                 arrays.refuse_strange(*both, net.dtype, name)
-        found = self.keeper.read(self._facts)
         undo = self._undo()
         bar = progress_bar(progress, self.epochs * self.n)
         net._stops, before = False, net._stops  # this looks at the weights itself, now and then
         with interrupts.Held() as self.held, bar as self.bar:
             try:
+                self._facts = self.facts() if self.keeper.path is not None else {}
+                found = self.keeper.read(self._facts)
                 if found:
                     self._resume(*found)
                 else:
@@ -115,7 +120,7 @@ class Run:
                 self._explain(error, undo)
             except BaseException:
                 if self.held.delivered:
-                    self._write()
+                    self._write_or_warn()
                 raise
             finally:
                 net._stops = before
@@ -126,10 +131,12 @@ class Run:
         self.bar.write(line)
 
     def _one_epoch(self):
-        if not self.position:
-            self.begin_epoch()
+        if not self.begun:
+            with self.held.closed():
+                self.begin_epoch()
             engine.shuffle(self.order)
             self._hand_out()
+            self.begun = True
         self.bar.set_description(f"Epoch {self.epoch}", refresh=False)
         self._look(now=True)
         part = self._train_generally if self.general else self._train
@@ -138,12 +145,25 @@ class Run:
             while self.position < end:
                 part(end)
             self._look(now=True)
-            with interrupts.welcome():
-                values = self.watch()
+            values = self._watched()
             self.watched = end
-            self.record(values, midway=end < self.n)
-        self.epoch, self.position, self.watched = self.epoch + 1, 0, 0
+            with self.held.closed():
+                self.record(values, midway=end < self.n)
+        self.epoch, self.position, self.watched, self.begun = self.epoch + 1, 0, 0, False
         self._boundary(self.epoch)
+
+    def _watched(self):
+        """Return watch(); if it is interrupted, what it has drawn is undone: it was not there."""
+        if self.keeper.path:
+            drawn = random.getstate(), checkpoint.numpy_state()
+        try:
+            with interrupts.welcome():
+                return self.watch()
+        except BaseException:
+            if self.held.delivered and self.keeper.path:
+                random.setstate(drawn[0])
+                np.random.set_state(drawn[1])
+            raise
 
     def _train(self, end):
         """Train on the kernels, up to a sample, or until something is to be done in between."""
@@ -165,18 +185,24 @@ class Run:
         """Take one step by the book's own structure."""
         batch = self.order[self.position : min(self.position + self.m, end)]
         self._look()
-        self.step([self.pairs[i] for i in batch.tolist()])
+        with self.held.closed():
+            self.step([self.pairs[i] for i in batch.tolist()])
         if self._count(len(batch)):
+            self._look(now=True)
             self._boundary()
 
     def _boundary(self, epochs=None):
         """Write what is due, and hand on the signals that have come."""
         if self.keeper.due(epochs):
-            try:
-                self._write()
-            except OSError as error:  # hours of work need not end with it
-                warnings.warn(f"training goes on, but: {error}", RuntimeWarning, stacklevel=2)
+            self._write_or_warn()
         self.held.deliver()
+
+    def _write_or_warn(self):
+        """Write a checkpoint; that it can't be written need not end hours of work."""
+        try:
+            self._write()
+        except OSError as error:
+            warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=2)
 
     def _hand_out(self):
         """Shuffle the caller's list, as the book does."""
@@ -218,7 +244,7 @@ class Run:
     def _undo(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
         standing = self.net._standing()
-        state, state_2 = random.getstate(), np.random.get_state() if self.draws else None
+        state, state_2 = random.getstate(), checkpoint.numpy_state() if self.draws else None
 
         def undo():
             self.net._stand(standing)
@@ -244,10 +270,21 @@ class Run:
 
     # ------------------------------------------------ stop and go on
 
+    def fitting(self, vector, name):
+        """Return a flat vector of a checkpoint, or raise ValueError."""
+        net = self.net
+        if vector.shape != (net._plan.n_params,) or vector.dtype != net.dtype:
+            raise ValueError(f"its {name} do not fit the network")
+        if self.stops and not np.isfinite(vector).all():
+            raise ValueError(f"its {name} are not finite")
+        return vector
+
     def _write(self):
         """Write a checkpoint, if one is asked for."""
         if self.keeper.path is None:
             return
+        if self.stops and not arrays.all_finite(self.net.weights, self.net.biases):
+            return  # somebody's own step, half done
         if self.rewritten:
             raise ValueError(
                 "training_data was changed during SGD: no checkpoint of such a run could be "
@@ -261,9 +298,9 @@ class Run:
         if self.velocity is not None:
             content["velocity"] = self.velocity
         state = {
-            "epoch": self.epoch, "position": self.position, "watched": self.watched,
-            "eta": self.eta, "finished": self.finished, "lines": self.lines,
-            "history": self.history, **random_about, **extra,
+            "epoch": self.epoch, "begun": self.begun, "position": self.position,
+            "watched": self.watched, "eta": self.eta, "finished": self.finished,
+            "lines": self.lines, "history": self.history, **random_about, **extra,
         }  # fmt: skip
         self.keeper.write(self._facts, state, content)
 
@@ -287,19 +324,22 @@ class Run:
             if not counts[2] <= counts[1] <= n:
                 raise ValueError(f"it stands at sample {counts[1]} of {n}")
             self.epoch, self.position, self.watched = counts
+            if self.epoch > self.epochs or (self.position and self.epoch == self.epochs):
+                raise ValueError(
+                    f"{self.epoch} epochs are behind it, epochs is {self.epochs}: the number in all"
+                )
+            self.begun = bool(state["begun"])
+            if self.position and not self.begun:
+                raise ValueError(f"it stands at sample {self.position} of an epoch not begun")
             self.eta = arrays.check_rate("eta", state["eta"], net.dtype)
             self.finished = bool(state["finished"])
             lines = list(state["lines"])
-            if not all(isinstance(line, str) and line.isprintable() for line in lines):
-                raise ValueError("its lines are not what is printed")
+            for line in lines:
+                if not line.replace("\n", "").replace("\t", "").isprintable():
+                    raise ValueError("its lines are not what is printed")
             history = {name: list(state["history"][name]) for name in self.history}
-            if not all(type(v) in (int, float) for part in history.values() for v in part):
-                raise ValueError("its history is not one of numbers")
             if self.velocity is not None:
-                velocity = content["velocity"]
-                if velocity.shape != self.velocity.shape or velocity.dtype != net.dtype:
-                    raise ValueError("its velocity does not fit the network")
-                self.velocity = velocity.copy()
+                self.velocity = self.fitting(content["velocity"], "velocity").copy()
             self.set_extra_state(state, content)
             checkpoint.set_random_states(state, content)
         self.order = order.copy()
@@ -309,7 +349,7 @@ class Run:
             net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
         else:
             net.weights, net.biases = weights, biases
-        if self.position:
+        if self.begun or self.epoch:
             self._hand_out()
         self.bar.update(min(self.epoch, self.epochs) * n + self.position)
         for line in lines:
@@ -343,7 +383,8 @@ def progress_bar(progress, total):
     progress: True, False, or None for a bar where standard error is a terminal.
     """
     if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
+        with contextlib.suppress(ValueError):  # it is closed
+            progress = sys.stderr is not None and sys.stderr.isatty()
     if not progress or sys.stderr is None:
         return _Silent()
     from tqdm import tqdm
@@ -351,8 +392,9 @@ def progress_bar(progress, total):
     bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
 
     def write(line=""):
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
+        if sys.stdout is not None:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
 
     bar.write = write
     return bar

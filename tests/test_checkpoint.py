@@ -1,5 +1,6 @@
 """A run that is stopped anywhere and resumed ends as one that never stopped: bits and lines."""
 
+import contextlib
 import io
 import json
 import os
@@ -146,6 +147,45 @@ def test_interrupted_many_times_it_ends_the_same(name, interrupted, tmp_path, ca
     assert sorted(os.listdir(tmp_path)) == ["run.npz", "run.npz.previous", "work"]
 
 
+def interrupting(call, number):
+    """Call; have Ctrl-C come at some Python call in it, by its number."""
+    left = [number]
+
+    def look(frame, event, argument):
+        if event == "call":
+            left[0] -= 1
+            if left[0] <= 0:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(look)
+    try:
+        return call()
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_anywhere_it_ends_the_same(name, tmp_path, capsys):
+    run, chance = RUNS[name], np.random.default_rng(11)
+    whole = outcome(*seeded(run), capsys)
+    total = [0]
+    sys.setprofile(lambda frame, event, argument: total.__setitem__(0, total[0] + 1))
+    seeded(run)
+    sys.setprofile(None)
+    for attempt in range(4):
+        path, stops = tmp_path / f"run{attempt}.npz", 0
+        while True:
+            capsys.readouterr()
+            resumed = lambda path=path: seeded(run, path, resume=True, checkpoint_every=1)  # noqa: E731
+            try:
+                result = interrupting(resumed, int(chance.integers(1, total[0])))
+                break
+            except KeyboardInterrupt:
+                stops += 1
+        assert_same(outcome(*result, capsys), whole)
+
+
 @pytest.mark.parametrize("name", ["chapter 1, a list", "chapter 3, a list"])
 def test_the_list_is_shuffled_as_it_would_have_been(name, interrupted, tmp_path):
     orders = []
@@ -179,6 +219,14 @@ def test_more_epochs_later(tmp_path, capsys):
     assert_same(outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=3), capsys), whole)
 
 
+def test_fewer_epochs_than_are_behind_it(tmp_path):
+    seeded(RUNS["chapter 1"], tmp_path / "run.npz")
+    net = network.Network(SIZES)
+    how = dict(checkpoint=tmp_path / "run.npz", resume=True)
+    with pytest.raises(ValueError, match="4 epochs are behind it, epochs is 3: the number in all"):
+        net.SGD(data(), 3, 7, 1.0, data(300, 6), **how)
+
+
 def test_without_a_file_it_begins(tmp_path, capsys):
     whole = outcome(*seeded(RUNS["chapter 3"]), capsys)
     fresh = outcome(*seeded(RUNS["chapter 3"], tmp_path / "none.npz", resume=True), capsys)
@@ -204,6 +252,100 @@ def test_how_often_it_is_written(tmp_path, monkeypatch):
     assert len(writes) > 5
 
 
+def test_code_of_ones_own_and_a_list(tmp_path, capsys):
+    class Own(network.Network):
+        def evaluate(self, test_data):
+            return super().evaluate(test_data) + 0 * np.random.rand()
+
+    def run(epochs, **how):
+        net = Own(SIZES)
+        net.SGD(pairs_of(*data()), epochs, 7, 1.0, data(300, 6), **how)
+        return net, net.history
+
+    whole = outcome(*seeded(run, 4), capsys)
+    how = dict(checkpoint=tmp_path / "run.npz", resume=True)
+    seeded(run, 2, **how)
+    capsys.readouterr()
+    assert_same(outcome(*seeded(run, 4, seed=8, **how), capsys), whole)
+
+
+def test_a_step_of_ones_own_is_taken_whole(tmp_path, capsys):
+    class Halves(network.Network):
+        stop = False
+
+        def update_mini_batch(self, mini_batch, eta):
+            super().update_mini_batch(mini_batch, eta / 2)
+            if Halves.stop:
+                Halves.stop = False
+                signal.raise_signal(signal.SIGINT)
+            super().update_mini_batch(mini_batch, eta / 2)
+
+    def run(**how):
+        net = Halves(SIZES)
+        net.SGD(pairs_of(*data()), 2, 300, 1.0, data(300, 6), **how)
+        return net, net.history
+
+    whole = outcome(*seeded(run), capsys)
+    how = dict(checkpoint=tmp_path / "run.npz", resume=True)
+    Halves.stop = True
+    with pytest.raises(KeyboardInterrupt):
+        seeded(run, **how)
+    capsys.readouterr()
+    assert_same(outcome(*seeded(run, seed=8, **how), capsys), whole)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_no_interrupt_leaves_weights_that_are_not_finite(own, tmp_path, monkeypatch):
+    class Cost(network2.QuadraticCost):
+        if own:
+
+            @staticmethod
+            def delta(z, a, y):
+                return (a - y) * 1e60
+
+    monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
+    monkeypatch.setattr(engine, "CHECK_COST", 1e9)  # the guard never looks of itself
+    monkeypatch.setattr(training, "LOOK_SECONDS", 1e9)
+    path, seen = tmp_path / "run.npz", []
+    real = training.Run._count
+
+    def count(self, samples):
+        real(self, samples)
+        seen.append(samples)
+        if len(seen) == 60:
+            raise TimeoutError
+        return False
+
+    monkeypatch.setattr(training.Run, "_count", count)
+    net = network2.Network(SIZES, Cost, activation="linear", output="linear")
+    X, Y = data()
+    given = pairs_of(X, Y) if own else (X, Y)
+    with pytest.raises((TimeoutError, FloatingPointError)):
+        net.SGD(given, 50, 5, 20.0, 0.0, checkpoint=path)
+    if not own:
+        assert all(np.isfinite(array).all() for array in net.weights + net.biases)
+    assert not path.exists() or checkpoint.read(path)
+
+
+@pytest.mark.parametrize("value", [None, "98 %", [3, 0.5], np.bool_(True), {"a": 1}, np.float32(2)])
+def test_what_evaluate_may_return(value, tmp_path, capsys):
+    class Own(network.Network):
+        def evaluate(self, test_data):
+            return value
+
+    for epochs in (1, 2):
+        net = Own(SIZES)
+        net.SGD(data(60), epochs, 7, 1.0, data(60), checkpoint=tmp_path / "a", resume=True)
+        assert net.history == [value] * epochs
+
+    class Worse(network.Network):
+        def evaluate(self, test_data):
+            return np.arange(3)
+
+    with pytest.raises(ValueError, match=r"a checkpoint cannot hold array\(\[0, 1, 2\]\)"):
+        Worse(SIZES).SGD(data(60), 1, 7, 1.0, data(60), checkpoint=tmp_path / "b")
+
+
 # ------------------------------------------------ what is refused
 
 ARGUMENTS = [
@@ -214,6 +356,8 @@ ARGUMENTS = [
     (dict(checkpoint=3), TypeError, r"checkpoint is 3 \(int\), expected the path of a file"),
     (dict(checkpoint=True), TypeError, "checkpoint is True"),
     (dict(checkpoint="nowhere/run.npz"), OSError, "nowhere/run.npz: the folder .* does not exist"),
+    (dict(checkpoint="a\nb"), ValueError, r"checkpoint is 'a.*' \(str\), expected a name on one"),
+    (dict(checkpoint="n" * 250), OSError, "File name too long"),
     (dict(checkpoint="."), OSError, "'.' is a folder"),
     (dict(checkpoint=None, resume=True), ValueError, "resume goes with a checkpoint"),
 ]
@@ -236,7 +380,7 @@ def test_another_run_is_not_resumed(tmp_path):
     calls = {
         r"eta 1.0, this one has 2.0": lambda: net.SGD(data(), 1, 7, 2.0, **how),
         r"mini_batch_size 7, this one has 8": lambda: net.SGD(data(), 1, 8, 1.0, **how),
-        r"training_data .*, this one has": lambda: net.SGD(data(seed=6), 1, 7, 1.0, **how),
+        r"other training_data": lambda: net.SGD(data(seed=6), 1, 7, 1.0, **how),
         r"samples 700, this one has 600": lambda: net.SGD(data(600), 1, 7, 1.0, **how),
         r"sizes .*, this one has \[20, 4\]": lambda: network.Network([20, 4]).SGD(
             data(), 1, 7, 1.0, **how
@@ -244,8 +388,8 @@ def test_another_run_is_not_resumed(tmp_path):
         r'dtype "float64", this one has "float32"': lambda: network.Network(
             SIZES, dtype=np.float32
         ).SGD(data(), 1, 7, 1.0, **how),
-        r"test_data null, this one has": lambda: net.SGD(data(), 1, 7, 1.0, data(), **how),
-        r"cost null, this one": lambda: network2.Network(SIZES).SGD(data(), 1, 7, 1.0, **how),
+        r"other test_data": lambda: net.SGD(data(), 1, 7, 1.0, data(), **how),
+        r"network .*, this one": lambda: network2.Network(SIZES).SGD(data(), 1, 7, 1.0, **how),
     }
     before = net.weights
     for message, call in calls.items():
@@ -297,7 +441,10 @@ def test_the_one_before_it_is_kept_and_used(tmp_path, capsys):
         seeded(RUNS["chapter 1"], path, checkpoint_every=1)
         capsys.readouterr()
         path.write_bytes(damage)
-        resumed = outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=9), capsys)
+        with pytest.warns(
+            RuntimeWarning, match=r"run.npz is damaged \(.*the one before it is used"
+        ):
+            resumed = outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=9), capsys)
         assert_same(resumed, whole)
         assert not previous.exists() or checkpoint.read(previous)  # no damage takes its place
     seeded(RUNS["chapter 1"], path, checkpoint_every=1)
@@ -381,7 +528,7 @@ def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "written_atomically", full)
     how = dict(checkpoint_every=1)
     with (
-        pytest.warns(RuntimeWarning, match="training goes on, but: .*No space left"),
+        pytest.warns(RuntimeWarning, match="no checkpoint was written: .*No space left"),
         pytest.raises(OSError, match="No space left"),  # at the end it must be there
     ):
         seeded(RUNS["chapter 1"], tmp_path / "run.npz", **how)
@@ -398,6 +545,85 @@ def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
     with pytest.warns(RuntimeWarning, match="No space left"):
         result = seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=0.0)
     assert_same(outcome(*result, capsys), whole)
+
+
+def test_ctrl_c_on_a_full_disk_is_ctrl_c(tmp_path, monkeypatch, interrupted):
+    def full(path, **how):
+        writes.append(path)
+        raise OSError(28, f"cannot write {path}: No space left on device")
+
+    writes = []
+    monkeypatch.setattr(files, "written_atomically", full)
+    interrupted(20)
+    with pytest.warns(RuntimeWarning, match="no checkpoint"), pytest.raises(KeyboardInterrupt):
+        seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=1e9)
+    assert len(writes) == 1
+    keeper = checkpoint.Keeper(tmp_path / "run.npz", 60.0)
+    keeper._last -= 100
+    assert keeper.due()
+    with pytest.raises(OSError, match="No space"):
+        keeper.write({}, {}, {})
+    assert not keeper.due()  # the disk is not asked all the time
+
+
+@pytest.mark.parametrize("call", ["replace", "link", "fsync", "chmod", "stat", "fdopen", "open"])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_fault_at_any_step_of_writing(call, error, tmp_path, monkeypatch):
+    """There is always a good file of that name, and nothing is left beside it."""
+    path = tmp_path / "folder" / "run.npz"
+    path.parent.mkdir()
+    for number in (1, 2):
+        checkpoint.write(path, {"facts": {}, "number": number}, {})
+    for at in range(1, 4):
+        left, real = [at], getattr(os, call)
+
+        def faulty(*arguments, left=left, real=real, **how):
+            assert os.path.lexists(path)
+            left[0] -= 1
+            if left[0] == 0:
+                raise error
+            return real(*arguments, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, faulty)
+            with contextlib.suppress(OSError, KeyboardInterrupt):
+                checkpoint.write(path, {"facts": {}, "number": 3}, {})
+        about, _ = checkpoint.read(path)
+        assert about["number"] in (1, 2, 3)
+        assert set(os.listdir(path.parent)) <= {"run.npz", "run.npz.previous"}
+
+
+def test_through_a_link_and_from_another_folder(tmp_path, monkeypatch, capsys):
+    whole = outcome(*seeded(RUNS["chapter 1"]), capsys)
+    (tmp_path / "store").mkdir()
+    real, link = tmp_path / "store" / "real.npz", tmp_path / "run.npz"
+    link.symlink_to(real)
+    seeded(RUNS["chapter 1"], link, checkpoint_every=1)
+    assert link.is_symlink()
+    assert {path.name for path in real.parent.iterdir()} == {"real.npz", "real.npz.previous"}
+    real.write_bytes(b"damaged")
+    capsys.readouterr()
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        result = seeded(RUNS["chapter 1"], link, resume=True, seed=3)
+    assert_same(outcome(*result, capsys), whole)
+    assert link.is_symlink()
+
+    class Wanderer(network.Network):
+        def evaluate(self, test_data):
+            os.chdir(tmp_path / "store")
+            return 0
+
+    Wanderer(SIZES).SGD(data(60), 2, 7, 1.0, data(60), checkpoint="here.npz", checkpoint_every=1)
+    assert not (tmp_path / "store" / "here.npz").exists()
+
+
+def test_new_files_have_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        checkpoint.write(tmp_path / "run.npz", {}, {})
+        assert (tmp_path / "run.npz").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
 
 
 # ------------------------------------------------ processes

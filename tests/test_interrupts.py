@@ -47,9 +47,12 @@ def test_whoever_asks_twice_does_not_wait():
 
 def test_where_it_is_welcome_it_comes_at_once():
     with interrupts.Held() as held:
-        with interrupts.welcome(), pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), interrupts.welcome():
             signal.raise_signal(signal.SIGINT)
         assert held.delivered
+        with interrupts.welcome(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert not held.delivered  # somebody has caught it
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), interrupts.welcome():
             pytest.fail("it waited")
@@ -72,6 +75,39 @@ def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
             assert not held.delivered  # it raised nothing
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_two_kinds_are_both_delivered_and_new_handlers_stay():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with interrupts.Held() as held:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                held.deliver()
+            assert seen == [signal.SIGTERM]
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_nothing_comes_through_where_it_is_closed():
+    with interrupts.Held() as held:
+        with held.closed(), interrupts.welcome():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            held.deliver()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_has_its_signals_back():
+    with interrupts.Held():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.getsignal(signal.SIGINT) is signal.default_int_handler else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_sigterm_is_left_alone_unless_someone_handles_it():
@@ -100,7 +136,7 @@ def test_other_threads_hold_nothing():
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(None, signal.default_int_handler)]
+    assert seen == [({}, signal.default_int_handler)]
 
 
 # ------------------------------------------------ training
@@ -175,7 +211,9 @@ def test_the_command_line(number, status, word, tmp_path):
     printed = "".join(lines) + out
     assert printed.endswith("\n")
     assert all(line.startswith("Epoch ") for line in printed.splitlines())
-    assert error.splitlines()[-1].startswith(f"fastbp: {word}; --checkpoint {path} --resume goes")
+    assert error.splitlines()[-1] == (
+        f"fastbp: {word}; the same with --checkpoint {path} --resume goes on"
+    )
     assert "saved to" in error
     about, content = checkpoint.read(path)
     assert about["state"]["lines"] == printed.splitlines()
