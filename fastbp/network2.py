@@ -551,9 +551,10 @@ class _Run(training.Run):
     def rules(self):
         if self.velocity is not None and self.velocity.size != self.net._plan.n_params:
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
+        key = (self.key + self.epoch * 0x9E3779B9) % 2**32 if self.dropout else 0
         rules = engine.Rules(
-            self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov,
-            self.dropout, (self.key + self.epoch * 0x9E3779B9) % 2**32, self.max_norm,
+            self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov, self.dropout, key,
+            self.max_norm,
         )  # fmt: skip
         return dict(rules=rules, velocity=self.velocity)
 

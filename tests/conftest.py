@@ -12,6 +12,12 @@ import pytest
 
 REAL_DATA = os.environ.pop("FASTBP_DATA", None)  # tests that want it ask for `real_mnist`
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+needs_threads = pytest.mark.skipif(
+    int(os.environ["NUMBA_NUM_THREADS"]) < 4, reason="NUMBA_NUM_THREADS is less than 4"
+)
+needs_panels = pytest.mark.skipif(
+    bool(os.environ.get("FASTBP_LOOPS")), reason="FASTBP_LOOPS asks for loops"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -293,3 +293,63 @@ def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
     assert err == (
         "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours\n"
     )
+
+
+# ------------------------------------------------ checkpoints
+
+
+def test_a_run_in_two_parts(data, tmp_path):
+    common = "train", "--data", data, "--seed", 1, "--sizes", "784,8,10"
+    whole = fastbp(*common, "--epochs", 4, "--save", tmp_path / "whole.npz")
+    path, model = tmp_path / "run.npz", tmp_path / "model.npz"
+    both = *common, "--checkpoint", path, "--resume", "--save", model, "--checkpoint-every"
+    first = fastbp(*both, "1", "--epochs", 2)
+    assert first.returncode == 0, first.stderr
+    second = fastbp(*both, "5s", "--epochs", 4, "--threads", 1)
+    assert f"{path}: goes on after 2 of 4 epochs" in second.stderr
+    assert second.stdout.splitlines()[:5] == whole.stdout.splitlines()[:5]
+    assert model.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    kept = model.read_bytes()
+    third = fastbp(*both, "1", "--epochs", 4)  # finished: nothing is trained, but saved
+    assert "per epoch" not in third.stdout
+    assert model.read_bytes() == kept
+
+    for more, message in (
+        (("--epochs", 3), "4 epochs are behind it, epochs is 3"),
+        (("--epochs", 5, "--seed", 2), "a run with seed 1, this one has 2"),
+        (("--epochs", 5, "--eta", 0.5), "a run with eta 3.0, this one has 0.5"),
+        (("--epochs", 5, "--lmbda", 1), "a run with network"),
+    ):
+        run = fastbp(*both, "1", *more)
+        assert run.returncode == 2
+        assert message in run.stderr
+        assert model.read_bytes() == kept  # what a refused run would save is not worth a model
+
+    path.write_bytes(b"damaged")
+    run = fastbp(*both, "1", "--epochs", 4)
+    assert run.returncode == 0
+    assert f"fastbp: warning: {path} is damaged" in run.stderr
+    assert model.read_bytes() == kept
+
+
+def test_checkpoints_that_are_refused(data, tmp_path):
+    common = "train", "--data", data, "--epochs", 1
+    path = tmp_path / "run.npz"
+    path.write_bytes(b"precious")
+    assert "exists: --resume goes on with it; to begin anew, remove it" in refused(
+        *common, "--checkpoint", path
+    )
+    path.unlink()
+    assert "give them files of their own" in refused(*common, "--checkpoint", path, "--save", path)
+    assert "resume goes with a checkpoint" in refused(*common, "--resume")
+    assert "expected e.g. 30s or 5" in refused(*common, "--checkpoint-every", "often")
+    assert "does not exist" in refused(*common, "--checkpoint", tmp_path / "none" / "run.npz")
+
+
+def test_a_run_that_diverges_saves_nothing(data, tmp_path):
+    model = tmp_path / "model.json"
+    model.write_bytes(b"precious")
+    options = "--cost", "log-likelihood", "--activation", "linear", "--eta", 1e200
+    error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
+    assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
+    assert model.read_bytes() == b"precious"

@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from conftest import JIT
+from conftest import JIT, needs_panels, needs_threads
 from reference import Oracle, sigma
 
 from fastbp import engine, kernels, programs, threads, vectors
@@ -409,6 +409,7 @@ def test_the_vector_sigmoid_is_the_scalar_one(dtype, rng):
     np.testing.assert_allclose(A, wanted[0], rtol=2 * np.finfo(dtype).eps)
 
 
+@needs_panels
 @exact_bits
 def test_which_form_runs(rng, monkeypatch):
     """By the number of samples and the data; never by the number of threads."""
@@ -516,6 +517,7 @@ def test_sgd_steps_against_the_oracle(dtype, sizes, m):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sizes", [[33, 13, 10], [50, 40, 30, 7]] if JIT else [[3, 2, 1]], ids=str)
+@needs_threads
 @pytest.mark.parametrize("threads", [1, 2, 3, 4] if JIT else [1])
 def test_parallel_drivers_give_the_bits_of_the_serial_ones(dtype, sizes, threads):
     plan, params, X, Y, _ = problem(sizes, 131, dtype)

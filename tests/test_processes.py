@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import JIT
+from conftest import JIT, needs_threads
 
 import fastbp
 from fastbp import code_cache, engine, kernels, threads, vectors
@@ -159,6 +159,7 @@ def test_python_threads_train_at_once(warm, wanted, form):
     assert run(code, warm, form) == wanted[form]
 
 
+@needs_threads
 @pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
 def test_every_threading_layer_launches_for_two_threads_at_once(warm, wanted, layer):
     code = """
