@@ -6,14 +6,12 @@ pixels, and mean value/256, as the book's loader scales them; all other types me
 """
 
 import itertools
-import math
 import operator
 
 import numpy as np
 
 from fastbp import engine, kernels
 
-SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
 
 # ------------------------------------------------ arguments
@@ -154,13 +152,6 @@ def flatten(weights, biases, plan, dtype):
     return flat
 
 
-def is_finite(array):
-    """Tell whether all numbers in an array are finite; made for small ones."""
-    if array.size < SMALL:  # a product takes a third of the time, and tells unless it overflows
-        return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
-    return bool(np.isfinite(array).all())
-
-
 def all_finite(*lists, dtype=None):
     """Tell whether all arrays in these lists are; what is no list of numbers counts as finite."""
     try:
@@ -174,7 +165,7 @@ def all_finite(*lists, dtype=None):
 def refuse_strange_weights(net):
     """Raise ValueError for the first weight or bias that is NaN or infinite."""
     if net._is_published():
-        if is_finite(net._flat):
+        if engine.is_finite(net._flat):
             return
     elif all_finite(net.weights, net.biases, dtype=net.dtype):
         return

@@ -128,7 +128,9 @@ class Compiled:
         """Return the flat gradient on the kernels, summed over the rows of X and Y."""
         with self._explained(name, X, Y):
             flat = engine.gradient(self._parameters(), self._plan, X, Y, self.threads)
-            if self._stops and not arrays.is_finite(flat):
+            # What is NaN in a sample, or in weights, is NaN in its Deltas: the gradient by biases.
+            looked_at = [flat] if len(X) > 1 else arrays.views(flat, self._plan)[1]
+            if self._stops and not all(map(engine.is_finite, looked_at)):
                 raise engine.Diverged(0)
         return flat
 
@@ -139,7 +141,7 @@ class Compiled:
     def _sound_gradient(self, x, y):
         """Return _backprop_general's gradient; raise what is wrong if it is not finite."""
         with self._explained("the sample", x.T, y.T), np.errstate(over="ignore", invalid="ignore"):
-            if self._stops and not (arrays.is_finite(x) and arrays.is_finite(y)):
+            if self._stops and not (engine.is_finite(x) and engine.is_finite(y)):
                 raise engine.NotFinite
             both = self._backprop_general(x, y)
             if self._stops and not arrays.all_finite(*both):
@@ -156,7 +158,7 @@ class Compiled:
 
     def _refuse_strange_output(self, out, a):
         """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
-        if self._stops and not (arrays.is_finite(out) and arrays.is_finite(a)):
+        if self._stops and not (engine.is_finite(out) and engine.is_finite(a)):
             arrays.refuse_strange_column(a, "a")
             arrays.refuse_strange_weights(self)
             raise FloatingPointError(
@@ -188,7 +190,7 @@ class Compiled:
             engine.train(
                 params, self._plan, samples, order, m, eta, self.threads, watch=False, **how
             )
-            if self._stops and not arrays.is_finite(params):
+            if self._stops and not engine.is_finite(params):
                 raise engine.Diverged(0)
         self._publish(params)
 

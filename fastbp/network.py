@@ -82,10 +82,12 @@ class Network(base.Compiled):
         on_divergence: what happens when weights are no longer finite: "stop" ends the call with a
         FloatingPointError that names the epoch and the mini-batch, and keeps the last finite ones;
         "continue" goes on, as the book's code does. checkpoint: the path of a file that the state
-        of the run is written to, checkpoint_every so many seconds (a float) or epochs (an int), at
-        an interrupt and at the end; the one before it stays beside it. resume: go on where the
-        checkpoint stands, if there is one, with the same arguments (epochs is the total): weights
-        and lines are in the end those of a run that never stopped, to the bit.
+        of the run is written to, every so many seconds (checkpoint_every as a float) or epochs (as
+        an int), at an interrupt and at the end; the one before it stays beside it, as
+        `path`.previous. resume: go on where the checkpoint stands, if there is one, with the same
+        data and arguments (epochs is the total; more may be asked for later). Weights and printed
+        lines, the old ones again, are in the end those of a run that never stopped, to the bit.
+        What cannot be compared, such as functions, has to be the same by your own care.
 
         Raises ValueError or TypeError, before any weight changes, for data that do not fit the
         network and for arguments out of range; OSError for a checkpoint that can't be read or
