@@ -311,3 +311,53 @@ def test_on_divergence_is_one_of_two(rng):
     for value in ("Stop", None, 1):
         with pytest.raises(ValueError, match=r"on_divergence is .*, expected 'stop' or 'continue'"):
             net.SGD(data(rng, 30), 1, 10, 1.0, on_divergence=value)
+
+
+# ------------------------------------------------ finite numbers with results that are not
+
+
+def test_outputs_beyond_all_bounds(rng):
+    X, Y = data(rng, 300)
+    x, y = X[0][:, None], Y[0][:, None]
+    net = network2.Network(SIZES, network2.QuadraticCost, activation="linear", output="linear")
+    for w in net.weights:
+        w[...] = 1e200
+    for call in (
+        lambda: net.feedforward(x + 1),
+        lambda: net.accuracy((X, Y)),
+        lambda: net.accuracy((X[:20], Y[:20])),
+        lambda: net.total_cost((X, Y), 0.0),
+        lambda: net.backprop(x + 1, y),
+        lambda: net.backprop_batch(X, Y),
+        lambda: net.update_mini_batch((X, Y), 1.0, 0.0, 300),
+    ):
+        with pytest.raises(FloatingPointError, match=r"beyond float64 come of it"):
+            call()
+
+
+def test_a_step_of_a_cost_of_ones_own(rng):
+    class Own(network.Network):
+        def cost_derivative(self, output_activations, y):
+            return output_activations * np.nan
+
+    X, Y = data(rng, 10)
+    net = Own(SIZES)
+    before = state_of(net)
+    with pytest.raises(FloatingPointError, match=r"mini_batch|the sample"):
+        net.update_mini_batch((X, Y), 1.0)
+    with pytest.raises(FloatingPointError, match="the sample: numbers beyond float64"):
+        net.backprop(X[0][:, None], Y[0][:, None])
+    assert_same_state(state_of(net), before)
+
+
+def test_a_copy_made_in_the_middle_of_a_run_looks_at_its_numbers(rng):
+    class Copying(network.Network):
+        def evaluate(self, test_data):
+            copies.append(copy.deepcopy(self))
+            return 0
+
+    copies, (X, Y) = [], data(rng, 30)
+    Copying(SIZES).SGD((X, Y), 1, 10, 1.0, (X, Y))
+    Y[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"mini_batch\[3\]: y is nan"):
+        copies[0].update_mini_batch((X, Y), 1.0)
