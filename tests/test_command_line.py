@@ -1,5 +1,6 @@
 """The command line, as a person meets it: a process, its output, its exit status."""
 
+import concurrent.futures
 import os
 import re
 import signal
@@ -173,20 +174,31 @@ def test_errors_are_one_line(arguments, message):
     assert message in refused(*arguments)
 
 
+def all_refused(cases):
+    """Make bad calls, two at a time; cases: pairs (what the one line has to say, arguments)."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for (message, _), line in zip(cases, pool.map(lambda case: refused(*case[1]), cases)):
+            assert message in line
+
+
 def test_errors_of_the_arguments(data, tmp_path):
     train = ["train", "--data", data]
-    assert "epochs is -1" in refused(*train, "--epochs", -1)
-    assert "mini_batch_size is 0" in refused(*train, "--mini-batch-size", 0)
-    assert "eta is nan" in refused(*train, "--eta", "nan")
-    assert "threads is 0" in refused(*train, "--threads", 0)
-    assert "sizes has 1 layer" in refused(*train, "--sizes", "784")
-    assert "expected (n, 100)" in refused(*train, "--sizes", "100,10")
-    assert "outside 0..2" in refused(*train, "--sizes", "784,3")
-    assert "does not exist" in refused(*train, "--save", tmp_path / "no" / "m.npz")
-    assert "is a folder" in refused(*train, "--save", tmp_path)
-    assert "is a folder" in refused(*train, "--save", "")
-    assert "Unable to allocate" in refused(*train, "--sizes", "784,1000000000,10")
-    assert "weights; expected at most" in refused(*train, "--sizes", "784,1000000000000,10")
+    all_refused(
+        [
+            ("epochs is -1", [*train, "--epochs", -1]),
+            ("mini_batch_size is 0", [*train, "--mini-batch-size", 0]),
+            ("eta is nan", [*train, "--eta", "nan"]),
+            ("threads is 0", [*train, "--threads", 0]),
+            ("sizes has 1 layer", [*train, "--sizes", "784"]),
+            ("expected (n, 100)", [*train, "--sizes", "100,10"]),
+            ("outside 0..2", [*train, "--sizes", "784,3"]),
+            ("does not exist", [*train, "--save", tmp_path / "no" / "m.npz"]),
+            ("is a folder", [*train, "--save", tmp_path]),
+            ("is a folder", [*train, "--save", ""]),
+            ("Unable to allocate", [*train, "--sizes", "784,1000000000,10"]),
+            ("weights; expected at most", [*train, "--sizes", "784,1000000000000,10"]),
+        ]
+    )
     assert "FASTBP_DATA: " in refused("train", FASTBP_DATA=str(tmp_path / "no"))
 
 
