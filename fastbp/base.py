@@ -150,11 +150,7 @@ class Compiled:
 
     def _refuse_strange_step(self, *lists):
         if self._stops and not arrays.all_finite(*lists):
-            arrays.refuse_strange_weights(self)
-            raise FloatingPointError(
-                f"mini_batch: numbers beyond {self.dtype} come of it; weights are unchanged. Take "
-                f"a smaller eta, or smaller weights"
-            )
+            self._refuse("mini_batch")
 
     def _refuse_strange_output(self, out, a):
         """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
@@ -201,11 +197,15 @@ class Compiled:
             yield
         except (engine.NotFinite, engine.Diverged):
             arrays.refuse_strange(X, Y, self.dtype, name)
-            arrays.refuse_strange_weights(self)
-            raise FloatingPointError(
-                f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take "
-                f"a smaller eta, or smaller weights"
-            ) from None
+            self._refuse(name)
+
+    def _refuse(self, name):
+        """Raise what is wrong with the weights, or else that sound numbers grow too large."""
+        arrays.refuse_strange_weights(self)
+        raise FloatingPointError(
+            f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
+            f"smaller eta, or smaller weights"
+        ) from None
 
     def _standing(self):
         """Return all that a training call changes, for _stand to bring back."""

@@ -98,7 +98,8 @@ def write(path, about, content):
 
     Raises OSError that names `path`.
     """
-    content = {"about": np.frombuffer(_as_json(about).encode(), np.uint8), **content}
+    text = _as_json({"format_version": FORMAT_VERSION, **about})
+    content = {"about": np.frombuffer(text.encode(), np.uint8), **content}
     content["checksum"] = np.frombuffer(_checksum(content), np.uint8)
     with files.written_atomically(path, keep=PREVIOUS) as file:
         np.savez(file, **content)
@@ -156,16 +157,20 @@ def _read(path):
 
 
 def _checksum(content):
+    return _digest((f"{name} ", content[name]) for name in sorted(content)).digest()
+
+
+def _digest(labelled):
+    """Return the SHA-256 over pairs (label, array): types, shapes and bytes."""
     digest = hashlib.sha256()
-    for name in sorted(content):
-        array = np.ascontiguousarray(content[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+    for label, array in labelled:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{label}{array.dtype.str} {array.shape};".encode())
         digest.update(array.reshape(-1).view(np.uint8))
-    return digest.digest()
+    return digest
 
 
 def _as_json(about):
-    about = {"format_version": FORMAT_VERSION, **about} if "facts" in about else about
     return json.dumps(about, default=_plain)
 
 
@@ -189,13 +194,7 @@ def _brief(value):
 
 def fingerprint(*parts):
     """Return what tells these arrays (or None) from others, as a text."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if part is not None:
-            array = np.ascontiguousarray(part)
-            digest.update(f"{array.dtype.str} {array.shape};".encode())
-            digest.update(array.reshape(-1).view(np.uint8))
-    return digest.hexdigest()[:32]
+    return _digest(("", part) for part in parts if part is not None).hexdigest()[:32]
 
 
 def random_states():

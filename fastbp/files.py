@@ -46,7 +46,7 @@ def written_atomically(path, keep=None):
 
 def _keep(path, name):
     """Give the file at `path` a second name; where there are no links, it loses the first."""
-    link = f"{path.parent / _prefix(path)}{secrets.token_hex(4)}"
+    link = _new_name(path)
     try:
         os.link(path, link)
     except OSError:
@@ -75,6 +75,11 @@ def _prefix(path):
     return f".fastbp-{zlib.crc32(os.fsencode(path.name)):08x}-"
 
 
+def _new_name(path):
+    """Return a name beside a file that nothing has."""
+    return f"{path.parent / _prefix(path)}{secrets.token_hex(4)}"
+
+
 def remove_leftovers(path):
     """Remove the temporary files of writers of `path` that were killed."""
     real = pathlib.Path(os.path.realpath(path))
@@ -101,7 +106,7 @@ def _temporary(path):
         with contextlib.suppress(FileNotFoundError):  # a name that is too long fails here
             if not stat.S_ISREG(os.stat(real).st_mode):
                 raise FileExistsError(None, "it is not a regular file")
-        temporary = f"{real.parent / _prefix(real)}{secrets.token_hex(4)}"
+        temporary = _new_name(real)
         # Not mkstemp: a new file has the permissions that any new file gets.
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o666)
     except OSError as error:

@@ -14,7 +14,7 @@ _current = None  # the Held of the main thread
 
 
 class Held:
-    """A context in which Ctrl-C and SIGTERM wait for deliver(), or for open().
+    """A context in which Ctrl-C and SIGTERM wait for deliver(), or for welcome().
 
     SIGTERM and SIGHUP, too, only if someone handles them in Python. pending: those that wait, by
     number. delivered: an exception that is under way comes from a handler, called at a moment that

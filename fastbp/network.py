@@ -255,11 +255,11 @@ class _Run(training.Run):
         own_code = self.general or self.own_test
         if own_code and self.epoch and self.callers_list is not None:
             # Whoever has code of their own in here may have changed their list with it.
-            if not self.handed_out():
-                self.pairs_given, self.order = list(self.callers_list), None
-                self.rewritten = True
+            changed = not self.handed_out()
+            if changed:
+                self.pairs_given, self.rewritten = list(self.callers_list), True
             self._read(self.pairs_given)
-            if self.order is None:
+            if changed:
                 self.order = np.arange(self.n)
 
     def watch(self):

@@ -180,8 +180,7 @@ class Network(base.Compiled):
 
         Raises ValueError or TypeError, before any weight changes, for data that do not fit and for
         arguments out of range; FloatingPointError, OSError as network.Network.SGD does. Source:
-        book, chapter 3; Srivastava and others 2014 (dropout,
-        max-norm).
+        book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
         """
         run = _Run(
             self, training_data, epochs, mini_batch_size, eta, lmbda, evaluation_data,

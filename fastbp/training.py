@@ -33,8 +33,8 @@ class Run:
         self.epochs = arrays.check_count("epochs", epochs, 0)
         self.m = arrays.check_count("mini_batch_size", m, 1)
         self.eta = self.first_eta = arrays.check_rate("eta", eta, net.dtype)
-        self.stops = arrays.check_choice("on_divergence", on_divergence, "stop", "continue")
-        self.stops = self.stops == "stop"
+        on_divergence = arrays.check_choice("on_divergence", on_divergence, "stop", "continue")
+        self.stops = on_divergence == "stop"
         self.keeper = checkpoint.Keeper(path, every, resume)
         self.samples = self.pairs = self.callers_list = self.velocity = None
         self.general = self.finished = False
@@ -154,15 +154,13 @@ class Run:
 
     def _watched(self):
         """Return watch(); if it is interrupted, what it has drawn is undone: it was not there."""
-        if self.keeper.path:
-            drawn = random.getstate(), checkpoint.numpy_state()
+        undo_draws = _drawing() if self.keeper.path else lambda: None
         try:
             with interrupts.welcome():
                 return self.watch()
         except BaseException:
-            if self.held.delivered and self.keeper.path:
-                random.setstate(drawn[0])
-                np.random.set_state(drawn[1])
+            if self.held.delivered:
+                undo_draws()
             raise
 
     def _train(self, end):
@@ -243,14 +241,11 @@ class Run:
 
     def _undo(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
-        standing = self.net._standing()
-        state, state_2 = random.getstate(), checkpoint.numpy_state() if self.draws else None
+        standing, undo_draws = self.net._standing(), _drawing(self.draws)
 
         def undo():
             self.net._stand(standing)
-            random.setstate(state)
-            if state_2:
-                np.random.set_state(state_2)
+            undo_draws()
             if self.callers_list is not None:
                 self.callers_list[:] = self.pairs_given
 
@@ -351,9 +346,21 @@ class Run:
             net.weights, net.biases = weights, biases
         if self.begun or self.epoch:
             self._hand_out()
-        self.bar.update(min(self.epoch, self.epochs) * n + self.position)
+        self.bar.update(self.epoch * n + self.position)
         for line in lines:
             self.write(line)
+
+
+def _drawing(with_numpy=True):
+    """Return a function that puts the global generators back to where they are now."""
+    state, state_2 = random.getstate(), checkpoint.numpy_state() if with_numpy else None
+
+    def undo_draws():
+        random.setstate(state)
+        if state_2 is not None:
+            np.random.set_state(state_2)
+
+    return undo_draws
 
 
 # ------------------------------------------------ progress
