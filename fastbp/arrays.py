@@ -152,6 +152,35 @@ def flatten(weights, biases, plan, dtype):
     return flat
 
 
+def filled(plan, dtype, read):
+    """Return a new flat vector with what read(name, l) returns for the layers of a file.
+
+    name: "weights" or "biases"; the shapes have to fit. Raises ValueError that says where a number
+    is not finite.
+    """
+    flat = np.empty(plan.n_params, dtype)
+    for name, slots in zip(("weights", "biases"), views(flat, plan)):
+        for l, slot in enumerate(slots):
+            _put(slot, read(name, l), f"{name}[{l}]")
+    return flat
+
+
+def _put(slot, numbers, name):
+    """Write an array of numbers into `slot`, an array of floats, which has to be finite then.
+
+    Raises ValueError that says where in `name` a number is not.
+    """
+    with np.errstate(all="ignore"):
+        slot[...] = numbers
+        finite = np.isfinite(slot)
+    if not finite.all():
+        at = np.unravel_index(finite.argmin(), slot.shape)
+        raise ValueError(
+            f"{name} holds {numbers[at]} at {[int(i) for i in at]}, expected numbers that are "
+            f"finite in {slot.dtype}"
+        )
+
+
 def all_finite(*lists, dtype=None):
     """Tell whether all arrays in these lists are; what is no list of numbers counts as finite."""
     try:

@@ -7,8 +7,6 @@ import secrets
 import stat
 import zlib
 
-import numpy as np
-
 MOST_RATIO, SLACK = 64, 1 << 20  # beyond them, what unpacks is a bomb (a few labels pack well)
 PIECE = 1 << 20  # bytes read at once
 BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -134,22 +132,6 @@ def read_into(array, file):
         n = file.readinto(view[at : at + PIECE])
         at += n
     return at
-
-
-def put(slot, numbers, name):
-    """Write an array of numbers into `slot`, an array of floats, which has to be finite then.
-
-    Raises ValueError that says where in `name` a number is not.
-    """
-    with np.errstate(all="ignore"):
-        slot[...] = numbers
-        finite = np.isfinite(slot)
-    if not finite.all():
-        at = np.unravel_index(finite.argmin(), slot.shape)
-        raise ValueError(
-            f"{name} holds {numbers[at]} at {[int(i) for i in at]}, expected numbers that are "
-            f"finite in {slot.dtype}"
-        )
 
 
 def brief(value, most=200):

@@ -326,8 +326,4 @@ def _parameters(content, plan, dtype):
                 raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
             if shape != wanted:
                 raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
-    flat = np.empty(plan.n_params, dtype)
-    for (name, _), slots in zip(lists, arrays.views(flat, plan)):
-        for l, slot in enumerate(slots):
-            files.put(slot, content[f"{name}_{l}"], f"{name}[{l}]")
-    return flat
+    return arrays.filled(plan, dtype, lambda name, l: content[f"{name}_{l}"])

@@ -741,11 +741,8 @@ def _parameters(weights, biases, sizes, net):
             raise ValueError(f"{name} has {len(given)} layers, expected {len(layers)}")
         for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes)):
             _check_rows(rows, n_out, n_in, f"{name}[{l}]")
-    flat = np.empty(net._plan.n_params, net.dtype)
-    for (name, given, _), slots in zip(lists, arrays.views(flat, net._plan)):
-        for l, (slot, rows) in enumerate(zip(slots, given)):
-            files.put(slot, np.array(rows, np.float64), f"{name}[{l}]")
-    return flat
+    both = {name: given for name, given, _ in lists}
+    return arrays.filled(net._plan, net.dtype, lambda name, l: np.array(both[name][l], np.float64))
 
 
 def _check_rows(rows, n_out, n_in, name):
