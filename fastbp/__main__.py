@@ -21,6 +21,7 @@ from fastbp import (
     __version__,
     arrays,
     checkpoint,
+    datasets,
     engine,
     files,
     interrupts,
@@ -145,7 +146,7 @@ def _train(options):
 
     training, validation, test, name = _data(options.data)
     n, n_test = len(training[1]), len(test[1])
-    arrays.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
+    datasets.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
     _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
     compiling.wait()
 

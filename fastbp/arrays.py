@@ -1,16 +1,16 @@
-"""The boundary: the book's lists of (x, y) to contiguous arrays, parameters to one flat vector.
+"""Arguments, columns and parameters: checked, and parameters brought to one flat vector.
 
-Law: every error about a shape, a type or a value is raised here, before any weight changes, and
-says what is wrong, where, what was seen, what was wanted and what to do. Inputs x of type uint8 are
-pixels, and mean value/256, as the book's loader scales them; all other types mean what they say.
+Invariant: every error about a shape, a type or a value is raised before any weight changes, and
+says what is wrong, where, what was seen, what was expected and what to do. Data sets: datasets.py.
 """
 
 import itertools
+import numbers
 import operator
 
 import numpy as np
 
-from fastbp import engine, kernels
+from fastbp import engine, warn
 
 MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
 
@@ -74,19 +74,34 @@ def check_count(name, value, least):
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {brief(value)}, expected an integer; use int({name})") from None
+        hint = f"; use int({name})" if _is_whole(value) else ""
+        raise TypeError(f"{name} is {brief(value)}, expected an integer{hint}") from None
     if count < least:
         raise ValueError(f"{name} is {count}, expected at least {least}")
     return count
+
+
+def _is_whole(value):
+    """Tell whether int(value) is what is meant."""
+    if not isinstance(value, (numbers.Real, str)):
+        return False
+    try:
+        return int(value) == float(value)
+    except (ValueError, OverflowError):  # infinity, NaN, a word
+        return False
 
 
 def check_rate(name, value, dtype):
     """Return a real number that is finite in `dtype` as a float, or raise."""
     try:
         rate = float(value)
+        if isinstance(value, (str, bytes, bytearray)):
+            raise TypeError(f"{name} is {brief(value)}, expected a number; use float({name})")
     except OverflowError:
         rate = np.inf
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
+        if "use float" in str(error):
+            raise
         raise TypeError(f"{name} is {brief(value)}, expected a number") from None
     if not abs(rate) <= float(np.finfo(dtype).max):
         raise ValueError(f"{name} is {rate}, expected a finite number in {dtype}")
@@ -122,18 +137,24 @@ def views(flat, plan):
 def layers(weights, biases, plan):
     """Return (weights, biases) as lists of arrays that fit the network.
 
+    They may be lists, tuples, arrays of objects, or the 3-D array of layers of equal shape.
     Raises ValueError or TypeError where a list, an array's shape or its type does not.
     """
     lists = []
     for name, given, column in (("weights", weights, False), ("biases", biases, True)):
-        if not isinstance(given, (list, tuple)):
+        if not isinstance(given, (list, tuple, np.ndarray)) or getattr(given, "ndim", 1) < 1:
             raise TypeError(f"{name} is {brief(given)}, expected a list of arrays, one per layer")
+        if isinstance(given, np.ndarray):  # as np.load gives it: 3-D, or of objects
+            given = [
+                np.array(layer.tolist()) if getattr(layer, "dtype", None) == object else layer
+                for layer in given
+            ]
         if len(given) != len(plan.sizes) - 1:
             raise ValueError(
                 f"{name} has {len(given)} arrays, expected {len(plan.sizes) - 1}: one per layer "
                 f"after the input layer"
             )
-        arrays = [_numeric(array, f"{name}[{l}]") for l, array in enumerate(given)]
+        arrays = [numeric(array, f"{name}[{l}]") for l, array in enumerate(given)]
         for l, (n_in, n_out) in enumerate(itertools.pairwise(plan.sizes)):
             wanted = (n_out, 1 if column else n_in)
             if arrays[l].shape != wanted:
@@ -148,7 +169,7 @@ def flatten(weights, biases, plan, dtype):
     flat = np.empty(plan.n_params, dtype)
     for slots, given in zip(views(flat, plan), checked):
         for slot, array in zip(slots, given):
-            slot[...] = _cast(array, dtype)
+            slot[...] = cast(array, dtype)
     return flat
 
 
@@ -186,7 +207,7 @@ def all_finite(*lists, dtype=None):
     try:
         every = (np.asarray(array) for arrays in lists for array in arrays)
         real = (array for array in every if array.dtype.kind in "fiub")
-        return all(np.isfinite(_cast(array, dtype or array.dtype)).all() for array in real)
+        return all(np.isfinite(cast(array, dtype or array.dtype)).all() for array in real)
     except (TypeError, ValueError):
         return True
 
@@ -208,110 +229,22 @@ def refuse_strange_weights(net):
 # ------------------------------------------------ data
 
 
-def is_arrays(data):
-    """Tell whether data is the array form: a tuple of exactly two ndarrays (X, Y)."""
-    return (
-        isinstance(data, tuple)
-        and len(data) == 2
-        and isinstance(data[0], np.ndarray)
-        and isinstance(data[1], np.ndarray)
-    )
-
-
-def materialise(data, name):
-    """Return data itself if it can be read twice (arrays, list, tuple), else a list of it."""
-    if is_arrays(data) or isinstance(data, (list, tuple)):
-        return data
-    try:
-        pairs = list(data)
-    except TypeError:
-        raise TypeError(
-            f"{name} is {brief(data)}, expected pairs (x, y) or a tuple of two arrays (X, Y)"
-        ) from None
-    if not pairs:
-        raise _empty(name)
-    return pairs
-
-
-def training_arrays(data, plan, dtype, name="training_data"):
-    """Return (X, Y): X (n, n_in) float64, float32 or uint8, Y (n, n_out) of `dtype`, C-contiguous.
-
-    data: the book's pairs, x (n_in, 1) and y (n_out, 1), or arrays (X, Y) with Y of one-hot rows
-    or of integer labels (n,). No copy is made of arrays that already fit.
-    """
-    n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    if is_arrays(data):
-        X, Y = _rows(data[0], n_in, dtype, name), data[1]
-        _same_length(X, Y, name)
-        if Y.ndim == 1:
-            return X, one_hot(_labels(Y, n_out, name), n_out, dtype)
-        _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
-        return X, np.ascontiguousarray(_cast(_numeric(Y, f"{name}: Y"), dtype))
-    X, Y = _stacked(data, n_in, (n_out, 1), name)
-    X, Y = X.reshape(len(data), n_in), Y.reshape(len(data), n_out)
-    return _stored(X, dtype), np.ascontiguousarray(_cast(Y, dtype))
-
-
-def labelled_arrays(data, plan, dtype, name="test_data"):
-    """Return (X, labels): X (n, n_in) as training_arrays gives it, labels (n,) int64.
-
-    data: the book's pairs of x (n_in, 1) and an integer label, or arrays (X, labels) or (X, Y)
-    with Y of one-hot rows (n, n_out).
-    """
-    n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    if is_arrays(data):
-        X, Y = _rows(data[0], n_in, dtype, name), data[1]
-        _same_length(X, Y, name)
-        if Y.ndim == 1:
-            return X, _labels(Y, n_out, name)
-        _check_row_shape(Y, n_out, f"{name}: Y", "or labels (n,)")
-        return X, _numeric(Y, f"{name}: Y").argmax(axis=1)
-    X, labels = _stacked(data, n_in, (), name)
-    return _stored(X.reshape(len(data), n_in), dtype), _labels(labels, n_out, name)
-
-
-def pairs(data, plan, dtype, name="training_data"):
-    """Return training data as the book's list of pairs (x, y), for the general path."""
-    if not is_arrays(data):
-        if not len(data):
-            raise _empty(name)
-        return list(data)
-    X, Y = training_arrays(data, plan, dtype, name)
-    return list(zip(as_values(X, dtype)[:, :, None], Y[:, :, None]))
-
-
-def labelled_pairs(data, plan, dtype, check_x, name="test_data"):
-    """Return test data as the book's list of pairs (x, label), for the general path.
-
-    check_x: hold x to the shape (n_in, 1), too; whoever writes their own feedforward need not.
-    Raises ValueError or TypeError where a label is not an integer 0..n_out-1.
-    """
-    if is_arrays(data):
-        X, labels = labelled_arrays(data, plan, dtype, name)
-        return list(zip(as_values(X, dtype)[:, :, None], labels.tolist()))
-    if not len(data):
-        raise _empty(name)
-    checked = []
-    for i, pair in enumerate(data):
-        x, y = _pair(pair, f"{name}[{i}]", plan.sizes[0])
-        if check_x:
-            x = columns(x, plan.sizes[0], dtype, f"{name}[{i}]: x", 1)
-        checked.append((x, _label(y, plan.sizes[-1], f"{name}[{i}]")))
-    return checked
-
-
 def columns(a, n, dtype, name, m=None):
     """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
 
     Raises ValueError for any other shape; a 1-D vector is the most common mistake.
     """
-    array = _numeric(a, name)
+    array = numeric(a, name)
     if array.ndim != 2 or array.shape[0] != n or (m is not None and array.shape[1] != m):
+        letter = name.split()[-1]
         wanted = f"({n}, 1)" if m == 1 else f"({n}, 1), or ({n}, m) for m samples"
         raise ValueError(
-            f"{name} has shape {array.shape}, expected {wanted}{_reshape_hint(array, n, name)}"
+            f"{name} has shape {array.shape}, expected {wanted}{reshape_hint(a, n, letter)}"
         )
-    return as_values(array, dtype)
+    array = cast(array, dtype)
+    if not np.vdot(array, array) <= warn.USUAL**2:  # else none of them is larger
+        warn.of_large_inputs(array, name)
+    return array
 
 
 def refuse_strange_column(a, name):
@@ -327,13 +260,13 @@ def refuse_strange(X, Y, dtype, name):
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":
             continue
-        strange = ~np.isfinite(_cast(array, dtype)).all(axis=1)
+        strange = ~np.isfinite(cast(array, dtype)).all(axis=1)
         for i in np.flatnonzero(strange)[:1]:
             _refuse_strange(array[i], f"{name}[{i}]: {part}", "mend or leave out the sample", dtype)
 
 
 def _refuse_strange(array, what, remedy, dtype=None):
-    strange = np.argwhere(~np.isfinite(_cast(array, dtype or array.dtype)))
+    strange = np.argwhere(~np.isfinite(cast(array, dtype or array.dtype)))
     if len(strange):
         place = tuple(strange[0].tolist())
         raise ValueError(
@@ -350,177 +283,72 @@ def brief(value):
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
-def _empty(name):
-    return ValueError(
-        f"{name} is empty, expected at least one sample; an iterator (zip, map, a generator) is "
-        f"used up after one pass: pass list({name})"
-    )
-
-
-def _numeric(value, what):
+def numeric(value, what):
     """Return value as an array of real numbers in native byte order, or raise."""
     try:
         if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"{what} is a masked array, expected plain numbers; use .filled(0)")
+            raise TypeError(
+                f"{what} is a masked array, expected plain numbers; use {what.split()[-1]}.filled(0)"
+            )
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{what} is ragged, expected an array of numbers") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what} has dtype {array.dtype}, expected real numbers")
+        hint = ""
+        if array.dtype == object and all(isinstance(v, numbers.Real) for v in array.flat):
+            letter = what.split()[-1]
+            hint = f"; use np.asarray({letter}, float)"
+        raise TypeError(f"{what} has dtype {array.dtype}, expected real numbers{hint}")
     return array
 
 
-def as_values(x, dtype):
-    """Return inputs as values of `dtype`: pixels of uint8 become value/256."""
-    values = _cast(x, dtype)
-    return values / dtype.type(256) if x.dtype == np.uint8 else values
-
-
-def _cast(array, dtype):
+def cast(array, dtype):
     """Return numbers in another type; what is beyond it becomes infinite, and is found later."""
     if array.dtype == dtype:
         return array
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return array.astype(dtype)
 
 
-def _stored(X, dtype):
-    """Return X C-contiguous in a type that the gather reads: anything else is cast once, here."""
-    kind = X.dtype if X.dtype in kernels.PIXEL_KINDS else dtype
-    return np.ascontiguousarray(_cast(X, kind.newbyteorder("=")))
-
-
-def _rows(X, n_in, dtype, name):
-    X = _numeric(X, f"{name}: X")
-    _check_row_shape(X, n_in, f"{name}: X")
-    if not len(X):
-        raise _empty(name)
-    return _stored(X, dtype)
-
-
-def _check_row_shape(array, n, what, alternative=""):
-    if array.ndim != 2 or array.shape[1] != n:
-        hint = ""
-        if array.ndim == 2 and array.shape[1] == 1 and what[-1] == "Y":
-            hint = "; use Y.ravel() for labels"
-        elif array.ndim > 2 and array[0].size == n:
-            hint = f"; use {what[-1]}.reshape(len({what[-1]}), -1)"
-        raise ValueError(
-            f"{what} has shape {array.shape}, expected (n, {n}), one sample a row"
-            f"{' ' + alternative if alternative else ''}{hint}"
-        )
-
-
-def _same_length(X, Y, name):
-    if not Y.ndim or len(X) != len(Y):
-        raise ValueError(
-            f"{name}: X has {len(X)} rows and Y has shape {Y.shape}, expected as many rows"
-        )
-
-
-def _labels(labels, n_out, name):
-    """Return integer labels 0..n_out-1 as int64, or raise naming the first that is not one."""
-    labels = _numeric(labels, f"{name}: labels")
-    if labels.dtype.kind == "f" and (np.abs(labels) < 2**53).all():
-        whole = labels.astype(np.int64)
-        labels = whole if (whole == labels).all() else labels
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name}: labels have dtype {labels.dtype}, expected integers 0..{n_out - 1}"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= n_out))
-    if wrong.size:
-        raise ValueError(
-            f"{name}[{wrong[0]}]: label {labels[wrong[0]]} is outside 0..{n_out - 1}, the "
-            f"network has {n_out} output neurons"
-        )
-    return labels.astype(np.int64, copy=False)
-
-
-def one_hot(labels, n_out, dtype):
-    """Return rows (n, n_out) with a 1 in the place of each label."""
-    Y = np.zeros((len(labels), n_out), dtype)
-    Y[np.arange(len(labels)), labels] = 1
-    return Y
-
-
-def _stacked(data, n_in, y_shape, name):
-    """Return the pairs (x, y) of the book's list as two arrays (n, n_in, 1) and (n, *y_shape)."""
-    if not len(data):
-        raise _empty(name)
-    try:
-        X = np.array([x for x, _ in data])
-        Y = np.array([y for _, y in data])
-    except (TypeError, ValueError):
-        X = Y = None
-    fits = (
-        X is not None
-        and X.shape == (len(data), n_in, 1)
-        and Y.shape == (len(data), *y_shape)
-        and X.dtype.kind in "fiub"
-        and Y.dtype.kind in "fiub"
-    )
-    if not fits:
-        _explain(data, n_in, y_shape, name)
-    return X, Y
-
-
-def _explain(data, n_in, y_shape, name):
-    """Raise the error that names the first pair that does not fit."""
-    if len(data) == 2 and all(isinstance(part, np.ndarray) for part in data):
-        raise TypeError(f"{name} is a list of two arrays, expected a tuple: ({name}[0], {name}[1])")
-    for i, pair in enumerate(data):
-        where = f"{name}[{i}]"
-        x, y = _pair(pair, where, n_in)
-        x = _numeric(x, f"{where}: x")
-        if x.shape != (n_in, 1):
-            hint = _reshape_hint(x, n_in, "x")
-            raise ValueError(f"{where}: x has shape {x.shape}, expected ({n_in}, 1){hint}")
-        if y_shape == ():
-            _label(y, None, where)
-            continue
-        y = _numeric(y, f"{where}: y")
-        if y.shape == ():
-            hint = _reshape_hint(y, y_shape[0], "y")
-            raise ValueError(f"{where}: y is the label {y}, expected a column {y_shape}{hint}")
-        if y.shape != y_shape:
-            hint = _reshape_hint(y, y_shape[0], "y")
-            raise ValueError(f"{where}: y has shape {y.shape}, expected {y_shape}{hint}")
-    raise ValueError(f"{name}: the samples do not form arrays of numbers; give x and y one type")
-
-
-def _pair(pair, where, n_in):
-    try:
-        x, y = pair
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{where} is {brief(pair)}, expected a pair (x, y) with x of shape ({n_in}, 1)"
-        ) from None
-    return x, y
-
-
-def _label(y, n_out, where):
-    """Return one label as an int, or raise; n_out None: of any value."""
-    if type(y) is int and (n_out is None or 0 <= y < n_out):
-        return y
-    y = _numeric(y, f"{where}: y")
-    if y.shape != ():
-        raise ValueError(
-            f"{where}: y has shape {y.shape}, expected an integer label, not a vector; use "
-            f"int(np.argmax(y))"
-        )
-    if y.dtype.kind == "b" or not np.isfinite(y) or int(y) != y:
-        raise TypeError(f"{where}: y is {y}, expected an integer label")
-    if n_out is not None and not 0 <= y < n_out:
-        raise ValueError(f"{where}: label {int(y)} is outside 0..{n_out - 1}")
-    return int(y)
-
-
-def _reshape_hint(array, n, name):
-    if array.ndim == 0 and name == "y":
-        return f"; use fastbp.mnist_loader.vectorized_result(y, {n})"
-    if array.ndim == 1 and array.size == n:
-        return f"; use {name}.reshape(-1, 1)"
+def reshape_hint(value, n, name):
+    """Return what brings a value to a column (n, 1), as the end of an error message."""
+    array = np.asarray(value)
+    own = hasattr(value, "reshape")  # a list has no methods of arrays
+    if array.shape == (1, n):
+        return f"; use {name}.T" if own else f"; use np.transpose({name})"
+    if array.size == n:
+        return f"; use {name}.reshape(-1, 1)" if own else f"; use np.reshape({name}, (-1, 1))"
     if array.ndim == 2 and array.shape[1] == n:
         return f"; use {name}.T"
     return f": the network was built for {n}"
+
+
+def target_column(y, n_out, dtype, name):
+    """Return the target of one sample as a column (n_out, 1) of `dtype`.
+
+    With one output neuron it is a number: a scalar, (1,) or (1, 1). Else an integer label is an
+    error, as in the book.
+    """
+    array = numeric(y, name)
+    letter = name.split()[-1]
+    if n_out == 1 and array.size == 1 and array.ndim <= 2:
+        return cast(array.reshape(1, 1), dtype)
+    if array.shape == (n_out, 1):
+        return cast(array, dtype)
+    if array.size == 1 and array.dtype.kind != "b" and array.item() in range(n_out):
+        value = letter if array.ndim == 0 else f"np.ravel({letter})[0]"
+        value = value if array.dtype.kind in "iu" else f"int({value})"
+        hint = f"; use fastbp.mnist_loader.vectorized_result({value}, {n_out})"
+    elif array.size == 1:
+        hint = f": the network was built for {n_out}"
+    else:
+        hint = reshape_hint(y, n_out, letter)
+    if array.ndim == 0:
+        raise ValueError(f"{name} is the label {array}, expected a column ({n_out}, 1){hint}")
+    raise ValueError(f"{name} has shape {array.shape}, expected ({n_out}, 1){hint}")
+
+
+def one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+

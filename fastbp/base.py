@@ -12,9 +12,14 @@ import sys
 
 import numpy as np
 
-from fastbp import arrays, engine
+from fastbp import arrays, datasets, engine
 
 
+# What underflows is 0, which is right: also for users who have set np.seterr(all="raise").
+quiet = np.errstate(under="ignore")
+
+
+@quiet
 def sigmoid(z):
     """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
     z = np.asarray(z)
@@ -58,17 +63,19 @@ class Compiled:
             arrays.check_sizes(self.sizes)
             raise
 
+    @quiet
     def backprop_batch(self, X, Y):
         """Return (nabla_b, nabla_w), the gradient summed over a mini-batch: rows are samples.
 
-        X (m, n_in), uint8, float32 or float64; Y one-hot rows (m, n_out) or labels (m,). Shaped
+        X (m, n_in), or fastbp.Pixels; Y one-hot rows (m, n_out) or labels (m,). Shaped
         like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
         the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
         """
         plan = self._plan
-        X, Y = arrays.training_arrays((np.asarray(X), np.asarray(Y)), plan, self.dtype, "the batch")
+        batch = datasets.as_arrays(X, Y, "the batch")
+        X, Y = datasets.training_arrays(batch, plan, self.dtype, "the batch")
         if self._general(*self._gradient_points):
-            return self._sum_of_gradients(arrays.pairs((X, Y), plan, self.dtype))
+            return self._sum_of_gradients(datasets.pairs((X, Y), plan, self.dtype))
         nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
         return nabla_b, nabla_w
 
@@ -80,14 +87,15 @@ class Compiled:
             sums = both if sums is None else [total + n for total, n in zip(sums, both)]
         return sums[: len(sums) // 2], sums[len(sums) // 2 :]
 
+    @quiet
     def gradient_norms(self, data):
         """Return the length of the gradient by the biases of each layer, averaged over data.
 
         data: pairs (x, y) or arrays (X, Y), as SGD takes them. The speed at which each layer
         learns, as the book's chapter 5 measures it. Returns a list of floats, first layer first.
         """
-        data = arrays.materialise(data, "data")
-        X, Y = arrays.training_arrays(data, self._plan, self.dtype, "data")
+        data = datasets.materialise(data, "data")
+        X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
         arrays.refuse_strange(X, Y, self.dtype, "data")
         nabla_b, _ = self.backprop_batch(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
@@ -179,7 +187,7 @@ class Compiled:
 
     def _step(self, mini_batch, eta, **how):
         """Take one step with a mini-batch on the kernels; if it can't be taken, none is."""
-        X, Y = arrays.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
+        X, Y = datasets.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
         params, m = self._parameters().copy(), len(X)
         with self._explained("mini_batch", X, Y):
             samples, order = engine.Samples(X, Y), np.arange(m)

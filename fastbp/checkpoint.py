@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 
 from fastbp import arrays, files, npz
+from fastbp.pixels import Pixels
 
 FORMAT_VERSION = 1
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
@@ -193,8 +194,12 @@ def _brief(value):
 
 
 def fingerprint(*parts):
-    """Return what tells these arrays (or None) from others, as a text."""
-    return _digest(("", part) for part in parts if part is not None).hexdigest()[:32]
+    """Return what tells these arrays (or None) from others, as a text.
+
+    Pixels have the fingerprint of their values in float32: a run may be resumed with either.
+    """
+    parts = [p.values(np.float32) if isinstance(p, Pixels) else p for p in parts if p is not None]
+    return _digest(("", part) for part in parts).hexdigest()[:32]
 
 
 def random_states():

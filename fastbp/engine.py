@@ -16,6 +16,7 @@ import time
 import numpy as np
 
 from fastbp import interrupts, kernels, programs, threads, vectors
+from fastbp.pixels import Pixels
 
 # Fewer samples than this are not worth turning the weights into panels and back.
 MANY = 256
@@ -151,7 +152,11 @@ def _fixed(array):
 
 
 def _pixels(X):
-    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads."""
+    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads.
+
+    X: an array of float64 or float32, or Pixels of scale 1/256.
+    """
+    X = X.array if isinstance(X, Pixels) else X
     return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
 
 
@@ -178,6 +183,7 @@ class Samples:
 
 def _mostly_zero(X):
     """Tell whether lists of the pixels that are not zero pay, by what some rows of X hold."""
+    X = X.array if isinstance(X, Pixels) else X
     some = X[:: -(-len(X) // FEW)]
     return (some != 0).mean() < MOST_LISTED
 
@@ -597,6 +603,7 @@ def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
     """
     n = max(MANY, m + 1)
     X = np.zeros((n, plan.sizes[0]), stored)
+    X = Pixels(X) if stored == np.uint8 else X
     Y = np.zeros((n, plan.sizes[-1]), dtype)
     kernels.shuffle(np.empty(0, np.int64), np.zeros(625, np.uint32))
     samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)

@@ -8,12 +8,14 @@ import copy
 
 import numpy as np
 
-from fastbp import arrays, engine, threads
+from fastbp import arrays, datasets, engine, threads
+from fastbp.base import quiet
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread
 
 
+@quiet
 def gradient_check(net, data, *, h=1e-5, most=MOST):
     """Return the worst error of backprop in each layer, relative to the layer's largest gradient.
 
@@ -29,8 +31,8 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     h = arrays.check_range("h", h, wide, 1e-12)
     if most is not None:
         most = arrays.check_count("most", most, 1)
-    data = arrays.materialise(data, "data")
-    X, Y = arrays.training_arrays(data, plan, wide, "data")
+    data = datasets.materialise(data, "data")
+    X, Y = datasets.training_arrays(data, plan, wide, "data")
     arrays.refuse_strange(X, Y, net.dtype, "data")
     nabla_b, nabla_w = net.backprop_batch(X, Y.astype(net.dtype))
     nabla = arrays.flatten(nabla_w, nabla_b, plan, wide)
@@ -63,7 +65,7 @@ def _slow_quotients(net, which, X, Y, h):
     plan, probe = net._plan, copy.deepcopy(net)
     params = net._parameters().astype(np.float64)
     fn = getattr(getattr(net, "cost", None), "fn", None) or _quadratic
-    columns = arrays.as_values(X, np.dtype(np.float64))[:, :, None]
+    columns = datasets.as_values(X, np.dtype(np.float64))[:, :, None]
 
     def cost():
         probe.weights, probe.biases = arrays.views(params, plan)

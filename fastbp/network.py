@@ -9,12 +9,14 @@ import itertools
 
 import numpy as np
 
-from fastbp import arrays, base, engine, files, npz, training
-from fastbp.base import sigmoid
+from fastbp import answers, arrays, base, datasets, engine, files, npz, training
+from fastbp.base import quiet, sigmoid
 
 FORMAT_VERSION = 1
+OUTPUT = "sigmoid"  # the activation of the output layer
 
 
+@quiet
 def sigmoid_prime(z):
     """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
     s = sigmoid(z)
@@ -47,6 +49,7 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
+    @quiet
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
@@ -62,6 +65,7 @@ class Network(base.Compiled):
             out = engine.feedforward_columns(a, self.weights, self.biases)
         return self._refuse_strange_output(out, a)
 
+    @quiet
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
@@ -70,9 +74,10 @@ class Network(base.Compiled):
 
         training_data: pairs (x, y), x (n_in, 1) and y (n_out, 1), as a list (shuffled in place,
         as in the book) or any iterable; or arrays (X, Y), X (n, n_in), one sample a row, and Y
-        (n, n_out) or integer labels (n,). Inputs are values 0..1, or pixels 0..255 in uint8, which
-        mean pixel/256. test_data: pairs (x, label), or arrays (X, labels) or
-        (X, Y); with it, every epoch ends with an evaluation. progress: True or False for a bar
+        (n, n_out) or integer labels (n,). Numbers mean what they say, whatever their type; images
+        stored as bytes are marked: fastbp.Pixels(X). With one output neuron targets are numbers:
+        (n,) or (n, 1), in pairs also scalars. test_data: as for evaluate; with it, every epoch
+        ends with an evaluation. progress: True or False for a bar
         on standard error, None for one where standard error is a terminal.
 
         The order of samples is random.shuffle's, on Python's global generator. When a call is
@@ -99,6 +104,7 @@ class Network(base.Compiled):
         )  # fmt: skip
         run.go(progress)
 
+    @quiet
     def update_mini_batch(self, mini_batch, eta):
         """Take one step of gradient descent, w - (eta/m) * sum of the m gradients.
 
@@ -107,11 +113,11 @@ class Network(base.Compiled):
         """
         plan, dtype = self._plan, self.dtype
         eta = arrays.check_rate("eta", eta, dtype)
-        mini_batch = arrays.materialise(mini_batch, "mini_batch")
+        mini_batch = datasets.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             self._step(mini_batch, eta)
             return
-        pairs = arrays.pairs(mini_batch, plan, dtype, "mini_batch")
+        pairs = datasets.pairs(mini_batch, plan, dtype, "mini_batch")
         weights, biases = self._layers()
         nabla_b, nabla_w = self._sum_of_gradients(pairs)
         rate = eta / len(pairs)
@@ -120,37 +126,45 @@ class Network(base.Compiled):
         self._refuse_strange_step(weights, biases)
         self.weights, self.biases = weights, biases
 
+    @quiet
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
 
-        x (n_in, 1); y (n_out, 1). The lists are shaped like biases and weights; nothing changes.
+        x (n_in, 1); y (n_out, 1), with one output neuron also a number. The lists are shaped like biases and weights; nothing changes.
         Raises ValueError for other shapes. Source: book, chapter 2, equations BP1 to BP4.
         """
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
+        y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
         if self._general("cost_derivative", "sigmoid") or not self._is_published():
             return self._sound_gradient(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
+    @quiet
     def evaluate(self, test_data):
         """Return how many samples the network gets right: argmax(output) == label.
 
-        test_data: pairs (x, label), or arrays (X, labels) or (X, Y of one-hot rows).
-        Raises ValueError or TypeError for data that do not fit.
+        test_data: pairs (x, label), a label being an integer, or an array or a one-hot column that
+        holds one; or arrays (X, labels) or (X, Y) of rows with one largest number each. One output
+        neuron answers 1 where its output is at least 0.5, else 0, and the labels are 0 and 1 (the
+        book's argmax over one output is always 0). Raises ValueError or TypeError for data that do
+        not fit.
         """
-        test_data = arrays.materialise(test_data, "test_data")
+        test_data = datasets.materialise(test_data, "test_data")
         own_forward = self._general("feedforward", "sigmoid")
-        few = len(test_data) < 4 and not arrays.is_arrays(test_data)
+        few = len(test_data) < 4 and not datasets.is_arrays(test_data)
         if few or own_forward:
-            pairs = arrays.labelled_pairs(test_data, self._plan, self.dtype, not own_forward)
-            return sum(int(np.argmax(self.feedforward(x)) == y) for x, y in pairs)
-        X, labels = arrays.labelled_arrays(test_data, self._plan, self.dtype)
+            pairs = datasets.labelled_pairs(
+                test_data, self._plan, self.dtype, OUTPUT, not own_forward
+            )
+            return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
+        X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
         self._refuse_strange_weights()
         with self._explained("test_data", X):
             return self._count_correct(X, labels, self._stops)
 
+    @quiet
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
         return output_activations - y
@@ -185,7 +199,7 @@ class Network(base.Compiled):
         out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
         if sound and not np.isfinite(out).all():
             raise engine.Diverged(0)
-        return int((out.argmax(axis=1) == labels).sum())
+        return int((answers.answers(out, OUTPUT) == labels).sum())
 
     # ------------------------------------------------ the general path
 
@@ -215,7 +229,7 @@ class _Run(training.Run):
         super().__init__(net, epochs, m, eta, *settings)
         self.history = {"right answers": []}
         net.history = self.history["right answers"]
-        data = arrays.materialise(data, "training_data")
+        data = datasets.materialise(data, "training_data")
         self.own_gradient = net._general("update_mini_batch", "backprop")
         self.general = self.own_gradient or net._general("cost_derivative", "sigmoid")
         self.own_test = net._general("evaluate", "feedforward", "sigmoid")
@@ -226,12 +240,12 @@ class _Run(training.Run):
     def _read(self, data):
         net = self.net
         if not self.own_gradient:  # whoever writes their own may have data of their own, too
-            X, Y = arrays.training_arrays(data, net._plan, net.dtype)
+            X, Y = datasets.training_arrays(data, net._plan, net.dtype)
             self.sets["training_data"] = X, Y
             if self.general:
                 arrays.refuse_strange(X, Y, net.dtype, "training_data")
         if self.general:
-            self.pairs = arrays.pairs(data, net._plan, net.dtype)
+            self.pairs = datasets.pairs(data, net._plan, net.dtype)
         else:
             self.samples = engine.Samples(X, Y)
         self.n = len(self.pairs if self.general else self.samples)
@@ -240,11 +254,11 @@ class _Run(training.Run):
         self.evaluate, self.n_test = None, 0
         if data is None or (isinstance(data, (list, tuple)) and not len(data)):
             return
-        data = arrays.materialise(data, "test_data")
-        self.n_test = len(data[0]) if arrays.is_arrays(data) else len(data)
+        data = datasets.materialise(data, "test_data")
+        self.n_test = len(data[0]) if datasets.is_arrays(data) else len(data)
         self.evaluate = lambda: self.net.evaluate(data)
         if not self.own_test:
-            X, labels = arrays.labelled_arrays(data, self.net._plan, self.net.dtype)
+            X, labels = datasets.labelled_arrays(data, self.net._plan, self.net.dtype, OUTPUT)
             self.sets["test_data"] = X, labels[:, None]
             self.evaluate = lambda: self.net._count_correct(X, labels)
 

@@ -11,14 +11,15 @@ import json
 
 import numpy as np
 
-from fastbp import arrays, base, engine, files, training
-from fastbp.base import sigmoid
+from fastbp import answers, arrays, base, datasets, engine, files, training
+from fastbp.base import quiet, sigmoid
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
 SMALLEST = 128  # the book's schedule ends at this fraction of the first learning rate
 
 
+@quiet
 def sigmoid_prime(z):
     """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
     s = sigmoid(z)
@@ -29,11 +30,13 @@ class QuadraticCost:
     """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
 
     @staticmethod
+    @quiet
     def fn(a, y):
         """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
         return 0.5 * np.linalg.norm(a - y) ** 2
 
     @staticmethod
+    @quiet
     def delta(z, a, y):
         """Return the error of the output layer, for sigmoid outputs."""
         return (a - y) * sigmoid_prime(z)
@@ -43,12 +46,14 @@ class CrossEntropyCost:
     """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
 
     @staticmethod
+    @quiet
     def fn(a, y):
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
 
     @staticmethod
+    @quiet
     def delta(z, a, y):
         """Return the error of the output layer; z is not used, as in the book."""
         return a - y
@@ -58,17 +63,20 @@ class LogLikelihoodCost:
     """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
 
     @staticmethod
+    @quiet
     def fn(a, y):
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a)))
 
     @staticmethod
+    @quiet
     def delta(z, a, y):
         """Return the error of the output layer; z is not used."""
         return a - y
 
 
+@quiet
 def softmax(z):
     """Return exp(z) / sum of exp(z) of each column (book, chapter 3)."""
     e = np.exp(z - np.max(z, axis=0))
@@ -113,15 +121,17 @@ class Network(base.Compiled):
     ):  # fmt: skip
         checked = self._prepare(sizes, dtype, threads)
         self.cost = _checked_cost(cost)
-        self.activations = _checked_activations(activation, output, len(checked), self._cost_name())
+        self.activations = _checked_activations(activation, output, checked, self._cost_name())
         self.default_weight_initializer()
 
     # ------------------------------------------------ initialisers
 
+    @quiet
     def default_weight_initializer(self):
         """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
         self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
 
+    @quiet
     def large_weight_initializer(self):
         """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
         self._draw(np.random.randn)
@@ -134,6 +144,7 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
+    @quiet
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
@@ -146,6 +157,7 @@ class Network(base.Compiled):
                 out = _FUNCTIONS[name][0](np.dot(w, out) + b)
         return self._refuse_strange_output(out, a)
 
+    @quiet
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
         monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
@@ -193,6 +205,7 @@ class Network(base.Compiled):
         )  # fmt: skip
         return run.returned(progress)
 
+    @quiet
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
         """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases not decayed.
 
@@ -203,37 +216,46 @@ class Network(base.Compiled):
         eta = arrays.check_rate("eta", eta, dtype)
         lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
         n = arrays.check_count("n", n, 1)
-        mini_batch = arrays.materialise(mini_batch, "mini_batch")
+        mini_batch = datasets.materialise(mini_batch, "mini_batch")
         rules = engine.Rules(l2=lmbda / n)
         if not self._general("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules=rules)
             return
-        self._general_step(arrays.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
+        self._general_step(datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
 
+    @quiet
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
 
-        x (n_in, 1); y (n_out, 1). Raises ValueError for other shapes. Source: book, chapter 2.
+        x (n_in, 1); y (n_out, 1), with one output neuron also a number. Raises ValueError for other shapes. Source: book, chapter 2.
         """
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
+        y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
         if self._general("cost", "sigmoid"):
             return self._sound_gradient(x, y)
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
+    @quiet
     def accuracy(self, data, convert=False):
         """Return how many samples of data the network gets right.
 
         data: pairs (x, label), or with convert=True pairs (x, y) of one-hot columns, as training
-        data are; or arrays (X, labels) or (X, Y).
+        data are; or arrays (X, labels) or (X, Y). One sigmoid output neuron answers 1 where its
+        output is at least 0.5, else 0; a tanh neuron 1 where it is at least 0, else -1 (the book's
+        argmax over one output is always 0). Raises ValueError for other expected answers, and for
+        one linear or relu output neuron, which has none: monitor the cost.
         """
-        X, _, labels = self._read(data, convert, "data")
+        activation = self.activations[-1]
+        answers.check_has_answers(self._plan.sizes[-1], activation)
+        X, Y = self._read(data, convert, "data")
+        labels = datasets.answers_of_targets(Y, activation, "data")
         self._refuse_strange_weights()
         with self._explained("data", X):
             return self._accuracy(X, labels)
 
+    @quiet
     def total_cost(self, data, lmbda, convert=False):
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
 
@@ -241,11 +263,12 @@ class Network(base.Compiled):
         data are; or arrays (X, labels) or (X, Y).
         """
         lmbda = arrays.check_range("lmbda", lmbda, self.dtype, 0)
-        X, Y, _ = self._read(data, not convert, "data")
+        X, Y = self._read(data, not convert, "data")
         self._refuse_strange_weights()
         with self._explained("data", X, Y):
             return self._total_cost(X, Y, lmbda, 0.0)
 
+    @quiet
     def save(self, filename):
         """Write the network to a JSON file that the book's load reads, too.
 
@@ -295,13 +318,10 @@ class Network(base.Compiled):
         return self._cost_name() is None
 
     def _read(self, data, one_hot, name):
-        """Return (X, Y, labels) of data: pairs with one-hot columns or with labels; or arrays."""
-        data = arrays.materialise(data, name)
-        if one_hot or arrays.is_arrays(data):
-            X, Y = arrays.training_arrays(data, self._plan, self.dtype, name)
-            return X, Y, Y.argmax(axis=1)
-        X, labels = arrays.labelled_arrays(data, self._plan, self.dtype, name)
-        return X, arrays.one_hot(labels, self._plan.sizes[-1], self.dtype), labels
+        """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
+        data = datasets.materialise(data, name)
+        read = datasets.training_arrays if one_hot else datasets.evaluation_targets
+        return read(data, self._plan, self.dtype, name)
 
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
@@ -311,11 +331,11 @@ class Network(base.Compiled):
             if self._stops and not np.isfinite(out).all():
                 raise engine.Diverged(0)
             return out
-        values = arrays.as_values(X, self.dtype)
+        values = datasets.as_values(X, self.dtype)
         return np.array([self.feedforward(x[:, None])[:, 0] for x in values])
 
     def _accuracy(self, X, labels):
-        return int((self._outputs(X).argmax(axis=1) == labels).sum())
+        return int((answers.answers(self._outputs(X), self.activations[-1]) == labels).sum())
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
@@ -369,7 +389,7 @@ class Network(base.Compiled):
 def _plan_of(sizes, activations, cost_name):
     """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
     sizes = arrays.check_sizes(sizes)
-    _checked_activations(activations[:-1], activations[-1], len(sizes), cost_name)
+    _checked_activations(activations[:-1], activations[-1], sizes, cost_name)
     if cost_name is None:
         return engine.plan_of(sizes)  # its shapes only: the general path runs
     return engine.plan_of(sizes, activations, cost_name)
@@ -384,8 +404,9 @@ def _checked_cost(cost):
     return cost
 
 
-def _checked_activations(activation, output, num_layers, cost_name):
+def _checked_activations(activation, output, sizes, cost_name):
     """Return a tuple with the activation of each layer after the input, or raise."""
+    num_layers = len(sizes)
     names = [name for name in _FUNCTIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
@@ -412,6 +433,11 @@ def _checked_activations(activation, output, num_layers, cost_name):
         raise ValueError(
             f"{COSTS[cost_name].__name__} does not go with output {arrays.brief(output)}, expected "
             f"{' or '.join(fitting)}"
+        )
+    if output == "softmax" and sizes[-1] == 1:
+        raise ValueError(
+            "one softmax output neuron is always 1, whatever goes in; use 2 output neurons, or "
+            "one sigmoid neuron with CrossEntropyCost"
         )
     return (*hidden, output)
 
@@ -470,11 +496,13 @@ class _Run(training.Run):
         self.history = {name: [] for name in MONITORS}
         self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
         self.needed = self.wanted | ({stop_on} if self.patience or self.halving else set())
+        if any(name.endswith("accuracy") for name in self.needed):
+            answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
         for name in sorted(self.needed):
             if name.startswith("evaluation") and evaluation_data is None:
                 raise ValueError(f"{name} needs evaluation_data, which is None")
         self.best, self.best_weights, self.waited, self.halved_at = None, None, 0, 0
-        self._read(arrays.materialise(data, "training_data"))
+        self._read(datasets.materialise(data, "training_data"))
         self._read_evaluation(evaluation_data)
         if self.momentum:
             self.velocity = np.zeros(net._plan.n_params, dtype)
@@ -497,23 +525,30 @@ class _Run(training.Run):
         self.watched_sets, self.data = {}, {"training": data}
         own_data = own_gradient and not self.needed & {"training_cost", "training_accuracy"}
         if not own_data:  # whoever writes their own may have data of their own, too
-            X, Y = self.sets["training_data"] = arrays.training_arrays(data, net._plan, net.dtype)
+            X, Y = self.sets["training_data"] = datasets.training_arrays(data, net._plan, net.dtype)
             if self.general:
                 arrays.refuse_strange(X, Y, net.dtype, "training_data")
-            self.watched_sets["training"] = self._subset(X, Y, Y.argmax(axis=1))
+            self._watch_set("training", X, Y)
             self.samples = engine.Samples(X, Y)
         if self.general:
-            self.pairs = arrays.pairs(data, net._plan, net.dtype)
+            self.pairs = datasets.pairs(data, net._plan, net.dtype)
         self.n = len(self.pairs if self.general else self.samples)
 
     def _read_evaluation(self, data):
         if data is None:
             return
-        data = self.data["evaluation"] = arrays.materialise(data, "evaluation_data")
+        data = self.data["evaluation"] = datasets.materialise(data, "evaluation_data")
         if any(name.startswith("evaluation") for name in self.needed):
-            X, Y, labels = self.net._read(data, False, "evaluation_data")
-            self.sets["evaluation_data"] = X, Y
-            self.watched_sets["evaluation"] = self._subset(X, Y, labels)
+            X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
+            self._watch_set("evaluation", X, Y)
+
+    def _watch_set(self, of, X, Y):
+        """Keep what is monitored of a set; the expected answers only where they are needed."""
+        X, Y = self._subset(X, Y)
+        labels = None
+        if f"{of}_accuracy" in self.needed:
+            labels = datasets.answers_of_targets(Y, self.net.activations[-1], f"{of}_data")
+        self.watched_sets[of] = X, Y, labels
 
     def _subset(self, *parts):
         return tuple(part[: self.subset] for part in parts)
@@ -599,7 +634,7 @@ class _Run(training.Run):
         if net._general("accuracy" if kind == "accuracy" else "total_cost"):
             is_training, data = of == "training", self.data[of]
             if self.subset is not None:
-                data = self._subset(*data) if arrays.is_arrays(data) else data[: self.subset]
+                data = self._subset(*data) if datasets.is_arrays(data) else data[: self.subset]
             if kind == "accuracy":
                 return net.accuracy(data, convert=is_training)
             return net.total_cost(data, self.lmbda, convert=not is_training)
@@ -715,7 +750,7 @@ def load(filename, cost=None, *, threads=None):
         hidden, output = "sigmoid", None
         if activations is not None:
             hidden, output = activations[:-1], activations[-1]
-        net.activations = _checked_activations(hidden, output, len(checked), net._cost_name())
+        net.activations = _checked_activations(hidden, output, checked, net._cost_name())
         net._publish(_parameters(weights, biases, checked, net))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
             RecursionError) as error:  # fmt: skip

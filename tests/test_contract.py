@@ -253,7 +253,7 @@ def test_iterables_and_arrays_are_left_alone_and_give_the_same_bits(rng):
 def test_other_stored_types_train_like_their_float64_values(stored, rng):
     X = (rng.random((23, 6)) * 3).astype(stored)
     labels = rng.integers(0, 4, 23)
-    values = X / 256 if stored is np.uint8 else X.astype(np.float64)  # bytes are pixels
+    values = X.astype(np.float64)
     results = []
     for form in (X, values):
         net, _ = net_and_oracle()
@@ -263,12 +263,13 @@ def test_other_stored_types_train_like_their_float64_values(stored, rng):
     np.testing.assert_array_equal(*results)
 
 
-def test_bytes_are_pixels_everywhere(rng):
+def test_pixels_are_their_values_everywhere(rng):
     X, labels = rng.integers(0, 256, (20, 6), np.uint8), rng.integers(0, 4, 20)
     results = []
-    for form in (X, X / 256):
+    for form in (fastbp.Pixels(X), X / 256):
         net, _ = net_and_oracle()
-        pairs = list(zip(form[:, :, None], labels.tolist()))
+        columns_of = [form[i].reshape(6, 1) for i in range(20)]
+        pairs = list(zip(columns_of, labels.tolist()))
         columns = [(x, np.eye(4)[:, [y]]) for x, y in pairs]
         net.update_mini_batch((form, labels), 1.0)
         net.update_mini_batch(columns, 1.0)
@@ -277,7 +278,7 @@ def test_bytes_are_pixels_everywhere(rng):
         general.weights, general.biases = net.weights, net.biases
         general.update_mini_batch((form, labels), 1.0)
         results.append([
-            counts, net.weights[0], net.feedforward(form.T), net.backprop(*columns[0])[1][0],
+            counts, net.weights[0], net.backprop(*columns[0])[1][0], net.gradient_norms((form, labels)),
             general.weights[0],
         ])  # fmt: skip
     for a, b in zip(*results):
@@ -776,4 +777,4 @@ def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
 
 def test_the_door():
     assert fastbp.Network is Network
-    assert set(fastbp.__all__) == {"Network", "gradient_check", "load_data_wrapper", "__version__"}
+    assert set(fastbp.__all__) == {"Network", "Pixels", "gradient_check", "load_data_wrapper", "__version__"}

@@ -108,6 +108,7 @@ def test_the_test_data(n, module, bad, rng, capsys):
 
 
 @pytest.mark.parametrize("n", [30, 700])
+@pytest.mark.filterwarnings("ignore:.* inputs reach:RuntimeWarning")
 def test_what_float32_cannot_hold(n, rng):
     X, Y = data(rng, n)
     X[4, 1] = 1e300
