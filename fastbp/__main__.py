@@ -353,7 +353,11 @@ def _book(options):
 
 
 def _image(path, n_in):
-    """Return the pixels in a .npy file as a column (n_in, 1): uint8 0..255, or values 0..1."""
+    """Return the pixels in a .npy file as a column (n_in, 1) of values 0..1.
+
+    They may be values 0..1 or 0..255 of any type, which is told from the largest; where the type
+    does not say the same, a line on standard error does.
+    """
     try:
         with open(path, "rb") as file:
             length = os.path.getsize(path)
@@ -365,7 +369,10 @@ def _image(path, n_in):
                 image = None
     except ValueError as error:
         reason = files.brief(error, 300)
-        raise ValueError(f"{path} is not an .npy file of numbers: {reason}") from None
+        raise ValueError(
+            f"{path} is not an .npy file of numbers: {reason}; predict reads one image of {n_in} "
+            f"numbers, as written by numpy.save('image.npy', image)"
+        ) from None
     if image is None:
         raise ValueError(
             f"{path} has shape {files.brief(shape)} and dtype {dtype}, expected {n_in} numbers, "
@@ -374,14 +381,18 @@ def _image(path, n_in):
     image = image.reshape(n_in, 1)
     with np.errstate(invalid="ignore"):  # some NaNs make NumPy warn
         least, greatest = image.min(), image.max()
-    whole = image.dtype == np.uint8 or (image.dtype.kind in "iu" and greatest > 1)
-    most = 255 if whole else 1
-    if not (least >= 0 and greatest <= most):
+    if not (least >= 0 and greatest <= 255):
         raise ValueError(
-            f"{path} has values from {least} to {greatest}, expected 0..{most} for "
-            f"{image.dtype}: integers 0..255 or floats 0..1"
+            f"{path} has values from {least} to {greatest}, expected 0..1 or 0..255, white ink on "
+            f"black"
         )
-    return image.astype(np.uint8) if whole else image
+    if greatest <= 1:
+        if image.dtype.kind in "iu" and greatest == 1:
+            _say(f"{path}: its largest value is 1, so its {image.dtype} numbers are read as 0..1")
+        return image.astype(np.float64)
+    if image.dtype.kind == "f":
+        _say(f"{path}: its largest value is {greatest:g}, so its numbers are read as 0..255")
+    return image.astype(np.float64) / 256  # the scale of the training images
 
 
 def _data(choice):
@@ -490,7 +501,7 @@ def _parser():
     predict.set_defaults(command=_predict)
     predict.add_argument("model", metavar="MODEL", help="a file written by train --save")
     predict.add_argument("images", nargs="+", metavar="IMAGE.npy",
-        help="28 x 28 or 784 values, white ink on black: integers 0-255 or floats 0-1")  # fmt: skip
+        help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
 
     book = commands.add_parser("book", help="the book's results beside ours", **common)
     book.set_defaults(command=_book)

@@ -229,9 +229,10 @@ def refuse_strange_weights(net):
 # ------------------------------------------------ data
 
 
-def columns(a, n, dtype, name, m=None):
+def columns(a, n, dtype, name, m=None, check_size=True):
     """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
 
+    check_size: warn of numbers that are larger than usual.
     Raises ValueError for any other shape; a 1-D vector is the most common mistake.
     """
     array = numeric(a, name)
@@ -242,7 +243,7 @@ def columns(a, n, dtype, name, m=None):
             f"{name} has shape {array.shape}, expected {wanted}{reshape_hint(a, n, letter)}"
         )
     array = cast(array, dtype)
-    if not np.vdot(array, array) <= warn.USUAL**2:  # else none of them is larger
+    if check_size and not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
         warn.of_large_inputs(array, name)
     return array
 

@@ -71,9 +71,13 @@ class Compiled:
         like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
         the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
         """
-        plan = self._plan
         batch = datasets.as_arrays(X, Y, "the batch")
-        X, Y = datasets.training_arrays(batch, plan, self.dtype, "the batch")
+        X, Y = datasets.training_arrays(batch, self._plan, self.dtype, "the batch")
+        return self._summed_gradient(X, Y)
+
+    def _summed_gradient(self, X, Y):
+        """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
+        plan = self._plan
         if self._general(*self._gradient_points):
             return self._sum_of_gradients(datasets.pairs((X, Y), plan, self.dtype))
         nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
@@ -97,7 +101,7 @@ class Compiled:
         data = datasets.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
         arrays.refuse_strange(X, Y, self.dtype, "data")
-        nabla_b, _ = self.backprop_batch(X, Y)
+        nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
 

@@ -116,8 +116,7 @@ def training_arrays(data, plan, dtype, name="training_data"):
     """
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
     if is_arrays(data):
-        X, Y = inputs(data[0], n_in, dtype, name), data[1]
-        _check_same_length(X, Y, name)
+        X, Y = _checked_arrays(data, plan, dtype, name)
         return X, targets(Y, n_out, dtype, name)
     X, Y = _stacked(data, n_in, name, lambda y, where: _target(y, n_out, where), n_out)
     return _stored(X, dtype, name), np.ascontiguousarray(arrays.cast(Y, dtype))
@@ -134,8 +133,7 @@ def labelled_arrays(data, plan, dtype, activation, name="test_data"):
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
     answers.check_has_answers(n_out, activation)
     if is_arrays(data):
-        X, Y = inputs(data[0], n_in, dtype, name), data[1]
-        _check_same_length(X, Y, name)
+        X, Y = _checked_arrays(data, plan, dtype, name)
         return X, expected(Y, n_out, activation, name)
     X, labels = _stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
     if n_out == 1:
@@ -178,7 +176,9 @@ def labelled_pairs(data, plan, dtype, activation, check_x, name="test_data"):
     for i, pair in enumerate(data):
         where = f"{name}[{i}]"
         x, y = _pair(pair, where, plan.sizes[0])
-        xs.append(arrays.columns(x, plan.sizes[0], dtype, f"{where}: x", 1) if check_x else x)
+        if check_x:  # feedforward warns of their size
+            x = arrays.columns(x, plan.sizes[0], dtype, f"{where}: x", 1, check_size=False)
+        xs.append(x)
         labels.append(_label(y, n_out, where))
     if n_out == 1:
         labels = answers.check_expected(np.array(labels), activation, name).tolist()
@@ -199,7 +199,7 @@ def inputs(X, n_in, dtype, name):
         elif X.ndim == 1 and X.size == n_in:
             hint = "; use X[None] for one sample"
         elif X.shape == (n_in, 1):
-            hint = "; use X.T for one sample, or [(x, y)] for a pair"
+            hint = "; use X.T for one sample"
         elif X.ndim == 1 and n_in == 1:
             hint = "; use X.reshape(-1, 1)"
         raise ValueError(
@@ -277,9 +277,15 @@ def _pair(pair, where, n_in):
     return x, y
 
 
-def _check_same_length(X, Y, name):
+def _checked_arrays(data, plan, dtype, name):
+    """Return (X, Y) of the array form, X as `inputs` gives it, both of one length; or raise."""
+    X, Y = data
+    n_in, n_out = plan.sizes[0], plan.sizes[-1]
+    if X.shape == (n_in, 1) and Y.shape == (n_out, 1) and n_in > 1:
+        raise ValueError(f"{name} is one pair (x, y), expected a list of pairs; use [{name}]")
+    X = inputs(X, n_in, dtype, name)
     if Y.ndim and len(X) == len(Y):
-        return
+        return X, Y
     hint = "; use np.asarray(Y).ravel()" if Y.size == len(X) else ""
     raise ValueError(
         f"{name}: X has {len(X)} rows and Y has shape {Y.shape}, expected as many rows{hint}"

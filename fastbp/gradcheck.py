@@ -34,7 +34,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     data = datasets.materialise(data, "data")
     X, Y = datasets.training_arrays(data, plan, wide, "data")
     arrays.refuse_strange(X, Y, net.dtype, "data")
-    nabla_b, nabla_w = net.backprop_batch(X, Y.astype(net.dtype))
+    nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
     nabla = arrays.flatten(nabla_w, nabla_b, plan, wide)
     which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
     if net._general(*net._gradient_points, "feedforward"):

@@ -91,7 +91,7 @@ class Pixels:
             return Pixels(part, self.scale)
         if part.ndim == 1 and not isinstance(index, tuple):
             return Pixels(part[None], self.scale).values(np.dtype(np.float32)).T
-        raise IndexError(f"Pixels take one index, for images; use .array[{index!r}] for bytes")
+        raise IndexError(f"Pixels take one index, for images; use X.array[{index!r}] for bytes")
 
     def values(self, dtype):
         """Return the pixels as numbers (n, n_in) of `dtype`, as the kernels read them."""

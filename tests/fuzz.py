@@ -491,7 +491,7 @@ def sound_network(net):
 def sound_image(image):
     assert image.shape == (784, 1)
     assert image.min() >= 0
-    assert image.max() <= (255 if image.dtype == np.uint8 else 1)
+    assert image.max() <= 1
 
 
 def _saved(save):

@@ -207,8 +207,8 @@ def test_bad_images(tmp_path):
     network.Network([784, 5, 10]).save(model)
     cases = [
         (np.zeros((14, 56, 2), np.uint8), r"shape (14, 56, 2) and dtype uint8, expected 784"),
-        (np.full((28, 28), 300), r"values from 300 to 300, expected 0..255"),
-        (np.full((28, 28), 128.0), r"expected 0..1 for float64"),
+        (np.full((28, 28), 300), r"values from 300 to 300, expected 0..1 or 0..255"),
+        (np.full((28, 28), -0.5), r"values from -0.5 to -0.5, expected 0..1 or 0..255"),
         (np.full((28, 28), np.nan), r"values from nan to nan"),
         (np.full((28, 28), "a"), r"dtype <U1, expected 784 numbers"),
         (np.full((28, 28), None), r"is not an .npy file of numbers"),
@@ -216,8 +216,38 @@ def test_bad_images(tmp_path):
     for image, message in cases:
         np.save(tmp_path / "i.npy", image, allow_pickle=True)
         assert message in refused("predict", model, tmp_path / "i.npy")
-    (tmp_path / "i.npy").write_bytes(b"\x89PNG")
-    assert "i.npy is not an .npy file of numbers" in refused("predict", model, tmp_path / "i.npy")
+    (tmp_path / "i.png").write_bytes(b"\x89PNG")
+    line = refused("predict", model, tmp_path / "i.png")
+    assert "i.png is not an .npy file of numbers" in line
+    assert "written by numpy.save('image.npy', image)" in line
+
+
+def test_an_image_of_any_type_and_shape_is_read_the_same(data, tmp_path):
+    model = tmp_path / "m.npz"
+    network.Network([784, 5, 10]).save(model)
+    grey = np.zeros((28, 28), np.uint8)
+    grey[4:20, 9:14] = 192
+    black_or_white = (grey > 0).astype(np.uint8)
+    same = {
+        "grey": [
+            (grey, ""), (grey.ravel(), ""), (grey[:, :, None], ""), (grey.astype(np.int64), ""),
+            (grey.astype(np.float32), "its numbers are read as 0..255"), (grey / 256, ""),
+        ],
+        "black or white": [
+            (black_or_white, "its uint8 numbers are read as 0..1"), (black_or_white.astype(bool), ""),
+            (black_or_white.astype(np.float32), ""),
+            (black_or_white.astype(int), "its int64 numbers are read as 0..1"),
+        ],
+    }  # fmt: skip
+    for images in same.values():
+        answers = set()
+        for image, said in images:
+            np.save(tmp_path / "i.npy", image)
+            run = fastbp("predict", model, tmp_path / "i.npy")
+            answers.add(run.stdout)
+            assert said in run.stderr
+            assert bool(run.stderr) == bool(said)
+        assert len(answers) == 1
 
 
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full"])
