@@ -46,8 +46,8 @@ def check_expected(values, activation, name):
         elif set(np.unique(values).tolist()) <= {-1, 1}:
             hint = "use (y + 1) / 2"
         raise ValueError(
-            f"{name}[{i}]: the expected answer is {float(values[i]):g}, expected {low} or {high}, the "
-            f"answers of one {activation} output neuron; {hint}"
+            f"{name}[{i}]: the expected answer is {float(values[i]):g}, expected {low} or {high}, "
+            f"the answers of one {activation} output neuron; {hint}"
         )
     return values.astype(np.int64)
 

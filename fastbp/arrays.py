@@ -146,7 +146,7 @@ def layers(weights, biases, plan):
             raise TypeError(f"{name} is {brief(given)}, expected a list of arrays, one per layer")
         if isinstance(given, np.ndarray):  # as np.load gives it: 3-D, or of objects
             given = [
-                np.array(layer.tolist()) if getattr(layer, "dtype", None) == object else layer
+                np.array(layer.tolist()) if getattr(layer, "dtype", None) == np.object_ else layer
                 for layer in given
             ]
         if len(given) != len(plan.sizes) - 1:
@@ -289,7 +289,8 @@ def numeric(value, what):
     try:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(
-                f"{what} is a masked array, expected plain numbers; use {what.split()[-1]}.filled(0)"
+                f"{what} is a masked array, expected plain numbers; use "
+                f"{what.split()[-1]}.filled(0)"
             )
         array = np.asarray(value)
     except ValueError:
@@ -351,5 +352,3 @@ def target_column(y, n_out, dtype, name):
 
 def one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
-
-

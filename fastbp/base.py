@@ -14,7 +14,6 @@ import numpy as np
 
 from fastbp import arrays, datasets, engine
 
-
 # What underflows is 0, which is right: also for users who have set np.seterr(all="raise").
 quiet = np.errstate(under="ignore")
 

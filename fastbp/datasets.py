@@ -15,7 +15,7 @@ LOOKED_AT = 2**16  # numbers, to find out whether inputs are larger than usual
 
 
 def is_arrays(data):
-    """Tell whether data is the array form: a tuple of exactly X and Y, as `materialise` gives it."""
+    """Tell whether data is the array form: a tuple of arrays X and Y, as materialise gives it."""
     return (
         isinstance(data, tuple)
         and len(data) == 2
@@ -61,7 +61,7 @@ def materialise(data, name):
 
 
 def as_arrays(X, Y, name):
-    """Return (X, Y) as arrays, or X as Pixels; raise TypeError or ValueError for what is neither."""
+    """Return (X, Y) as arrays, or as Pixels; raise TypeError or ValueError for what is neither."""
     return _as_array(X, f"{name}: X"), _as_array(Y, f"{name}: Y")
 
 
@@ -211,7 +211,7 @@ def inputs(X, n_in, dtype, name):
 
 
 def _stored(X, dtype, name):
-    """Return inputs contiguous in a type that the kernels read: anything else is cast once, here."""
+    """Return inputs contiguous in a type that the kernels read; anything else is cast here."""
     warn.of_large_inputs(X[:: -(-X.size // LOOKED_AT)], name)
     if isinstance(X, Pixels):
         if X.scale != 1 / 256:
@@ -235,12 +235,15 @@ def _stacked(data, n_in, name, convert, width):
         raise empty(name)
     n = len(data)
     try:
+        kinds = {type(x) for x, _ in data} | {type(y) for _, y in data}
         X = np.array([x for x, _ in data])
         Y = np.array([y for _, y in data])
     except (TypeError, ValueError):
         X = Y = None
     else:
-        X = X if X.shape == (n, n_in, 1) and X.dtype.kind in "fiub" else None
+        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+            X = None  # NumPy would forget the masks
+        X = X if X is not None and X.shape == (n, n_in, 1) and X.dtype.kind in "fiub" else None
         usual = Y.shape == (n, width, 1) if width > 1 else Y.size == n and Y.ndim <= 3
         Y = Y if usual and Y.dtype.kind in ("fiub" if width > 1 else "fiu") else None
     if X is None or Y is None:
@@ -256,9 +259,9 @@ def _one_by_one(data, n_in, name, convert):
     for i, pair in enumerate(data):
         where = f"{name}[{i}]"
         x, y = _pair(pair, where, n_in)
-        x = arrays.numeric(x, f"{where}: x")
+        given, x = x, arrays.numeric(x, f"{where}: x")
         if x.shape != (n_in, 1):
-            hint = arrays.reshape_hint(x, n_in, "x")
+            hint = arrays.reshape_hint(given, n_in, "x")
             if x.ndim == 2 and x.shape[1] == n_in and len(x) > 1:
                 hint = f"; a batch of {len(x)} samples belongs in the array form, (X, Y)"
             raise ValueError(f"{where}: x has shape {x.shape}, expected ({n_in}, 1){hint}")

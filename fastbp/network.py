@@ -130,7 +130,8 @@ class Network(base.Compiled):
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
 
-        x (n_in, 1); y (n_out, 1), with one output neuron also a number. The lists are shaped like biases and weights; nothing changes.
+        x (n_in, 1); y (n_out, 1), with one output neuron also a number. The lists are shaped like
+        biases and weights; nothing changes.
         Raises ValueError for other shapes. Source: book, chapter 2, equations BP1 to BP4.
         """
         plan = self._plan

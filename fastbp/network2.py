@@ -227,7 +227,8 @@ class Network(base.Compiled):
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
 
-        x (n_in, 1); y (n_out, 1), with one output neuron also a number. Raises ValueError for other shapes. Source: book, chapter 2.
+        x (n_in, 1); y (n_out, 1), with one output neuron also a number. Raises ValueError for
+        other shapes. Source: book, chapter 2.
         """
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)

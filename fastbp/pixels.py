@@ -51,8 +51,8 @@ class Pixels:
             raise TypeError("X is a masked array, expected plain bytes; use X.filled(0)")
         if array.dtype != np.uint8:
             raise TypeError(
-                f"X has dtype {array.dtype}, expected uint8; other types mean what they say: pass "
-                f"X itself, or for whole numbers 0..255 use X.astype(np.uint8)"
+                f"X has dtype {array.dtype}, expected uint8 (numbers of other types mean what they "
+                f"say and need no Pixels); for whole numbers 0..255 use X.astype(np.uint8)"
             )
         if array.ndim != 2:
             hint = "X[None]" if array.ndim == 1 else "X.reshape(len(X), -1)"
@@ -100,4 +100,3 @@ class Pixels:
 
     def __repr__(self):
         return f"Pixels(shape={self.shape}, scale={self.scale:g})"
-

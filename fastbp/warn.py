@@ -29,6 +29,6 @@ def of_large_inputs(X, name):
     if not USUAL < largest < np.inf:  # what is not finite is an error, found elsewhere
         return
     runtime_warning(
-        f"{name}: inputs reach {largest:g} in size; a sigmoid of such sums is 0 or 1, so its neurons "
-        f"hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. X / 255"
+        f"{name}: inputs reach {largest:g} in size; a sigmoid of such sums is 0 or 1, so its "
+        f"neurons hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. X / 255"
     )

@@ -354,7 +354,9 @@ def test_unusual_arrays_train_the_same_and_compile_nothing(module, n, tmp_path):
 
     wanted = trained(X, Y)
     trained(X.astype(np.float32), Y)  # one gather per stored type, and no more
-    np.testing.assert_array_equal(trained(Pixels((X * 255).astype(np.uint8)), Y).shape, wanted.shape)
+    np.testing.assert_array_equal(
+        trained(Pixels((X * 255).astype(np.uint8)), Y).shape, wanted.shape
+    )
     before = compiled()
     for name, change in UNUSUAL.items():
         if name == "memory-mapped":

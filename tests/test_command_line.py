@@ -234,7 +234,8 @@ def test_an_image_of_any_type_and_shape_is_read_the_same(data, tmp_path):
             (grey.astype(np.float32), "its numbers are read as 0..255"), (grey / 256, ""),
         ],
         "black or white": [
-            (black_or_white, "its uint8 numbers are read as 0..1"), (black_or_white.astype(bool), ""),
+            (black_or_white, "its uint8 numbers are read as 0..1"),
+            (black_or_white.astype(bool), ""),
             (black_or_white.astype(np.float32), ""),
             (black_or_white.astype(int), "its int64 numbers are read as 0..1"),
         ],

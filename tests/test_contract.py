@@ -278,8 +278,8 @@ def test_pixels_are_their_values_everywhere(rng):
         general.weights, general.biases = net.weights, net.biases
         general.update_mini_batch((form, labels), 1.0)
         results.append([
-            counts, net.weights[0], net.backprop(*columns[0])[1][0], net.gradient_norms((form, labels)),
-            general.weights[0],
+            counts, net.weights[0], net.backprop(*columns[0])[1][0],
+            net.gradient_norms((form, labels)), general.weights[0],
         ])  # fmt: skip
     for a, b in zip(*results):
         np.testing.assert_array_equal(a, b)
@@ -777,4 +777,10 @@ def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
 
 def test_the_door():
     assert fastbp.Network is Network
-    assert set(fastbp.__all__) == {"Network", "Pixels", "gradient_check", "load_data_wrapper", "__version__"}
+    assert set(fastbp.__all__) == {
+        "Network",
+        "Pixels",
+        "gradient_check",
+        "load_data_wrapper",
+        "__version__",
+    }

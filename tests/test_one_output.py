@@ -132,7 +132,9 @@ def test_expected_answers_that_are_none():
             getattr(net, call)([(X[0][:, None], 0.5)])
         with pytest.raises(ValueError, match=r"is -1, expected 0 or 1.*use \(y \+ 1\) / 2"):
             getattr(net, call)((X, 2 * ANSWERS - 1 - 2 * (ANSWERS == 5)))
-    with pytest.raises(ValueError, match=r"is 0, expected -1 or 1.*one tanh output.*use 2 \* y - 1"):
+    with pytest.raises(
+        ValueError, match=r"is 0, expected -1 or 1.*one tanh output.*use 2 \* y - 1"
+    ):
         chapter_3("tanh").accuracy((X, ANSWERS))
 
 
