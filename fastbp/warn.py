@@ -30,5 +30,6 @@ def of_large_inputs(X, name):
         return
     runtime_warning(
         f"{name}: inputs reach {largest:g} in size; a sigmoid of such sums is 0 or 1, so its "
-        f"neurons hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. X / 255"
+        f"neurons hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. "
+        f"X / 255"
     )
