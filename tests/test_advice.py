@@ -173,11 +173,11 @@ CASES = {
     "Pixels: one image": Case(lambda v: Pixels(v).array, "X", BYTES[0], BYTES[:1]),
     "Pixels: images": Case(
         lambda v: Pixels(v).array, "X", BYTES.reshape(2, 2, 3), BYTES
-   
+  
     ),
     "Pixels: masked": Case(
         lambda v: Pixels(v).array, "X", np.ma.masked_equal(BYTES, 99), BYTES
-   
+  
     ),
     "Pixels: wide whole numbers": Case(
         lambda v: Pixels(v).array, "X", BYTES.astype(int), BYTES
@@ -217,7 +217,8 @@ def test_what_an_error_advises_is_what_was_meant(name):
 def test_there_is_no_advice_where_none_would_help():
     for call, bad in (
         (with_x, X[0][:5]), (with_y, 7), (with_y, [0, 1]), (hyper("epochs"), 1.5),
-        (hyper("eta"), None), (hyper("epochs"), "many"), (with_x, [["a"]] * 6), (count, 1.5), (count, 9),
+        (hyper("eta"), None), (hyper("epochs"), "many"), (with_x, [["a"]] * 6),
+        (count, 1.5), (count, 9),
     ):  # fmt: skip
         text = message_of(lambda call=call, bad=bad: call(bad))
         assert "; use" not in text, text
