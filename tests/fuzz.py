@@ -474,7 +474,7 @@ def sound_sets(sets):
         assert labels.dtype == np.int64
         assert images.shape == (len(labels), 784)
         assert not images.size or (images.min() >= 0 and images.max() <= 1)
-        assert not labels.size or (labels.min() >= 0 and labels.max() <= 9)
+        assert not labels.size or (labels.min() >= 0 and labels.max() <= 999)
 
 
 def sound_network(net):

@@ -25,7 +25,13 @@ ORDER = [
     "training",
     "digits",
     "download",
+    "pixels",
+    "bounded_reader",
+    "mnist_sets",
+    "mnist_idx",
+    "mnist_npz",
     "mnist_pickle",
+    "mnist_csv",
     "mnist_files",
 ]
 ORDER += [
