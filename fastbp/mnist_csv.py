@@ -37,8 +37,10 @@ def read_pair(train, test):
     sets = read(train), read(test)
     widths = [images.shape[1] for images, _ in sets]
     if widths[0] != widths[1]:
+        unlabelled = ": it has no labels, as Kaggle's test.csv" * (widths[1] == widths[0] - 1)
         raise ValueError(
-            f"{test} has {widths[1]} pixels in a line and {train} {widths[0]}, expected as many"
+            f"{test} has {widths[1] + 1} columns, expected {widths[0] + 1} as in {train}"
+            f"{unlabelled}; pass the path of {train.name} instead of the folder, to use it alone"
         )
     return sets
 
@@ -132,11 +134,12 @@ def _fault(lines, first, width, path):
         if not line:
             continue
         where = f"{path}, line {number}"
-        if len(cells) != width or width < 2:
-            wanted = max(width, 2)
+        if width < 2:
+            return ValueError(f"{where} has no commas, expected label,pixel,pixel,...")
+        if len(cells) != width:
             return ValueError(
-                f"{where} has {len(cells)} column(s), expected {wanted}: a label and "
-                f"{wanted - 1} pixels, with commas between them"
+                f"{where} has {len(cells)} columns, expected {width}: a label and {width - 1} "
+                f"pixels, as in the line that is first"
             )
         for column, cell in enumerate(cells, 1):
             most, kind = (255, "a pixel") if column > 1 else (MOST_CLASSES - 1, "a label")

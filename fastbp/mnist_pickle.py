@@ -164,10 +164,14 @@ class Unpickler(pickle._Unpickler):
 
 
 class _Memo(dict):
-    """What a pickle may refer to again, by number; not long texts, so that they can be freed."""
+    """What a pickle may refer to again, by number; not long texts, so that they can be freed.
+
+    Nor short tuples with a long text in them: they are arguments, used once.
+    """
 
     def __setitem__(self, number, value):
-        long = isinstance(value, (str, bytes, bytearray)) and len(value) > LONG
+        short = isinstance(value, tuple) and len(value) <= 8
+        long = any(map(_is_long, value)) if short else _is_long(value)
         super().__setitem__(number, _Memo if long else value)
 
     def __getitem__(self, number):
@@ -175,6 +179,10 @@ class _Memo(dict):
         if value is _Memo:
             raise Refused("refused: it uses one long text twice, which no data set needs")
         return value
+
+
+def _is_long(value):
+    return isinstance(value, (str, bytes, bytearray)) and len(value) > LONG
 
 
 class _Steps(dict):
@@ -240,6 +248,10 @@ def read(path):
             raise ValueError(f"{path} does not hold three pairs (images, labels)")
         del data, images, labels  # lists of images are freed as they are copied
         for k, name in enumerate(("training", "validation", "test")):
+            images = sets[k][0]
+            if isinstance(images, list) and any(images is later for later, _ in sets[k + 1 :]):
+                sets[k][0] = images.copy()  # for it will be emptied
+            del images
             sets[k] = _checked(*_as_arrays(*sets[k], content.taken, path, name), path)
     return sets
 
@@ -266,9 +278,14 @@ def _as_arrays(images, labels, most, path, name):
     most: how many bytes the images of a list may have in all. It is those that were read: a pickle
     can put one array into a list again and again.
     """
-    if isinstance(images, list) and isinstance(labels, list):
-        return _stacked(images, most, path, name), _integers(labels, path, name)
-    images, labels = getattr(images, "array", None), getattr(labels, "array", None)
+    if isinstance(images, list):
+        images = _stacked(images, most, path, name)
+    else:
+        images = getattr(images, "array", None)
+    if isinstance(labels, list):
+        labels = _integers(labels, path, name)
+    else:
+        labels = getattr(labels, "array", None)
     if images is None or labels is None:
         raise ValueError(f"{path} does not hold three pairs (images, labels)")
     return images, labels

@@ -83,8 +83,8 @@ def _to_bytes(images, where):
         if not whole.all():
             i, k = np.argwhere(~whole)[0]
             raise ValueError(
-                f"{where}: pixel {k} of image {start + i} is {images[start + i, k]}, expected a "
-                f"whole number 0..255 divided by 256; load it without pixels=True"
+                f"{where}: pixel {k} of image {start + i} is {images[start + i, k]:.6g}, expected "
+                f"a whole number 0..255 divided by 256; load it without pixels=True"
             )
         pixels[start : start + ROWS] = part
     return pixels
