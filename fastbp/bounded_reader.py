@@ -63,6 +63,10 @@ class BoundedReader:
 
     def read(self, n):
         """Return the next n bytes, or raise EOFError."""
+        start, end = self._at, self._at + n
+        if start <= end <= len(self._piece):  # nearly always, and a pickle reads single bytes
+            self._at = end
+            return self._piece[start:end]
         pieces = [self.take(n)]
         left = n - len(pieces[0])
         while left:
@@ -74,6 +78,10 @@ class BoundedReader:
 
     def readline(self):
         """Return the bytes up to and with the next line feed, or raise EOFError."""
+        start, end = self._at, self._piece.find(b"\n", self._at) + 1
+        if end:
+            self._at = end
+            return self._piece[start:end]
         pieces = [self.take(files.PIECE, b"\n")]
         while not pieces[-1].endswith(b"\n"):
             if not pieces[-1]:

@@ -13,7 +13,7 @@ from fastbp.bounded_reader import BoundedReader
 from fastbp.mnist_sets import MOST_CLASSES
 
 MOST_BYTES = 1 << 32  # EMNIST's largest csv file has 1.5 GB
-MOST_LINE = 1 << 20  # bytes
+MOST_LINE = 1 << 18  # bytes; images of 256 x 256 pixels fit
 ROLES = ("train", "test")
 FEWEST = 7  # samples that give three sets when the last sixth is split off twice
 _INTEGER = re.compile(r"\s*\+?[0-9]{1,9}\s*")

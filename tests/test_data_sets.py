@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from fuzz import expanded, idx
 from test_command_line import fastbp, refused
 from test_mnist_loader import NAMES, as_sets, raw, write_idx, write_pickle  # noqa: F401
 
@@ -17,13 +18,6 @@ from fastbp import files, mnist_loader, mnist_pickle
 from fastbp.pixels import Pixels
 
 # ------------------------------------------------ writers, from the formats' descriptions
-
-
-def idx(array):
-    """The bytes of an IDX file of uint8 or int32."""
-    kind = 12 if array.dtype == np.int32 else 8
-    header = struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape)
-    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def write_split(folder, prefix, raw, train="train", test="test", packed=True):  # noqa: F811
@@ -38,60 +32,6 @@ def relabelled(raw, least, most):  # noqa: F811
     x, _, u, _ = raw
     labels = [np.linspace(least, most, len(images)).astype(np.uint8) for images in (x, u)]
     return x, labels[0], u, labels[1]
-
-
-def python2_pickle(images, labels, others, protocol):
-    """What Python 2's cPickle writes of ([images, labels], *others): lists of arrays and int64."""
-    count = iter(range(10**9))
-
-    def put():
-        return b"p%d\n" % next(count) if protocol == 0 else b"r" + struct.pack("<I", next(count))
-
-    def text(content):
-        if protocol == 0:
-            return b"S" + repr(content)[1:].encode() + b"\n"
-        n = len(content)
-        return (b"U" + bytes([n]) if n < 256 else b"T" + struct.pack("<i", n)) + content
-
-    def number(n):
-        return b"I%d\n" % n if protocol == 0 else b"J" + struct.pack("<i", n)
-
-    def tuple_of(*parts):
-        return b"(" + b"".join(parts) + b"t" + put()
-
-    def dtype(a):
-        arguments = tuple_of(text(a.dtype.str[1:].encode()), number(0), number(1))
-        state = [number(3), text(b"<"), b"NNN", number(-1), number(-1), number(0)]
-        return b"cnumpy\ndtype\n" + put() + arguments + b"R" + put() + tuple_of(*state) + b"b"
-
-    def array(a):
-        start = b"cnumpy.core.multiarray\n_reconstruct\n" + put()
-        start += tuple_of(b"cnumpy\nndarray\n", tuple_of(number(0)), text(b"b")) + b"R" + put()
-        no = b"I00\n" if protocol == 0 else b"\x89"
-        shape = tuple_of(*map(number, a.shape))
-        return start + tuple_of(number(1), shape, dtype(a), no, text(a.tobytes())) + b"b"
-
-    def scalar(a):
-        return b"cnumpy.core.multiarray\nscalar\n" + put() + tuple_of(
-            dtype(a), text(a.tobytes())) + b"R" + put()  # fmt: skip
-
-    def list_of(parts):
-        if protocol == 0:
-            return b"(l" + put() + b"".join(part + b"a" for part in parts)
-        return b"]" + put() + b"(" + b"".join(parts) + b"e"
-
-    training = list_of([list_of(map(array, images)), list_of(map(scalar, labels))])
-    rest = [tuple_of(array(x), array(y)) for x, y in others]
-    return b"\x80\2" * (protocol == 2) + tuple_of(training, *rest) + b"."
-
-
-def expanded(sets, protocol):
-    """The bytes of mnist_expanded.pkl: as today's Python writes it, or ("2", protocol) Python 2."""
-    (images, labels), *others = sets
-    if isinstance(protocol, tuple):
-        return python2_pickle(images, labels, others, protocol[1])
-    content = pickle.dumps(([list(images), list(labels)], *others), protocol)
-    return content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
 
 
 def csv_lines(images, labels):
@@ -438,7 +378,7 @@ def test_csv_files_that_are_something_else(tmp_path, raw):  # noqa: F811
         ("\n".join(lines).replace(",", ";"), "line 1 has no commas, expected label,pixel"),
         ("1\n" * 50, "line 1 has no commas, expected label,pixel"),
         ("," + HEADER + "\n", r"line 1: the first column has no name.*to_csv\(path, index=False\)"),
-        ("0" * 3_000_000, "has a line of more than 1,048,576 bytes"),
+        ("0" * 3_000_000, "has a line of more than 262,144 bytes"),
         ("\0" * 999, "line 1 has no commas"),
         ("<html>\n</html>", "line 1 has no commas"),
     ):
