@@ -16,7 +16,7 @@ MOST_BYTES = 1 << 32  # EMNIST's largest csv file has 1.5 GB
 MOST_LINE = 1 << 18  # bytes; images of 256 x 256 pixels fit
 ROLES = ("train", "test")
 FEWEST = 7  # samples that give three sets when the last sixth is split off twice
-_INTEGER = re.compile(r"\s*\+?[0-9]{1,9}\s*")
+_INTEGER = re.compile(r"[ \t]*\+?[0-9]{1,9}[ \t]*")
 
 
 def is_csv(name):
@@ -94,7 +94,7 @@ def _blocks(content):
             )
         if block:
             lines = block.removesuffix(b"\n").split(b"\n")
-            yield number, [line.decode("latin1").strip() for line in lines]
+            yield number, [line.decode("latin1").strip(" \t\r") for line in lines]
             number += len(lines)
 
 
