@@ -6,6 +6,7 @@ exit status 2.
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import random
@@ -38,6 +39,7 @@ EXAMPLES = """examples:
   fastbp train --seed 1 --save model.npz         the same weights every time, kept in a file
   fastbp train --sizes 784,50,20,10 --dtype float32 --eta 1.5
   fastbp train --data ~/mnist                    a folder with the IDX files
+  fastbp train --data ~/emnist/emnist-letters-train-images-idx3-ubyte.gz    one of several data sets
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
@@ -46,6 +48,7 @@ EXAMPLES = """examples:
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
+SIZES = [784, 30, 10]  # unless --sizes says otherwise; data of another form get other ends
 DATA_HELP = (
     "auto: MNIST from FASTBP_DATA, ./mnist.pkl.gz, ../data, the cache or a download, else the "
     "synthetic digits; synthetic; or a folder or file (default: auto)"
@@ -129,12 +132,7 @@ def _train(options):
         files.check_writable(options.save)
     if options.checkpoint is not None:
         _check_checkpoint(options)
-    if options.seed is not None:
-        random.seed(options.seed)
-        np.random.seed(options.seed)
-    how = dict(dtype=options.dtype, threads=options.threads)
-    net = _network2(options) if chapter_3 else network.Network(options.sizes, **how)
-    net._facts = dict(seed=options.seed, init=options.init)
+    net = _new_network(options, options.sizes or SIZES, chapter_3)
     lasting = dict(
         on_divergence=options.on_divergence, checkpoint=options.checkpoint,
         checkpoint_every=options.checkpoint_every, resume=options.resume,
@@ -142,12 +140,18 @@ def _train(options):
     # What is wrong with them is said now, and not after reading the data.
     checkpoint.Keeper(options.checkpoint, options.checkpoint_every, options.resume)
     plan = net._plan
-    compiling = _Compiling(engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads)
+    compiling = _Compiling(
+        engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads, stored=np.uint8
+    )
 
     training, validation, test, name = _data(options.data)
     n, n_test = len(training[1]), len(test[1])
+    sizes = options.sizes or _sizes_for((training, validation, test))
+    if sizes != list(plan.sizes):
+        net = _new_network(options, sizes, chapter_3)
+        plan = net._plan
     datasets.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
-    _say(f"{name}: {n:,} training and {n_test:,} test images; network {options.sizes}")
+    _say(f"{name}: {n:,} training and {n_test:,} test images; network {sizes}")
     compiling.wait()
 
     began, behind = time.perf_counter(), _epochs_behind(options)
@@ -203,11 +207,29 @@ def _epochs_behind(options):
     return behind
 
 
-def _network2(options):
+def _sizes_for(data):
+    """Return the default sizes with as many inputs and outputs as the data need."""
+    return [data[0][0].shape[1], *SIZES[1:-1], mnist_loader.count_outputs(data)]
+
+
+def _new_network(options, sizes, chapter_3):
+    """Return the network that the options ask for; it begins with the seed, as in the book."""
+    if options.seed is not None:
+        random.seed(options.seed)
+        np.random.seed(options.seed)
+    if chapter_3:
+        net = _network2(options, sizes)
+    else:
+        net = network.Network(sizes, dtype=options.dtype, threads=options.threads)
+    net._facts = dict(seed=options.seed, init=options.init)
+    return net
+
+
+def _network2(options, sizes):
     """Return the Network of chapter 3 that the options ask for."""
     cost = network2.COSTS[options.cost or "cross-entropy"]
     net = network2.Network(
-        options.sizes, cost, activation=options.activation or "sigmoid", dtype=options.dtype,
+        sizes, cost, activation=options.activation or "sigmoid", dtype=options.dtype,
         threads=options.threads,
     )  # fmt: skip
     if options.init == "large":
@@ -237,17 +259,16 @@ class _Compiling(threading.Thread):
 
     said = False
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function, *arguments, **options):
         super().__init__(daemon=True)
-        self.work = function, arguments
+        self.work = functools.partial(function, *arguments, **options)
         self.start()
 
     def run(self):
         began = time.perf_counter()
-        function, arguments = self.work
         self.error = None
         try:
-            function(*arguments)
+            self.work()
         except BaseException as error:
             self.error = error
         self.seconds = time.perf_counter() - began
@@ -399,17 +420,28 @@ def _data(choice):
     """Return (training, validation, test, name) for the --data option."""
     if choice == "synthetic":
         return _synthetic()
+    path, name = (None, "MNIST") if choice == "auto" else (choice, choice)
     try:
-        return *mnist_loader.load_data(None if choice == "auto" else choice), "MNIST"
+        return *_as_pixels_if_exact(path), name
     except mnist_loader.DataNotFoundError as error:
         reason = _one_line(error).partition("; give load_data")[0]
         _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return _synthetic()
 
 
+def _as_pixels_if_exact(path):
+    """Return load_data's sets with the images as Pixels; as floats where these are no 256ths."""
+    try:
+        return mnist_loader.load_data(path, pixels=True)
+    except ValueError as error:
+        if "pixels=True" not in str(error):
+            raise
+        return mnist_loader.load_data(path)
+
+
 def _synthetic():
     _say("drawing 70,000 digits ...")
-    return *mnist_loader.synthetic(), "synthetic digits"
+    return *mnist_loader.synthetic(pixels=True), "synthetic digits"
 
 
 def _say(text):
@@ -456,8 +488,8 @@ def _parser():
     train.set_defaults(command=_train)
     add = train.add_argument
     add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
-    add("--sizes", type=_sizes, default=[784, 30, 10], metavar="784,30,10",
-        help="neurons per layer (default: 784,30,10)")  # fmt: skip
+    add("--sizes", type=_sizes, metavar="784,30,10",
+        help="neurons per layer (default: 784,30,10, or outputs as the data need)")  # fmt: skip
     add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
     add("--mini-batch-size", type=int, default=10, metavar="10", help="(default: 10)")
     add("--eta", type=float, metavar="3.0", help="learning rate (default: 3.0; 0.5 for chapter 3)")

@@ -452,8 +452,10 @@ def digits(n, seed):
 
 
 def idx(array):
-    shape = struct.pack(f">{array.ndim}I", *array.shape)
-    return struct.pack(">HBB", 0, 8, array.ndim) + shape + array.tobytes()
+    """Return the bytes of an IDX file of uint8 or int32."""
+    shape, kind = struct.pack(f">{array.ndim}I", *array.shape), array.dtype.itemsize // 4 * 4 + 8
+    big = array.astype(array.dtype.newbyteorder(">"))
+    return struct.pack(">HBB", 0, kind, array.ndim) + shape + big.tobytes()
 
 
 RAW = (*digits(6, 1), *digits(2, 2))  # Keras's names for them: x_train, y_train, x_test, y_test
@@ -474,7 +476,14 @@ def sound_sets(sets):
         assert labels.dtype == np.int64
         assert images.shape == (len(labels), 784)
         assert not images.size or (images.min() >= 0 and images.max() <= 1)
-        assert not labels.size or (labels.min() >= 0 and labels.max() <= 9)
+        assert not labels.size or (labels.min() >= 0 and labels.max() <= 999)
+
+
+def sound_csv(sets):
+    """The same for images of any size."""
+    n_in = sets[0][0].shape[1]
+    sound_sets([(np.resize(images, (len(labels), 784)), labels) for images, labels in sets])
+    assert {images.shape for images, _ in sets} == {(len(labels), n_in) for _, labels in sets}
 
 
 def sound_network(net):
@@ -528,6 +537,60 @@ def python2_pickle(sets):
     return b"\x80\2" + b"".join(array(x) + array(y) + b"\x86" for x, y in sets) + b"\x87."
 
 
+def python2_lists(images, labels, others, protocol):
+    """What Python 2's cPickle writes of ([images, labels], *others): lists of arrays and int64."""
+    count = iter(range(10**9))
+
+    def put():
+        return b"p%d\n" % next(count) if protocol == 0 else b"r" + struct.pack("<I", next(count))
+
+    def text(content):
+        if protocol == 0:
+            return b"S" + repr(content)[1:].encode() + b"\n"
+        n = len(content)
+        return (b"U" + bytes([n]) if n < 256 else b"T" + struct.pack("<i", n)) + content
+
+    def number(n):
+        return b"I%d\n" % n if protocol == 0 else b"J" + struct.pack("<i", n)
+
+    def tuple_of(*parts):
+        return b"(" + b"".join(parts) + b"t" + put()
+
+    def dtype(a):
+        arguments = tuple_of(text(a.dtype.str[1:].encode()), number(0), number(1))
+        state = [number(3), text(b"<"), b"NNN", number(-1), number(-1), number(0)]
+        return b"cnumpy\ndtype\n" + put() + arguments + b"R" + put() + tuple_of(*state) + b"b"
+
+    def array(a):
+        start = b"cnumpy.core.multiarray\n_reconstruct\n" + put()
+        start += tuple_of(b"cnumpy\nndarray\n", tuple_of(number(0)), text(b"b")) + b"R" + put()
+        no = b"I00\n" if protocol == 0 else b"\x89"
+        shape = tuple_of(*map(number, a.shape))
+        return start + tuple_of(number(1), shape, dtype(a), no, text(a.tobytes())) + b"b"
+
+    def scalar(a):
+        return b"cnumpy.core.multiarray\nscalar\n" + put() + tuple_of(
+            dtype(a), text(a.tobytes())) + b"R" + put()  # fmt: skip
+
+    def list_of(parts):
+        if protocol == 0:
+            return b"(l" + put() + b"".join(part + b"a" for part in parts)
+        return b"]" + put() + b"(" + b"".join(parts) + b"e"
+
+    training = list_of([list_of(map(array, images)), list_of(map(scalar, labels))])
+    rest = [tuple_of(array(x), array(y)) for x, y in others]
+    return b"\x80\2" * (protocol == 2) + tuple_of(training, *rest) + b"."
+
+
+def expanded(sets, protocol):
+    """The bytes of mnist_expanded.pkl: as today's Python writes it, or ("2", protocol) Python 2."""
+    (images, labels), *others = sets
+    if isinstance(protocol, tuple):
+        return python2_lists(images, labels, others, protocol[1])
+    content = pickle.dumps(([list(images), list(labels)], *others), protocol)
+    return content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
+
+
 def _pickles():
     x, y = RAW[0][:2].reshape(2, 784).astype(np.float32) / np.float32(256), RAW[1][:2]
     for protocol in range(6):
@@ -537,6 +600,34 @@ def _pickles():
     yield gzip.compress(pickle.dumps(sets, 2), mtime=0)
     yield python2_pickle(sets)
     yield pickle.dumps(tuple((np.asfortranarray(u).astype(">f8"), v) for u, v in sets), 2)
+
+
+def _expanded_files():
+    x, y = RAW[0].reshape(6, 784).astype(np.float32) / np.float32(256), RAW[1].astype(np.int64)
+    sets = [(x, y), (x[:1], y[:1]), (x[:2], y[:2])]
+    for protocol in (("2", 0), ("2", 2), 0, 2, 4, 5):
+        yield gzip.compress(expanded(sets, protocol), 1, mtime=0)
+
+
+def _csv_files():
+    lines = [f"{y}," + ",".join(map(str, x.ravel())) for x, y in zip(RAW[0], RAW[1])] * 2
+    yield "\n".join(lines).encode()
+    yield "\r\n".join(["label," + "p," * 783 + "p", *lines, ""]).encode()
+    yield gzip.compress("\n".join(lines).encode(), mtime=0)
+
+
+CELLS = ("", " ", "256", "-1", "1000", "9" * 400, "0.5", "1e2", "nan", "inf", "x", "0x1", "1_0",
+         "+7", " 7 ", '"7"', "#", ";", "\t", "\r", "\0", "\x1b[2J", "\xb2", "\x85", "7,7", "7\n7",
+         "-0", "\x1c7", "32768", "65541", "4294967301", "18446744073709551621", "\n\n", ",",
+         "'")  # fmt: skip
+
+
+def csv_cell(content, rng, others):
+    """Put something else in the place of a cell, or between two."""
+    commas = [m.start() for m in re.finditer(b"[,\n]", content)] or [0]
+    at = rng.choice(commas) + 1
+    end = at if rng.random() < 0.2 else (content + b",").find(b",", at)
+    return content[:at] + rng.choice(CELLS).encode("latin1") + content[end:]
 
 
 def _models():
@@ -654,7 +745,7 @@ class Reader:
 
 
 def _without(name):
-    return {other: content for other, content in IDX_FILES.items() if other != name}
+    return _beside(IDX_FILES, name)
 
 
 def _idx_reader(name, pack):
@@ -666,6 +757,34 @@ def _idx_reader(name, pack):
         mutators = inside_gzip(idx_header), inside_gzip(any_bytes)
     file = f"{name}.gz" if pack else name
     return Reader(honest, file, _read_folder, mutators, _without(name))
+
+
+def _npz_of(array):
+    buffer = io.BytesIO()
+    np.savez(buffer, array)
+    return buffer.getvalue()
+
+
+QMNIST = dict(
+    zip(
+        ("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int",
+         "qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
+        (idx(a if a.ndim == 3 else np.outer(a, [1] * 8).astype(np.int32)) for a in RAW),
+    )
+)  # fmt: skip
+KMNIST = {
+    f"kmnist-{name}.npz": _npz_of(array)
+    for name, array in zip(("train-imgs", "train-labels", "test-imgs", "test-labels"), RAW)
+}
+
+
+def _beside(contents, name):
+    return {other: content for other, content in contents.items() if other != name}
+
+
+def _qmnist_labels():
+    yield QMNIST["qmnist-train-labels-idx2-int"]
+    yield gzip.compress(QMNIST["qmnist-train-labels-idx2-int"], mtime=0)
 
 
 def _read_folder(path):
@@ -684,6 +803,18 @@ READERS = {
     "mnist.pkl.gz": Reader(_pickles, "mnist.pkl.gz", _read_file, (
         inside_gzip(pickle_operations), inside_gzip(pickle_operations),
         inside_gzip(pickle_of_anything), inside_gzip(any_bytes))),
+    "qmnist labels": Reader(
+        _qmnist_labels, "qmnist-train-labels-idx2-int", _read_folder,
+        (idx_header, inside_gzip(idx_header), inside_gzip(any_bytes)),
+        _beside(QMNIST, "qmnist-train-labels-idx2-int")),
+    "mnist_expanded.pkl.gz": Reader(_expanded_files, "mnist_expanded.pkl.gz", _read_file, (
+        inside_gzip(pickle_operations), inside_gzip(pickle_operations), inside_gzip(any_bytes))),
+    "train.csv": Reader(
+        _csv_files, "train.csv", lambda path: sound_csv(mnist_files.load(path)),
+        (inside_gzip(csv_cell), inside_gzip(csv_cell), inside_gzip(any_bytes))),
+    "kmnist images": Reader(
+        lambda: iter([KMNIST["kmnist-train-imgs.npz"]]), "kmnist-train-imgs.npz", _read_folder,
+        ZIP, _beside(KMNIST, "kmnist-train-imgs.npz")),
     "mnist.npz": Reader(_npz_files, "mnist.npz", _read_file, ZIP),
     "network.load": Reader(
         _models, "model.npz", lambda path: sound_network(network.load(path)), ZIP),

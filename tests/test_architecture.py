@@ -29,7 +29,12 @@ ORDER = [
     "training",
     "digits",
     "download",
+    "bounded_reader",
+    "mnist_sets",
+    "mnist_idx",
+    "mnist_npz",
     "mnist_pickle",
+    "mnist_csv",
     "mnist_files",
 ]
 ORDER += [

@@ -54,7 +54,7 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
     assert re.fullmatch(
         r"compiling, or reading compiled code from the cache, took \d+\.\d s", lines[5]
     )
-    assert "MNIST: 50 training and 20 test images; network [784, 12, 10]" in run.stderr
+    assert f"{data}: 50 training and 20 test images; network [784, 12, 10]" in run.stderr
     assert "\r" not in run.stderr  # no bar: standard error is not a terminal
 
     again = fastbp(*arguments)

@@ -148,6 +148,11 @@ COPIES = (  # of one text, which is 100,000 bytes long in the file
     b"\x80\2(X" + struct.pack("<I", 100_000) + b"a" * 100_000 + b"q\0"
     + b"c_codecs\nencode\n(h\0X\6\0\0\0latin1tR" * 2000 + b"t."
 )  # fmt: skip
+SHARED = (  # one image a million times
+    b"\x80\2((cnumpy.core.multiarray\n_reconstruct\n)R(K\1M\x10\3\x85cnumpy\ndtype\nU\2f4K\0K\1\x87R"
+    + b"\x89T" + struct.pack("<i", 3136) + bytes(3136) + b"tbq\0\x30](" + b"h\0" * 1_000_000
+    + b"e](" + b"K\1" * 1_000_000 + b"etNNt."
+)  # fmt: skip
 BOMBS = {
     "idx images.gz": {
         "zeros": zeros(300),
@@ -181,6 +186,39 @@ BOMBS = {
         "a great integer": zeros(200, b"\x80\2\x8b" + struct.pack("<i", 200 * MEGABYTE)),
         "digits": b"L" + b"9" * 30 * MEGABYTE + b"L\n.",
         "hexadecimal digits": b"L0x" + b"9" * 30 * MEGABYTE + b"L\n.",
+    },
+    "qmnist labels": {
+        "as its header says": zeros(300, struct.pack(">3I", 0xC02, 300 * MEGABYTE // 32, 8)),
+        "absurd": zeros(300, struct.pack(">3I", 0xC02, 2**32 - 1, 8)),
+        "wide": zeros(300, struct.pack(">3I", 0xC02, 6, 2**32 - 1)),
+        "255 dimensions": zeros(1, b"\0\0\x0c\xff"),
+    },
+    "mnist_expanded.pkl.gz": {
+        "one image again and again": SHARED,
+        "one list again and again": b"\x80\2]" + b"q\0(h\0" + b"h\0" * 5000 + b"e.",
+        "labels": gzip.compress(b"\x80\2](" + b"K\1" * 30 * MEGABYTE + b"e."),
+        "a great tuple again and again": b"\x80\2(" + b"N" * 9000 + b"t" + b"q\1" * 9000 + b".",
+        "escapes": zeros(300, b"S'" + b"\\x00" * 99),
+    },
+    "train.csv": {
+        "zeros": zeros(300),
+        "a line": b"7" * 30 * MEGABYTE,
+        "commas": b"," * 30 * MEGABYTE,
+        "wide lines": (b"0" + b",0" * 120_000 + b"\n") * 40 + b"x",
+        "blank lines": b"\n" * 30 * MEGABYTE,
+        "blank lines, packed": gzip.compress(b"\n" * 30 * MEGABYTE),
+        "lines of one cell": b"1\n" * 15 * MEGABYTE,
+        "short lines, packed": gzip.compress(b"1,1\n" * 9 * MEGABYTE),
+        "spaces": b" " * 30 * MEGABYTE,
+        "texts": b"1,a\n" * 5 * MEGABYTE,
+    },
+    "kmnist images": {
+        "images": archive_of_zeros(
+            {"arr_0.npy": (header((300 * MEGABYTE // 784, 28, 28), "|u1"), 300)}
+        ),
+        "a header": archive_of_zeros(
+            {"arr_0.npy": (b"\x93NUMPY\2\0" + struct.pack("<I", 300 * MEGABYTE), 300)}
+        ),
     },
     "mnist.npz": {
         "images": keras(x_train=(header((300 * MEGABYTE // 784, 28, 28), "|u1"), 300)),

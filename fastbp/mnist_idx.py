@@ -1,0 +1,104 @@
+"""Reading IDX files: MNIST, and Fashion-MNIST, KMNIST, QMNIST and EMNIST in the same format.
+
+Invariant: a file is used only after its header, its length and its labels have been checked.
+"""
+
+import math
+import re
+
+import numpy as np
+
+from fastbp import files
+from fastbp.bounded_reader import BoundedReader
+from fastbp.mnist_sets import check_labels
+
+# Magic numbers: two zeros, the type (8: uint8, 12: int32), the number of dimensions.
+IMAGES, LABELS, LABELS_INT = 0x803, 0x801, 0xC02
+COLUMNS = 8  # of a row of QMNIST's labels; the first one is the class
+ROLES = ("train-images", "train-labels", "test-images", "test-labels")
+_NAME = re.compile(
+    r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images(?=.idx3)|labels(?=.idx[12]))"
+    r"(?P<dot>[-.])idx(?:3-ubyte|1-ubyte|2-int)(?P<gz>\.gz)?"
+)
+
+
+def parse(name):
+    """Return (prefix, role, preference) of a file name, or None if it is not that of an IDX file.
+
+    prefix: what tells the splits of a folder apart, e.g. "emnist-letters-"; role: one of ROLES;
+    preference: of several files with one role the one with the least is read.
+    """
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    part = "train" if found["part"] == "train" else "test"
+    return found["prefix"], f"{part}-{found['kind']}", (not found["gz"], found["dot"])
+
+
+def read(train_images, train_labels, test_images, test_labels):
+    """Return (images (n, 28, 28) uint8, labels (n,) integers) for training and for testing.
+
+    Raises ValueError for content that is not what it should be, OSError if it can't be read.
+    """
+    return _pair(train_images, train_labels), _pair(test_images, test_labels)
+
+
+def _pair(images_path, labels_path):
+    images = read_file(images_path, IMAGES)
+    labels = read_file(labels_path, LABELS, LABELS_INT)
+    labels = labels[:, 0] if labels.ndim == 2 else labels
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels, "
+            f"expected as many"
+        )
+    check_labels(labels, labels_path)
+    return images, labels
+
+
+def read_file(path, *magics):
+    """Return the array in an IDX file that has one of these magic numbers."""
+    with BoundedReader(path) as content:
+        shape, dtype, header = _read_header(content, path, magics)
+        size = math.prod(shape) * dtype.itemsize
+        expected, got = header + size, content.stored
+        if expected > content.most() or (not content.packed and expected != got):
+            raise ValueError(
+                f"{path} has {got:,} bytes{' packed' * content.packed}, its header promises "
+                f"{expected:,}: it is cut off or damaged"
+            )
+        array = np.empty(size, np.uint8)
+        got = header + files.read_into(array, content)
+        if got == expected:
+            got += content.readinto(bytearray(1))  # none: but now the checksum is compared
+        if got != expected:
+            raise ValueError(
+                f"{path} has {got:,} bytes{' or more' * (got > expected)}, its header promises "
+                f"{expected:,}: it is cut off or damaged"
+            )
+    return array.view(dtype).reshape(shape)
+
+
+def _read_header(content, path, magics):
+    """Return (shape, dtype, bytes) of the header of an IDX file, or raise ValueError."""
+    try:
+        start = content.read(8)
+        seen = int.from_bytes(start[:4])
+        dimensions = seen % 256 if seen in magics else 1
+        start += content.read(4 * dimensions - 4)
+    except EOFError:
+        n = content.taken
+        raise ValueError(f"{path} is {n} bytes long, too short for an IDX header") from None
+    if seen not in magics:
+        wanted = " or ".join(map(str, magics))
+        raise ValueError(f"{path} begins with the magic number {seen}, expected {wanted}")
+    shape = tuple(int(n) for n in np.frombuffer(start, ">u4")[1:])
+    if seen == IMAGES and shape[1:] != (28, 28):
+        raise ValueError(f"{path} holds images of {shape[1]} x {shape[2]}, expected 28 x 28")
+    if seen == LABELS_INT and shape[1] != COLUMNS:
+        raise ValueError(
+            f"{path} holds {shape[1]} numbers for each image, expected {COLUMNS}, as in QMNIST"
+        )
+    if not shape[0]:
+        raise ValueError(f"{path} is empty: its header says 0 items")
+    return shape, np.dtype(">i4" if seen == LABELS_INT else "u1"), len(start)

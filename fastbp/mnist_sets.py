@@ -1,0 +1,90 @@
+"""What the readers of images and labels share: checks of labels, splits, conversions of pixels.
+
+Invariant: images stay as they were stored (bytes, or floats 0..1) until `as_set`, the last step.
+"""
+
+import math
+
+import numpy as np
+
+from fastbp.pixels import Pixels
+
+MOST_CLASSES = 1000  # a label beyond it is a mistake or damage
+LEAST_CLASSES = 10  # outputs of a network for digits, also where a small sample lacks some
+ROWS = 4096  # images converted at a time
+
+
+def check_labels(labels, where):
+    """Raise ValueError, naming `where` and the index, unless all labels are 0..MOST_CLASSES-1."""
+    labels = np.asarray(labels)
+    wrong = np.flatnonzero((labels < 0) | (labels >= MOST_CLASSES))
+    if len(wrong):
+        i = wrong[0]
+        raise ValueError(
+            f"{where}: label {i} is {labels[i]}, expected an integer 0..{MOST_CLASSES - 1}"
+        )
+
+
+def split(images, labels, most_of=6):
+    """Return ((images, labels), (images, labels)): all but the last sixth, and the last sixth."""
+    n = len(images) - len(images) // most_of
+    return (images[:n], labels[:n]), (images[n:], labels[n:])
+
+
+def as_set(images, labels, pixels=False, transpose=False, where="images"):
+    """Return one set as mnist_loader.load_data does.
+
+    Parameters
+    ----------
+    images : ndarray (n, ...)
+        uint8 0..255, or floats 0..1 that are pixel/256.
+    labels : sequence of int (n,)
+    pixels : bool
+        Whether to return the images as Pixels, that is, as bytes.
+    transpose : bool
+        Whether to exchange the rows and columns of each image, as EMNIST needs it.
+    where : str
+        What an error calls the images.
+
+    Returns
+    -------
+    tuple of (ndarray (n, n_in) of float32 or Pixels, ndarray (n,) of int64)
+
+    Raises
+    ------
+    ValueError
+        The images are not square (transpose), or not whole numbers of 256ths (pixels).
+    """
+    n, n_in = len(images), math.prod(images.shape[1:])
+    images = images.reshape(n, n_in)
+    if transpose:
+        side = math.isqrt(n_in)
+        if side * side != n_in:
+            raise ValueError(
+                f"{where} have {n_in} pixels, expected a square number for transpose=True; call "
+                f"it without transpose"
+            )
+        images = images.reshape(n, side, side).transpose(0, 2, 1).reshape(n, n_in)
+    labels = np.array(labels, np.int64)
+    if pixels:
+        return Pixels(images if images.dtype == np.uint8 else _to_bytes(images, where)), labels
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32)
+        images /= 256
+    return images.astype(np.float32, copy=False), labels
+
+
+def _to_bytes(images, where):
+    """Return floats that are pixel/256 as the pixels, uint8, or raise where one is not."""
+    pixels = np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), ROWS):
+        part = images[start : start + ROWS] * 256
+        whole = (part >= 0) & (part <= 255) & (part == np.rint(part))
+        if not whole.all():
+            i, k = np.argwhere(~whole)[0]
+            raise ValueError(
+                f"{where}: pixel {k} of image {start + i} is {images[start + i, k]:.6g}, expected "
+                f"a whole number 0..255 divided by 256; load it without pixels=True"
+            )
+        pixels[start : start + ROWS] = part
+    return pixels

@@ -1,0 +1,531 @@
+"""MNIST's relatives: the book's expanded set, Fashion-MNIST, KMNIST, QMNIST, EMNIST, csv files."""
+
+import gzip
+import itertools
+import os
+import pickle
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fuzz import expanded, idx
+from test_command_line import fastbp, refused
+from test_mnist_loader import NAMES, as_sets, raw, write_idx, write_pickle  # noqa: F401
+
+from fastbp import files, mnist_loader, mnist_pickle
+from fastbp.pixels import Pixels
+
+# ------------------------------------------------ writers, from the formats' descriptions
+
+
+def write_split(folder, prefix, raw, train="train", test="test", packed=True):  # noqa: F811
+    """Four IDX files whose names begin with a prefix, as EMNIST has them."""
+    names = (f"{prefix}{part}-{kind}-ubyte" for part in (train, test)
+             for kind in ("images-idx3", "labels-idx1"))  # fmt: skip
+    return write_idx(folder, raw, packed, list(names))
+
+
+def relabelled(raw, least, most):  # noqa: F811
+    """The same images with labels least..most, each of the two in training and in testing."""
+    x, _, u, _ = raw
+    labels = [np.linspace(least, most, len(images)).astype(np.uint8) for images in (x, u)]
+    return x, labels[0], u, labels[1]
+
+
+def csv_lines(images, labels):
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])
+    return [",".join(map(str, row)) for row in rows.tolist()]
+
+
+HEADER = "label," + ",".join(f"pixel{k}" for k in range(784))
+
+
+def write_csv(path, images, labels, header=HEADER, end="\n"):
+    content = end.join([*([header] if header else []), *csv_lines(images, labels), ""]).encode()
+    path.write_bytes(gzip.compress(content) if path.name.endswith(".gz") else content)
+    return path
+
+
+def assert_sets(seen, wanted):
+    for (images, labels), (x, y) in zip(seen, wanted, strict=True):
+        assert images.dtype == np.float32
+        assert labels.dtype == np.int64
+        np.testing.assert_array_equal(images, x)
+        np.testing.assert_array_equal(labels, y)
+
+
+# ------------------------------------------------ the book's expanded training set
+
+WRITERS = [("2", 0), ("2", 2), 0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("protocol", WRITERS)
+def test_the_expanded_training_set(protocol, tmp_path, raw):  # noqa: F811
+    path = tmp_path / "mnist_expanded.pkl.gz"
+    path.write_bytes(gzip.compress(expanded(as_sets(raw), protocol)))
+    assert_sets(mnist_loader.load_data(path), as_sets(raw))
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+    pairs, *_ = mnist_loader.load_data_wrapper(path)
+    assert [x.shape + y.shape for x, y in pairs] == [(784, 1, 10, 1)] * 50
+
+
+def test_the_books_folder_after_its_expand_mnist_is_the_books_data(tmp_path, raw):  # noqa: F811
+    sets = as_sets(raw)
+    write_pickle(tmp_path / "mnist.pkl.gz", sets)
+    more = (np.tile(sets[0][0], (5, 1)), np.tile(sets[0][1], 5)), *sets[1:]
+    (tmp_path / "mnist_expanded.pkl.gz").write_bytes(gzip.compress(expanded(more, 4)))
+    assert_sets(mnist_loader.load_data(tmp_path), sets)
+    assert_sets(mnist_loader.load_data(tmp_path / "mnist_expanded.pkl.gz"), more)
+
+
+CHILD = """
+import resource, sys, time
+from fastbp import mnist_loader
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.perf_counter()
+(images, labels), *_ = mnist_loader.load_data(sys.argv[1])
+assert images.shape == (20_000, 784) and labels.tolist() == [i % 10 for i in range(20_000)]
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("protocol", [("2", 0), 4])
+def test_twenty_thousand_images_in_lists_take_seconds_and_little_memory(protocol, tmp_path):
+    """63 MB as float32; text of four times that, as Python 2 writes it by default."""
+    images = np.zeros((20_000, 784), np.float32)
+    rng = np.random.default_rng(0)
+    images[:, ::5] = rng.integers(0, 256, images[:, ::5].shape) / np.float32(256)
+    few = images[:5], np.arange(5)
+    path = tmp_path / "mnist_expanded.pkl.gz"
+    content = expanded(((images, np.arange(20_000) % 10), few, few), protocol)
+    path.write_bytes(gzip.compress(content, 1))
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True
+    )
+    seconds, kilobytes = map(float, run.stdout.split())
+    assert seconds < 20
+    assert kilobytes < 3.3 * images.nbytes / 1024
+
+
+def bad_lists(sets):
+    images, labels = map(list, sets[0])
+    yield [images[:-1], labels], r"labels of shape \(50,\) .* expected \(49,\) integers"
+    yield (
+        [[*images[:7], images[7][:-1], *images[8:]], labels],
+        (r"image 7 of the training set is of shape \(783,\) and float32, expected an array"),
+    )
+    yield [[*images[:7], 3, *images[8:]], labels], "image 7 of the training set is no array"
+    yield [images, [*labels[:9], 1.5, *labels[10:]]], "refused: it uses the opcode"
+    yield [images, [*labels[:9], np.float64(1), *labels[10:]]], "a scalar that is not an integer"
+    yield [images, [*labels[:9], "5", *labels[10:]]], "label 9 of the training set is no integer"
+    yield [images, [*labels[:9], -5, *labels[10:]]], r"label 9 of the training set is -5, expected"
+    yield [images, [*labels[:9], 10**30, *labels[10:]]], "label 9 of the training set is 10000"
+    yield [images, [*labels[:9], 1000, *labels[10:]]], r"label 9 is 1000, expected an integer 0..9"
+    yield [[x * 2 + 1 for x in images], labels], "pixels go from"
+    yield [[], []], r"images of shape \(0, 784\)"
+    yield [images, None], "does not hold three pairs"
+    yield [images[:1] * 900, labels[:1] * 900], "refused: it holds the same images again and again"
+
+
+def test_lists_that_are_not_sound(tmp_path, raw):  # noqa: F811
+    path = tmp_path / "mnist_expanded.pkl.gz"
+    sets = as_sets(raw)
+    for training, message in bad_lists(sets):
+        path.write_bytes(gzip.compress(pickle.dumps((training, *sets[1:]), 4)))
+        with pytest.raises(ValueError, match=message) as raised:
+            mnist_loader.load_data(path)
+        assert str(path) in str(raised.value)
+
+
+def test_the_limit_of_steps_is_ours_and_its_advice_works(tmp_path, monkeypatch, raw):  # noqa: F811
+    """A list of arrays of one number takes more steps than its bytes allow."""
+    path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
+    many = [np.arange(1) for _ in range(900)]
+    path.write_bytes(pickle.dumps(((sets[0][0], many), *sets[1:]), 4))
+    with pytest.raises(ValueError, match=r"more than \d\d,\d+ steps, a limit of fastbp's own for"):
+        mnist_loader.load_data(path)
+    monkeypatch.setattr(mnist_pickle, "FREE_STEPS", 300)
+    monkeypatch.setattr(mnist_pickle, "BYTES_PER_STEP", 1000)
+    path.write_bytes(expanded(sets, 4))
+    with pytest.raises(ValueError, match=r"pickle arrays instead of lists, numpy.array\(images\)"):
+        mnist_loader.load_data(path)
+    images, labels = map(list, sets[0])
+    path.write_bytes(pickle.dumps(((np.array(images), np.array(labels)), *sets[1:]), 4))
+    assert_sets(mnist_loader.load_data(path), sets)
+
+
+def test_lists_that_are_shared_and_lists_beside_arrays(tmp_path, raw):  # noqa: F811
+    path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
+    images, labels = map(list, sets[0])
+    for training in ((images, sets[0][1]), (sets[0][0], labels), (images, labels)):
+        path.write_bytes(pickle.dumps((training, training, training), 4))
+        assert_sets(mnist_loader.load_data(path), sets[:1] * 3)
+
+
+def test_a_long_text_is_not_used_twice(tmp_path):
+    content = b"\x80\2(T" + struct.pack("<i", 999) + b"a" * 999 + b"q\0h\0t."
+    (tmp_path / "mnist.pkl").write_bytes(content)
+    with pytest.raises(ValueError, match="it uses one long text twice"):
+        mnist_loader.load_data(tmp_path / "mnist.pkl")
+
+
+# ------------------------------------------------ the same formats under other names
+
+
+@pytest.mark.parametrize("name", ["Fashion-MNIST", "KMNIST"])
+def test_the_same_names(name, tmp_path, raw):  # noqa: F811
+    assert_sets(mnist_loader.load_data(write_idx(tmp_path / name, raw)), as_sets(raw))
+
+
+@pytest.mark.parametrize(("prefix", "most"), [("kmnist", 9), ("k49", 48)])
+def test_kuzushiji(prefix, most, tmp_path, raw):  # noqa: F811
+    raw = relabelled(raw, 0, most)
+    names = ("train-imgs", "train-labels", "test-imgs", "test-labels")
+    for name, array in zip(names, raw):
+        np.savez_compressed(tmp_path / f"{prefix}-{name}.npz", array)
+    for path in (tmp_path, *(tmp_path / f"{prefix}-{name}.npz" for name in names)):
+        assert_sets(mnist_loader.load_data(path), as_sets(raw))
+    assert mnist_loader.load_data_wrapper(tmp_path)[0][0][1].shape == (max(10, most + 1), 1)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_qmnist(packed, tmp_path, raw):  # noqa: F811
+    rng = np.random.default_rng(0)
+    arrays = list(raw)
+    for k in (1, 3):
+        arrays[k] = rng.integers(-1, 10**6, (len(raw[k]), 8)).astype(np.int32)
+        arrays[k][:, 0] = raw[k]
+    for name, array in zip(("train-images-idx3-ubyte", "train-labels-idx2-int",
+                            "test-images-idx3-ubyte", "test-labels-idx2-int"), arrays):  # fmt: skip
+        content = idx(array)
+        path = tmp_path / f"qmnist-{name}{'.gz' * packed}"
+        path.write_bytes(gzip.compress(content) if packed else content)
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+    path = tmp_path / f"qmnist-train-labels-idx2-int{'.gz' * packed}"
+    for array, message in (
+        (arrays[1][:, :7].copy(), r"holds 7 numbers for each image, expected 8, as in QMNIST"),
+        (arrays[1] - np.int32(20), r"labels-idx2-int.*: label 0 is -\d+, expected an integer 0..9"),
+        (arrays[1][:-1], r"holds 60 images and .* 59 labels"),
+        (raw[0], r"magic number 2051, expected 2049 or 3074"),
+    ):
+        path.write_bytes(idx(array))
+        with pytest.raises(ValueError, match=message):
+            mnist_loader.load_data(tmp_path)
+
+
+EMNIST = {"balanced": (0, 46), "byclass": (0, 61), "bymerge": (0, 46), "digits": (0, 9),
+          "letters": (1, 26), "mnist": (0, 9)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMNIST)
+def test_emnist(name, tmp_path, raw):  # noqa: F811
+    raw = relabelled(raw, *EMNIST[name])
+    write_split(tmp_path, f"emnist-{name}-", raw, packed=name != "mnist")
+    sets = mnist_loader.load_data(tmp_path)
+    assert_sets(sets, as_sets(raw))
+    n_out = max(10, EMNIST[name][1] + 1)
+    assert mnist_loader.count_outputs(sets) == n_out
+    pairs, validation, test = mnist_loader.load_data_wrapper(tmp_path)
+    assert {y.shape for _, y in pairs} == {(n_out, 1)}
+    assert [int(y.argmax()) for _, y in pairs] + [y for _, y in validation] == raw[1].tolist()
+    assert [y for _, y in test] == raw[3].tolist()
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_transposed_images_are_turned(pixels, tmp_path, raw):  # noqa: F811
+    turned = [a.transpose(0, 2, 1) if a.ndim == 3 else a for a in raw]
+    write_split(tmp_path, "emnist-letters-", [np.ascontiguousarray(a) for a in turned])
+    sets = mnist_loader.load_data(tmp_path, transpose=True, pixels=pixels)
+    if pixels:
+        sets = [(x.array / np.float32(256), y) for x, y in sets]
+    assert_sets(sets, as_sets(raw))
+    x = mnist_loader.load_data_wrapper(tmp_path, transpose=True)[0][0][0]
+    np.testing.assert_array_equal(x, raw[0][0].reshape(784, 1) / np.float32(256))
+    write_pickle(tmp_path / "mnist.pkl.gz", as_sets(turned))
+    assert_sets(mnist_loader.load_data(tmp_path / "mnist.pkl.gz", transpose=True), as_sets(raw))
+
+
+def test_several_data_sets_in_a_folder(tmp_path, raw):  # noqa: F811
+    letters, digits = relabelled(raw, 1, 26), relabelled(raw, 0, 9)
+    write_split(tmp_path, "emnist-letters-", letters)
+    write_split(tmp_path, "emnist-digits-", digits, packed=False)
+    write_idx(tmp_path, raw)
+    np.savez(tmp_path / "mnist.npz", x_train=0)  # MNIST once more: as before, not looked at
+    with pytest.raises(ValueError, match=(
+        r"holds 3 data sets: emnist-digits-train-images-idx3-ubyte, emnist-letters-train-images-"
+        r"idx3-ubyte.gz, train-images-idx3-ubyte.gz; pass the path of one of these files instead"
+    )) as raised:  # fmt: skip
+        mnist_loader.load_data(tmp_path)
+    names = str(raised.value).partition("sets: ")[2].partition(";")[0].split(", ")
+    for name, wanted in zip(names, (digits, letters, raw)):  # the advice works
+        assert_sets(mnist_loader.load_data(tmp_path / name), as_sets(wanted))
+    for name in os.listdir(tmp_path):  # and so it does with any other file of a split
+        if "letters" in name:
+            assert_sets(mnist_loader.load_data(tmp_path / name), as_sets(letters))
+
+
+def test_files_that_are_missing_are_named(tmp_path, raw):  # noqa: F811
+    write_split(tmp_path, "emnist-letters-", raw)
+    (tmp_path / "emnist-letters-test-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no MNIST: with emnist-letters-.* belong "
+                       r"files for test labels; expected a folder"):  # fmt: skip
+        mnist_loader.load_data(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"train-images.* needs the test labels"):
+        mnist_loader.load_data(tmp_path / "emnist-letters-train-images-idx3-ubyte.gz")
+    write_idx(tmp_path, raw)
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+
+
+def test_bad_kuzushiji(tmp_path, raw):  # noqa: F811
+    names = ("train-imgs", "train-labels", "test-imgs", "test-labels")
+    for name, k, array, message in (
+        ("train-imgs", 0, raw[0] / 255, r"is not an .npz file of images: arr_0 has .* float64"),
+        ("test-labels", 3, raw[3].astype(float), "is not an .npz file of labels: arr_0 has"),
+        ("train-labels", 1, raw[1][:5], r"holds 60 images and .* 5 labels"),
+        (
+            "train-labels",
+            1,
+            raw[1].astype(int) + 1000,
+            r"train-labels.npz: label 0 is 1\d+, expected an",
+        ),
+        ("train-imgs", 0, raw[0][:, :9], r"shape \(60, 9, 28\)"),
+    ):
+        for other, whole in zip(names, raw):
+            np.savez(tmp_path / f"kmnist-{other}.npz", array if other == name else whole)
+        with pytest.raises(ValueError, match=message) as raised:
+            mnist_loader.load_data(tmp_path)
+        assert f"kmnist-{name}.npz" in str(raised.value), k
+    np.savez(tmp_path / "kmnist-train-imgs.npz", images=raw[0])
+    with pytest.raises(ValueError, match="it holds no arr_0"):
+        mnist_loader.load_data(tmp_path)
+
+
+# ------------------------------------------------ csv
+
+
+@pytest.mark.parametrize("form", ["plain", "header", "windows", "packed", "a mark"])
+def test_a_pair_of_csv_files(form, tmp_path, raw):  # noqa: F811
+    suffix = ".csv.gz" if form == "packed" else ".csv"
+    how = {"plain": dict(header=None), "windows": dict(end="\r\n"),
+           "a mark": dict(header="\ufeff" + HEADER)}.get(form, {})  # fmt: skip
+    write_csv(tmp_path / f"mnist_train{suffix}", *raw[:2], **how)
+    write_csv(tmp_path / f"mnist_test{suffix}", *raw[2:], **how)
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_one_csv_file_is_split_in_three(packed, tmp_path, raw):  # noqa: F811
+    path = write_csv(tmp_path / f"train.csv{'.gz' * packed}", *raw[:2])
+    x, y = raw[0].reshape(60, 784) / np.float32(256), raw[1]
+    ends = (slice(0, 42), slice(42, 50), slice(50, 60))
+    assert_sets(mnist_loader.load_data(path), [(x[part], y[part]) for part in ends])
+
+
+def test_csv_of_other_sizes_and_many_blocks(tmp_path, monkeypatch):
+    """Images of 3 x 3, read in pieces that end within lines; blank lines are passed over."""
+    monkeypatch.setattr(files, "PIECE", 7)
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 3, 3)), rng.integers(0, 1000, 40)
+    path = tmp_path / "small.csv"
+    path.write_text("label,a\n" + "\n\n".join(csv_lines(images, labels)))
+    sets = mnist_loader.load_data(path, transpose=True)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in sets]), labels)
+    x = np.concatenate([x for x, _ in sets]).reshape(40, 3, 3)
+    np.testing.assert_array_equal(x, images.transpose(0, 2, 1) / np.float32(256))
+    path.write_text("\n".join(line + ",7" for line in csv_lines(images, labels)))
+    with pytest.raises(ValueError, match="have 10 pixels, expected a square number for transpose"):
+        mnist_loader.load_data(path, transpose=True)
+    assert mnist_loader.load_data(path)[0][0].shape[1] == 10  # the advice
+
+
+BAD_CSV = {
+    "a pixel of 256": (3, 5, "256", r"line 3, column 5 is '256', expected a pixel, an integer"),
+    "a negative pixel": (3, 5, "-1", r"line 3, column 5 is '-1', expected a pixel"),
+    "a large pixel": (3, 5, "9" * 99, r"line 3, column 5 is '999.*', expected a pixel"),
+    "a fraction": (9, 785, "0.5", r"line 9, column 785 is '0.5', expected a pixel"),
+    "a text": (9, 2, "x\x1b", r"line 9, column 2 is 'x\?', expected a pixel"),
+    "nothing": (9, 2, "", r"line 9, column 2 is '', expected a pixel"),
+    "not a number": (9, 2, "nan", r"line 9, column 2 is 'nan', expected a pixel"),
+    "a label of 1000": (2, 1, "1000", r"line 2, column 1 is '1000', expected a label, an integer"),
+    "a label in words": (4, 1, "five", r"line 4, column 1 is 'five', expected a label"),
+    "two columns more": (7, 3, "1,2,3", "line 7 has 787 columns, expected 785: a label"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_CSV)
+def test_bad_csv(name, tmp_path, raw):  # noqa: F811
+    line, column, value, message = BAD_CSV[name]
+    lines = [HEADER, *csv_lines(*raw[:2])]
+    cells = lines[line - 1].split(",")
+    cells[column - 1] = value
+    lines[line - 1] = ",".join(cells)
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=message) as raised:
+        mnist_loader.load_data(path)
+    assert str(path) in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_csv_files_that_are_something_else(tmp_path, raw):  # noqa: F811
+    path, lines = tmp_path / "train.csv", csv_lines(*raw[:2])
+    for content, message in (
+        ("", "holds no samples"),
+        (HEADER, "holds no samples"),
+        ("\n".join(lines[:6]), "holds 6 samples, expected at least 7"),
+        ("\n".join(lines).replace(",", ";"), "line 1 has no commas, expected label,pixel"),
+        ("1\n" * 50, "line 1 has no commas, expected label,pixel"),
+        ("," + HEADER + "\n", r"line 1: the first column has no name.*to_csv\(path, index=False\)"),
+        ("0" * 3_000_000, "has a line of more than 262,144 bytes"),
+        ("\0" * 999, "line 1 has no commas"),
+        ("<html>\n</html>", "line 1 has no commas"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message) as raised:
+            mnist_loader.load_data(path)
+        assert str(path) in str(raised.value)
+    path.write_text("\n".join(lines[:7]))
+    assert [len(y) for _, y in mnist_loader.load_data(path)] == [5, 1, 1]
+
+
+def test_kaggles_two_files(tmp_path, raw):  # noqa: F811
+    """Its test.csv has no labels; train.csv alone is what the message leads to."""
+    write_csv(tmp_path / "train.csv", *raw[:2])
+    lines = [line.partition(",")[2] for line in [HEADER, *csv_lines(*raw[2:])]]
+    (tmp_path / "test.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"test.csv has 784 columns, expected 785 as in .*: it "
+                       r"has no labels, .*pass the path of train.csv"):  # fmt: skip
+        mnist_loader.load_data(tmp_path)
+    assert len(mnist_loader.load_data(tmp_path / "train.csv")[0][1]) == 42
+    (tmp_path / "test.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="a csv file alone can be passed by its path"):
+        mnist_loader.load_data(tmp_path)
+
+
+def test_two_pairs_of_csv_files(tmp_path, raw):  # noqa: F811
+    for name in ("mnist", "fashion-mnist"):
+        write_csv(tmp_path / f"{name}_train.csv", *raw[:2])
+        write_csv(tmp_path / f"{name}_test.csv", *raw[2:])
+    with pytest.raises(ValueError, match=r"holds 2 data sets: fashion-mnist_train.csv, mnist_"
+                       r"train.csv; .* of csv files, give it a folder of its own"):  # fmt: skip
+        mnist_loader.load_data(tmp_path)
+    (tmp_path / "own").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / f"mnist_{part}.csv").rename(tmp_path / "own" / f"mnist_{part}.csv")
+    assert_sets(mnist_loader.load_data(tmp_path / "own"), as_sets(raw))
+
+
+def test_what_packs_too_well_can_be_unpacked_first(tmp_path):
+    lines = ("0" + ",0" * 784 + "\n") * 3000
+    path = tmp_path / "train.csv.gz"
+    path.write_bytes(gzip.compress(lines.encode()))
+    with pytest.raises(ValueError, match=r"the most that fastbp unpacks .* gunzip and pass the"):
+        mnist_loader.load_data(path)
+    (tmp_path / "train.csv").write_bytes(gzip.decompress(path.read_bytes()))
+    assert len(mnist_loader.load_data(tmp_path / "train.csv")[2][1]) == 500
+
+
+# ------------------------------------------------ pixels
+
+
+def test_pixels_are_the_bytes(tmp_path, raw):  # noqa: F811
+    sources = [write_idx(tmp_path / "idx", raw)]
+    sources.append(write_pickle(tmp_path / "mnist.pkl.gz", as_sets(raw)))
+    np.savez(tmp_path / "m.npz", **dict(zip(("x_train", "y_train", "x_test", "y_test"), raw)))
+    sources.append(tmp_path / "m.npz")
+    (tmp_path / "csv").mkdir()
+    write_csv(tmp_path / "csv" / "train.csv", *raw[:2])
+    write_csv(tmp_path / "csv" / "test.csv", *raw[2:])
+    sources.append(tmp_path / "csv")
+    (tmp_path / "e.pkl.gz").write_bytes(gzip.compress(expanded(as_sets(raw), 4)))
+    sources.append(tmp_path / "e.pkl.gz")
+    for path in sources:
+        sets = mnist_loader.load_data(path, pixels=True)
+        for (images, labels), (x, y) in zip(sets, as_sets(raw), strict=True):
+            assert isinstance(images, Pixels)
+            assert (images.dtype, images.scale) == (np.uint8, 1 / 256)
+            np.testing.assert_array_equal(images.array / np.float32(256), x)
+            np.testing.assert_array_equal(labels, y)
+        pairs, validation, test = mnist_loader.wrap(sets)
+        wanted = mnist_loader.wrap(as_sets(raw))
+        for (x, y), (u, v) in zip(pairs + validation + test, itertools.chain(*wanted)):
+            assert x.dtype == np.float32
+            np.testing.assert_array_equal(x, u)
+            np.testing.assert_array_equal(y, v)
+
+
+def test_floats_that_are_no_pixels(tmp_path, raw):  # noqa: F811
+    sets = [(x.copy(), y) for x, y in as_sets(raw)]
+    path = tmp_path / "mnist.pkl.gz"
+    for value in (0.3, 1.0):
+        sets[1][0][4, 17] = value
+        write_pickle(path, tuple(sets))
+        with pytest.raises(ValueError, match=rf"pkl.gz: the validation images: pixel 17 of image "
+                           rf"4 is {value:.6g}, expected .* load it without"):  # fmt: skip
+            mnist_loader.load_data(path, pixels=True)
+        assert_sets(mnist_loader.load_data(path), sets)
+
+
+def test_synthetic_pixels():
+    for (images, labels), (x, y) in zip(
+        mnist_loader.synthetic(9, 5, 0, pixels=True), mnist_loader.synthetic(9, 5, 0)
+    ):
+        np.testing.assert_array_equal(images.array / np.float32(256), x)
+        np.testing.assert_array_equal(labels, y)
+
+
+@pytest.mark.parametrize("name", ["pixels", "transpose"])
+def test_options_are_true_or_false(name, tmp_path, raw):  # noqa: F811
+    with pytest.raises(TypeError, match=f"{name} is 1 .*expected True or False"):
+        mnist_loader.load_data(write_idx(tmp_path / "d", raw), **{name: 1})
+
+
+# ------------------------------------------------ numbers of outputs
+
+
+def test_wrap_of_26_classes_and_of_labels_that_are_none():
+    images = np.zeros((4, 9), np.float32)
+    data = [(images, np.array(labels)) for labels in ([1, 2, 3, 4], [5, 6, 7, 26], [1, 1, 1, 1])]
+    assert mnist_loader.count_outputs(data) == 27
+    assert mnist_loader.wrap(data)[0][3][1].argmax() == 4
+    assert mnist_loader.wrap(data)[0][3][1].shape == (27, 1)
+    for labels, error, message in (
+        ([0, 1, -1, 2], ValueError, r"the test set: label 2 is -1, expected an integer 0..999"),
+        ([0, 1, 2, 1000], ValueError, r"the test set: label 3 is 1000, expected"),
+        ([0.0, 1.0, 2.0, 3.0], TypeError, r"test labels have .*use numpy.ravel\(labels\).astype"),
+        ([[0], [1], [2], [3]], TypeError, r"test labels have .*use numpy.ravel\(labels\).astype"),
+    ):
+        bad = [*data[:2], (images, np.array(labels))]
+        with pytest.raises(error, match=message):
+            mnist_loader.wrap(bad)
+    bad[2] = images, np.ravel(bad[2][1]).astype(int)
+    assert [y for _, y in mnist_loader.wrap(bad)[2]] == [0, 1, 2, 3]
+
+
+def test_the_command_takes_the_outputs_from_the_data(tmp_path, raw):  # noqa: F811
+    write_split(tmp_path, "emnist-letters-", relabelled(raw, 1, 26))
+    write_split(tmp_path, "emnist-digits-", relabelled(raw, 0, 9))
+    path = tmp_path / "emnist-letters-train-images-idx3-ubyte.gz"
+    for options in ((), ("--cost", "cross-entropy")):
+        model = tmp_path / f"model{'.json' if options else '.npz'}"
+        common = "train", "--data", path, "--epochs", 1, "--seed", 3
+        run = fastbp(*common, "--save", model, *options)
+        assert run.returncode == 0, run.stderr
+        assert "50 training and 20 test images; network [784, 30, 27]" in run.stderr
+        first = model.read_bytes()
+        fastbp(*common, "--sizes", "784,30,27", "--save", model, *options)
+        assert model.read_bytes() == first  # the seed is that of the network of 27 outputs
+        run = fastbp("evaluate", model, "--data", path)
+        assert " / 20 (" in run.stdout, run.stderr
+    assert "outside 0..9" in refused("train", "--data", path, "--sizes", "784,30,10")
+    assert "holds 2 data sets" in refused("train", "--data", tmp_path)
+
+
+def test_the_command_takes_the_inputs_from_the_data(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "digits.csv"
+    write_csv(path, rng.integers(0, 17, (60, 64)), rng.integers(0, 10, 60), header=None)
+    run = fastbp("train", "--data", path, "--epochs", 1)
+    assert "42 training and 10 test images; network [64, 30, 10]" in run.stderr
