@@ -128,7 +128,7 @@ def test_interrupted_many_times_it_ends_the_same(name, interrupted, tmp_path, ca
     whole = outcome(*seeded(run), capsys)
     stops, chance = 0, np.random.default_rng(7)
     while True:
-        most = 4 if "few" in name else 9 if "own" in name else 40
+        most = 4 if "few" in name else 9 if "own" in name else 12
         interrupted(int(chance.integers(1, most)))
         threads = int(chance.integers(1, 5))
         try:
