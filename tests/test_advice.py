@@ -5,7 +5,9 @@ itself uses, put in the place of the bad value, and the call is made again. The 
 through the package for errors with advice that no case here has followed.
 """
 
+import ast
 import dataclasses
+import pathlib
 import random
 import re
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import pytest
 import scipy.sparse
 
 import fastbp
-from fastbp import Network, Pixels, network2
+from fastbp import Network, Pixels, mnist_loader, network2
 
 rng = np.random.default_rng(5)
 X, LABELS = rng.random((20, 6)), rng.integers(0, 4, 20)
@@ -223,3 +225,169 @@ def test_there_is_no_advice_where_none_would_help():
         text = message_of(lambda call=call, bad=bad: call(bad))
         assert "; use" not in text, text
         assert "expected" in text or "outside" in text
+
+
+# ------------------------------------------------ advice in words
+
+
+class Own(network2.QuadraticCost):
+    """A cost that load can't know."""
+
+
+def small_run(**how):
+    net = network2.Network([6, 5, 4])
+    net.SGD((X, LABELS), 1, 5, 0.5, progress=False, **how)
+    return net
+
+
+def a_folder_of_two_sets(folder):
+    for prefix in ("", "emnist-letters-"):
+        for part, n in (("train", 12), ("t10k" if not prefix else "test", 3)):
+            for kind, magic, shape in (
+                ("images-idx3", 2051, (n, 28, 28)), ("labels-idx1", 2049, (n,))
+            ):  # fmt: skip
+                header = np.array([magic, *shape], ">u4").tobytes()
+                content = np.ones(shape, np.uint8).tobytes()
+                (folder / f"{prefix}{part}-{kind}-ubyte").write_bytes(header + content)
+
+
+def in_words(tmp_path):
+    """Yield (a call that fails, the call that its advice, in words, leads to)."""
+    labels, targets = (X, LABELS), X @ np.arange(6.0)
+    yield (
+        lambda: mnist_loader.vectorized_result(12),  # pass n, the number of classes
+        lambda: mnist_loader.vectorized_result(12, n=26),
+    )
+    yield (
+        lambda: network2.Network([6, 1], network2.LogLikelihoodCost),  # use 2 outputs, or ...
+        lambda: (network2.Network([6, 2], network2.LogLikelihoodCost), network2.Network([6, 1])),
+    )
+    linear = network2.Network([6, 1], network2.QuadraticCost, output="linear")
+    yield (
+        lambda: linear.SGD((X, targets), 1, 5, 0.01, monitor_training_accuracy=True),
+        lambda: linear.SGD((X, targets), 1, 5, 0.01, monitor_training_cost=True),
+    )
+    one = network2.Network([6, 1])
+    yield (
+        lambda: one.accuracy((X, targets)),  # for other numbers monitor the cost
+        lambda: one.total_cost((X, targets), 0.0),
+    )
+    many = np.ones((20, 4))
+    yield (
+        lambda: seeded().evaluate((X, many)),
+        lambda: network2.Network([6, 4]).total_cost((X, many), 0.0),
+    )
+    yield (
+        lambda: small_run(resume=True),  # say where it is
+        lambda: small_run(resume=True, checkpoint=tmp_path / "run.npz"),
+    )
+    yield (
+        lambda: network2.Network([6, 4]).SGD(
+            labels, 1, 5, 0.5, checkpoint=tmp_path / "run.npz", resume=True
+        ),  # resume with what it began with, or use another path
+        lambda: small_run(resume=True, checkpoint=tmp_path / "run.npz"),
+    )
+    own = network2.Network([6, 4], Own)
+    own.save(tmp_path / "own.json")
+    text = f"load({str(tmp_path / 'own.json')!r}, cost=Own)"
+    yield (
+        lambda: network2.load(tmp_path / "own.json"),
+        lambda: eval(text, {"load": network2.load, "Own": Own}),
+    )
+    strange = X.copy()
+    strange[3, 2] = np.nan
+    yield (
+        lambda: seeded().SGD((strange, LABELS), 1, 5, 1.0),  # mend or leave out the sample
+        lambda: seeded().SGD((np.delete(strange, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
+    )
+    broken = seeded()
+    broken.weights[0][0, 0] = np.inf
+    yield (
+        lambda: broken.evaluate(labels),  # assign finite ones
+        lambda: (broken.weights.__setitem__(0, np.ones((5, 6))), broken.evaluate(labels)),
+    )
+    yield (
+        lambda: seeded().feedforward(strange[3:4].T),  # mend it
+        lambda: seeded().feedforward(np.nan_to_num(strange[3:4].T)),
+    )
+    pixels = Pixels(BYTES)
+    yield (lambda: pixels[0, 1], lambda: pixels.array[0, 1])
+    a_folder_of_two_sets(tmp_path)
+    yield (
+        lambda: mnist_loader.load_data(tmp_path),  # pass the path of one of these files instead
+        lambda: mnist_loader.load_data(tmp_path / "emnist-letters-train-images-idx3-ubyte"),
+    )
+    images = np.full((12, 6), 0.3)
+    sets = [(images, LABELS[:12])] * 3
+    yield (
+        lambda: mnist_loader.wrap([(images, LABELS[:12, None].astype(float))] * 3),
+        lambda: mnist_loader.wrap(sets),  # use numpy.ravel(labels).astype(int)
+    )
+
+
+def test_advice_in_words_is_followed(tmp_path):
+    count = 0
+    for fails, works in in_words(tmp_path):
+        with pytest.raises((ValueError, TypeError, IndexError)) as raised:
+            fails()
+        seen.append(str(raised.value))
+        works()
+        count += 1
+    assert count == 14
+
+
+VERBS = r"; (use|pass|give|take|leave|resume|call|mend|assign|for other|monitor)\b|: (pass|say) "
+# What the other tests follow: in files, on the command line, after a run.
+ELSEWHERE = {
+    "call SGD anew": "test_contract, test_rules: sizes that change while SGD runs",
+    "leave checkpoint out": "test_checkpoint: a list that is changed meanwhile",
+    "take smaller weights": "test_not_finite",
+    "give load_data": "test_command_line: no data at all",
+    "give it fewer samples": "test_mnist_loader: a file that is too large",
+    "give it a folder of its own": "test_mnist_loader",
+    "pass the path of ": "test_mnist_loader: csv files",
+    "use another path": "followed above",
+    "call it without transpose": "test_mnist_loader",
+    "load it without pixels": "test_mnist_loader",
+}
+
+
+def advice_in(tree):
+    """Yield the advice in the texts of a module, as patterns: what is formatted matches anything."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }  # fmt: skip
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+              for part in ast.walk(node) if part is not node}  # fmt: skip
+    for node in ast.walk(tree):
+        if id(node) in docstrings or id(node) in inside:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = [v.value if isinstance(v, ast.Constant) else "\0" for v in node.values]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            parts = [node.value]
+        else:
+            continue
+        text = "".join(parts)
+        for found in re.finditer(VERBS, text):
+            yield re.escape(text[found.start() : found.start() + 40]).replace("\0", ".*")
+
+
+def test_no_error_gives_advice_that_no_case_follows(tmp_path):
+    for case in CASES.values():
+        message_of(lambda case=case: case.call(case.bad() if callable(case.bad) else case.bad))
+    test_advice_in_words_is_followed(tmp_path)
+    missing, count = [], 0
+    for path in sorted(pathlib.Path(fastbp.__file__).parent.glob("*.py")):
+        for pattern in advice_in(ast.parse(path.read_text())):
+            count += 1
+            plain = pattern.replace("\\", "")
+            if not any(re.search(pattern, text) for text in seen) and not any(
+                words in plain for words in ELSEWHERE
+            ):
+                missing.append((path.name, plain))
+    assert not missing, missing
+    assert count >= 30
