@@ -353,7 +353,7 @@ ELSEWHERE = {
 
 
 def advice_in(tree):
-    """Yield the advice in the texts of a module, as patterns: what is formatted matches anything."""
+    """Yield the advice in the texts of a module as patterns; what is formatted matches all."""
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)
