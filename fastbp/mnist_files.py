@@ -6,7 +6,7 @@ nothing in it is executed; where a folder holds several data sets, none is chose
 
 import pathlib
 
-from fastbp import mnist_csv, mnist_idx, mnist_npz, mnist_pickle
+from fastbp import files, mnist_csv, mnist_idx, mnist_npz, mnist_pickle
 from fastbp.mnist_sets import as_set, split
 
 BOOK = ("mnist.pkl.gz", "mnist.npz")  # MNIST, as train-images-idx3-ubyte.gz and so on are
@@ -57,7 +57,8 @@ def _read_folder(folder):
     if not found:
         raise FileNotFoundError(f"{folder} holds no MNIST{_lacking(folder)}; {KNOWN}")
     if len(found) > 1:
-        names = ", ".join(path.name for path, *_ in found[:5]) + ", ..." * (len(found) > 5)
+        names = ", ".join(files.brief(path.name, 80) for path, *_ in found[:4])
+        names += ", ..." * (len(found) > 4)
         advice = "pass the path of one of these files instead of the folder"
         if csv:
             advice += "; for a pair of csv files, give it a folder of its own"
@@ -72,14 +73,14 @@ def _read_file(path):
         named = form.parse(path.name)
         if named:
             prefix, role, _ = named
-            files_of = _splits(path.parent, form)[prefix] | {role: path}
+            paths_of = _splits(path.parent, form)[prefix] | {role: path}
             for other in form.ROLES:
-                if other not in files_of:
+                if other not in paths_of:
                     raise FileNotFoundError(
                         f"{path} needs the {other.replace('-', ' ')} of the same data set beside "
                         f"it, a file named like it with {other.replace('-', ' and ')}"
                     )
-            return _three(*read(*(files_of[other] for other in form.ROLES)))
+            return _three(*read(*(paths_of[other] for other in form.ROLES)))
     if path.name.endswith(".npz"):
         return _three(*mnist_npz.read(path))
     if path.name.endswith((".pkl.gz", ".pkl")):

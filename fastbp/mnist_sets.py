@@ -71,7 +71,8 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
     if images.dtype == np.uint8:
         images = images.astype(np.float32)
         images /= 256
-    return images.astype(np.float32, copy=False), labels
+    with np.errstate(under="ignore"):
+        return np.require(images, np.float32, ["C", "W"]), labels
 
 
 def _to_bytes(images, where):

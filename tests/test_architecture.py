@@ -33,6 +33,7 @@ ORDER = [
     "mnist_sets",
     "mnist_idx",
     "mnist_npz",
+    "pickled_arrays",
     "mnist_pickle",
     "mnist_csv",
     "mnist_files",

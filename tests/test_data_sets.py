@@ -14,7 +14,7 @@ from fuzz import expanded, idx
 from test_command_line import fastbp, refused
 from test_mnist_loader import NAMES, as_sets, raw, write_idx, write_pickle  # noqa: F401
 
-from fastbp import files, mnist_loader, mnist_pickle
+from fastbp import files, mnist_loader, pickled_arrays
 from fastbp.pixels import Pixels
 
 # ------------------------------------------------ writers, from the formats' descriptions
@@ -51,6 +51,8 @@ def write_csv(path, images, labels, header=HEADER, end="\n"):
 def assert_sets(seen, wanted):
     for (images, labels), (x, y) in zip(seen, wanted, strict=True):
         assert images.dtype == np.float32
+        assert images.flags.writeable
+        assert images.flags.c_contiguous
         assert labels.dtype == np.int64
         np.testing.assert_array_equal(images, x)
         np.testing.assert_array_equal(labels, y)
@@ -124,6 +126,7 @@ def bad_lists(sets):
     yield [images, [*labels[:9], 10**30, *labels[10:]]], "label 9 of the training set is 10000"
     yield [images, [*labels[:9], 1000, *labels[10:]]], r"label 9 is 1000, expected an integer 0..9"
     yield [[x * 2 + 1 for x in images], labels], "pixels go from"
+    yield [[x.astype(float) * 1e300 for x in images], labels], "pixels go from 0.0 to inf"
     yield [[], []], r"images of shape \(0, 784\)"
     yield [images, None], "does not hold three pairs"
     yield [images[:1] * 900, labels[:1] * 900], "refused: it holds the same images again and again"
@@ -146,8 +149,8 @@ def test_the_limit_of_steps_is_ours_and_its_advice_works(tmp_path, monkeypatch, 
     path.write_bytes(pickle.dumps(((sets[0][0], many), *sets[1:]), 4))
     with pytest.raises(ValueError, match=r"more than \d\d,\d+ steps, a limit of fastbp's own for"):
         mnist_loader.load_data(path)
-    monkeypatch.setattr(mnist_pickle, "FREE_STEPS", 300)
-    monkeypatch.setattr(mnist_pickle, "BYTES_PER_STEP", 1000)
+    monkeypatch.setattr(pickled_arrays, "FREE_STEPS", 300)
+    monkeypatch.setattr(pickled_arrays, "BYTES_PER_STEP", 1000)
     path.write_bytes(expanded(sets, 4))
     with pytest.raises(ValueError, match=r"pickle arrays instead of lists, numpy.array\(images\)"):
         mnist_loader.load_data(path)

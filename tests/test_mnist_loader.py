@@ -70,6 +70,8 @@ def write_pickle(path, sets, protocol=2):
 def assert_loads(path, raw):
     for (images, labels), (x, y) in zip(mnist_loader.load_data(path), as_sets(raw), strict=True):
         assert images.dtype == np.float32
+        assert images.flags.writeable
+        assert images.flags.c_contiguous
         assert labels.dtype == np.int64
         np.testing.assert_array_equal(images, x)
         np.testing.assert_array_equal(labels, y)
