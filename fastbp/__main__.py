@@ -144,7 +144,7 @@ def _train(options):
         engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads, stored=np.uint8
     )
 
-    training, validation, test, name = _data(options.data)
+    training, validation, test, name = _data(options.data, options.transpose)
     n, n_test = len(training[1]), len(test[1])
     sizes = options.sizes or _sizes_for((training, validation, test))
     if sizes != list(plan.sizes):
@@ -298,7 +298,7 @@ def _load(path, threads=None):
 
 def _evaluate(options):
     _, right_answers = _load(options.model, options.threads)
-    *_, test, name = _data(options.data)
+    *_, test, name = _data(options.data, options.transpose)
     count, n = right_answers(test), len(test[1])
     print(f"{options.model}: {count} / {n} ({count / n:.2%}) of the test images of {name}")
 
@@ -416,27 +416,27 @@ def _image(path, n_in):
     return image.astype(np.float64) / 256  # the scale of the training images
 
 
-def _data(choice):
-    """Return (training, validation, test, name) for the --data option."""
+def _data(choice, transpose):
+    """Return (training, validation, test, name) for the --data and --transpose options."""
     if choice == "synthetic":
         return _synthetic()
     path, name = (None, "MNIST") if choice == "auto" else (choice, choice)
     try:
-        return *_as_pixels_if_exact(path), name
+        return *_as_pixels_if_exact(path, transpose), name
     except mnist_loader.DataNotFoundError as error:
         reason = _one_line(error).partition("; give load_data")[0]
         _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return _synthetic()
 
 
-def _as_pixels_if_exact(path):
+def _as_pixels_if_exact(path, transpose):
     """Return load_data's sets with the images as Pixels; as floats where these are no 256ths."""
     try:
-        return mnist_loader.load_data(path, pixels=True)
+        return mnist_loader.load_data(path, pixels=True, transpose=transpose)
     except ValueError as error:
         if "pixels=True" not in str(error):
             raise
-        return mnist_loader.load_data(path)
+        return mnist_loader.load_data(path, transpose=transpose)
 
 
 def _synthetic():
@@ -478,6 +478,12 @@ def _interval(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 30s or 5") from None
 
 
+def _add_data_options(add):
+    add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    add("--transpose", action="store_true",
+        help="exchange rows and columns of each image, as EMNIST needs it")  # fmt: skip
+
+
 def _parser():
     common = dict(formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES)
     parser = _Parser(prog="fastbp", description=sys.modules["fastbp"].__doc__, **common)
@@ -487,7 +493,7 @@ def _parser():
     train = commands.add_parser("train", help="train a network, evaluate every epoch", **common)
     train.set_defaults(command=_train)
     add = train.add_argument
-    add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    _add_data_options(add)
     add("--sizes", type=_sizes, metavar="784,30,10",
         help="neurons per layer (default: 784,30,10, or outputs as the data need)")  # fmt: skip
     add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
@@ -526,7 +532,7 @@ def _parser():
     evaluate = commands.add_parser("evaluate", help="count right answers of a model", **common)
     evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("model", metavar="MODEL", help="a file written by train --save")
-    evaluate.add_argument("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    _add_data_options(evaluate.add_argument)
     evaluate.add_argument("--threads", type=int, metavar="N", help="at most N threads")
 
     predict = commands.add_parser("predict", help="read digits from images", **common)
