@@ -20,6 +20,7 @@ import numpy as np
 
 from fastbp import (
     __version__,
+    answers,
     arrays,
     checkpoint,
     datasets,
@@ -307,8 +308,16 @@ def _predict(options):
     net, _ = _load(options.model)
     for path in options.images:
         output = net.feedforward(_image(path, net.sizes[0]))
-        j = int(output.argmax())
-        print(f"{path}: {j} (output {output[j, 0]:.3f})")
+        print(f"{path}: {_answer(output, net)}")
+
+
+def _answer(output, net):
+    """Return what predict prints of an output column (n_out, 1)."""
+    activation = net.activations[-1] if isinstance(net, network2.Network) else network.OUTPUT
+    if len(output) == 1 and activation not in answers.OF_ONE_NEURON:
+        return f"{output[0, 0]:.6g}"
+    answer = answers.answer(output, activation)
+    return f"{answer} (output {output[answer if len(output) > 1 else 0, 0]:.3f})"
 
 
 def _warm_up(options):
@@ -407,12 +416,13 @@ def _image(path, n_in):
             f"{path} has values from {least} to {greatest}, expected 0..1 or 0..255, white ink on "
             f"black"
         )
-    if greatest <= 1:
-        if image.dtype.kind in "iu" and greatest == 1:
-            _say(f"{path}: its largest value is 1, so its {image.dtype} numbers are read as 0..1")
+    is_float = image.dtype.kind == "f"
+    if greatest <= 1 or (is_float and greatest < 2):  # resizing may go a little beyond 1
+        if greatest > 1 or (image.dtype.kind in "iu" and greatest == 1):
+            _say(f"{path}: its largest value is {greatest:.9g}, so its numbers are read as 0..1")
         return image.astype(np.float64)
-    if image.dtype.kind == "f":
-        _say(f"{path}: its largest value is {greatest:g}, so its numbers are read as 0..255")
+    if is_float:
+        _say(f"{path}: its largest value is {greatest:.9g}, so its numbers are read as 0..255")
     return image.astype(np.float64) / 256  # the scale of the training images
 
 

@@ -4,6 +4,7 @@ Invariant: every error about a shape, a type or a value is raised before any wei
 says what is wrong, where, what was seen, what was expected and what to do. Data sets: datasets.py.
 """
 
+import contextlib
 import itertools
 import numbers
 import operator
@@ -214,13 +215,15 @@ def all_finite(*lists, dtype=None):
 
 def refuse_strange_weights(net):
     """Raise ValueError for the first weight or bias that is NaN or infinite."""
-    if net._is_published():
-        if engine.is_finite(net._flat):
-            return
-    elif all_finite(net.weights, net.biases, dtype=net.dtype):
+    if net._is_published() and engine.is_finite(net._flat):
         return
-    for name in ("weights", "biases"):
-        for l, array in enumerate(getattr(net, name)):
+    lists = net.weights, net.biases
+    with contextlib.suppress(TypeError, ValueError):  # those of somebody's own need not fit
+        lists = layers(*lists, net._plan)
+    if all_finite(*lists, dtype=net.dtype):
+        return
+    for name, given in zip(("weights", "biases"), lists):
+        for l, array in enumerate(given):
             array = np.asarray(array)
             if array.dtype.kind in "fiub":
                 _refuse_strange(array, f"{name}[{l}]", "assign finite ones", net.dtype)
@@ -295,6 +298,8 @@ def numeric(value, what):
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{what} is ragged, expected an array of numbers") from None
+    except RuntimeError as error:  # e.g. a tensor that records its gradient
+        raise TypeError(f"{what} can't be read as an array: {one_line(error)}") from None
     if array.dtype.kind not in "fiub":
         hint = ""
         if array.dtype == object and all(isinstance(v, numbers.Real) for v in array.flat):

@@ -13,12 +13,10 @@ import sys
 import numpy as np
 
 from fastbp import arrays, datasets, engine
-
-# What underflows is 0, which is right: also for users who have set np.seterr(all="raise").
-quiet = np.errstate(under="ignore")
+from fastbp.warn import public
 
 
-@quiet
+@np.errstate(under="ignore")
 def sigmoid(z):
     """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
     z = np.asarray(z)
@@ -62,7 +60,7 @@ class Compiled:
             arrays.check_sizes(self.sizes)
             raise
 
-    @quiet
+    @public
     def backprop_batch(self, X, Y):
         """Return (nabla_b, nabla_w), the gradient summed over a mini-batch: rows are samples.
 
@@ -78,7 +76,7 @@ class Compiled:
         """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
         plan = self._plan
         if self._general(*self._gradient_points):
-            return self._sum_of_gradients(datasets.pairs((X, Y), plan, self.dtype))
+            return self._sum_of_gradients(datasets.pairs((X, Y), plan, self.dtype, "data"))
         nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
         return nabla_b, nabla_w
 
@@ -90,7 +88,7 @@ class Compiled:
             sums = both if sums is None else [total + n for total, n in zip(sums, both)]
         return sums[: len(sums) // 2], sums[len(sums) // 2 :]
 
-    @quiet
+    @public
     def gradient_norms(self, data):
         """Return the length of the gradient by the biases of each layer, averaged over data.
 

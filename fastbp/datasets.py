@@ -89,6 +89,11 @@ def _as_array(table, name):
             f"{name} is a sparse {type(table).__name__}, expected a dense array; use "
             f"{letter}.toarray()"
         )
+    if isinstance(table, list) and any(isinstance(row, np.ma.MaskedArray) for row in table):
+        raise TypeError(
+            f"{name} holds masked arrays, expected plain numbers; use "
+            f"[row.filled(0) for row in {letter}]"
+        )
     try:
         return table.to_numpy() if hasattr(table, "to_numpy") else np.asarray(table)
     except ValueError:
@@ -142,12 +147,20 @@ def labelled_arrays(data, plan, dtype, activation, name="test_data"):
 
 
 def evaluation_targets(data, plan, dtype, name):
-    """Return (X, Y) of evaluation data as training_arrays does, whose pairs hold labels."""
+    """Return (X, Y) of evaluation data as training_arrays does; its pairs hold labels, too."""
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    if is_arrays(data) or n_out == 1:
+    if is_arrays(data) or n_out == 1 or _holds_columns(data, n_out):
         return training_arrays(data, plan, dtype, name)
     X, labels = _stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
     return _stored(X, dtype, name), one_hot(_labels(labels[:, 0], n_out, name), n_out, dtype)
+
+
+def _holds_columns(data, n_out):
+    """Tell whether the first pair's y is a column: then all are, of real targets or one-hot."""
+    try:
+        return np.shape(data[0][1]) == (n_out, 1)
+    except (TypeError, ValueError, IndexError, KeyError):
+        return False
 
 
 def pairs(data, plan, dtype, name="training_data"):
@@ -195,13 +208,13 @@ def inputs(X, n_in, dtype, name):
     if X.ndim != 2 or X.shape[1] != n_in:
         hint = ""
         if X.ndim > 2 and X[0].size == n_in:
-            hint = "; use X.reshape(len(X), -1)"
+            hint = "; use np.reshape(X, (len(X), -1))"
         elif X.ndim == 1 and X.size == n_in:
-            hint = "; use X[None] for one sample"
+            hint = "; use np.reshape(X, (1, -1)) for one sample"
         elif X.shape == (n_in, 1):
-            hint = "; use X.T for one sample"
+            hint = "; use np.transpose(X) for one sample"
         elif X.ndim == 1 and n_in == 1:
-            hint = "; use X.reshape(-1, 1)"
+            hint = "; use np.reshape(X, (-1, 1))"
         raise ValueError(
             f"{name}: X has shape {X.shape}, expected (n, {n_in}), one sample a row{hint}"
         )
@@ -236,13 +249,13 @@ def _stacked(data, n_in, name, convert, width):
     n = len(data)
     try:
         kinds = {type(x) for x, _ in data} | {type(y) for _, y in data}
+        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+            raise TypeError("NumPy would forget the masks")
         X = np.array([x for x, _ in data])
         Y = np.array([y for _, y in data])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         X = Y = None
     else:
-        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-            X = None  # NumPy would forget the masks
         X = X if X is not None and X.shape == (n, n_in, 1) and X.dtype.kind in "fiub" else None
         usual = Y.shape == (n, width, 1) if width > 1 else Y.size == n and Y.ndim <= 3
         Y = Y if usual and Y.dtype.kind in ("fiub" if width > 1 else "fiu") else None
@@ -289,7 +302,7 @@ def _checked_arrays(data, plan, dtype, name):
     X = inputs(X, n_in, dtype, name)
     if Y.ndim and len(X) == len(Y):
         return X, Y
-    hint = "; use np.asarray(Y).ravel()" if Y.size == len(X) else ""
+    hint = "; use np.ravel(Y)" if Y.size == len(X) else ""
     raise ValueError(
         f"{name}: X has {len(X)} rows and Y has shape {Y.shape}, expected as many rows{hint}"
     )
@@ -301,8 +314,8 @@ def _checked_arrays(data, plan, dtype, name):
 def targets(Y, n_out, dtype, name):
     """Return the targets (n, n_out), of `dtype`, of rows, of labels, or of one neuron's numbers."""
     Y = arrays.numeric(Y, f"{name}: Y")
-    if n_out > 1 and Y.ndim == 1:
-        return one_hot(_labels(Y, n_out, name), n_out, dtype)
+    if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
+        return one_hot(_labels(Y.reshape(-1), n_out, name), n_out, dtype)
     _check_target_shape(Y, n_out, name)
     return np.ascontiguousarray(arrays.cast(Y.reshape(len(Y), n_out), dtype))
 
@@ -316,18 +329,25 @@ def expected(Y, n_out, activation, name):
     return answers_of_targets(Y.reshape(len(Y), n_out), activation, name)
 
 
-def answers_of_targets(Y, activation, name):
-    """Return the expected answers (n,), int64, of targets (n, n_out)."""
+def answers_of_targets(Y, activation, name, one_hot=False):
+    """Return the expected answers (n,), int64, of targets (n, n_out).
+
+    one_hot: the targets have to be exactly that; else one largest number is enough.
+    """
     n_out = Y.shape[1]
     if n_out == 1:
         return answers.check_expected(Y[:, 0], activation, name)
     largest = Y.max(axis=1, keepdims=True)
-    ambiguous = np.flatnonzero((largest == Y).sum(axis=1) != 1)
+    unclear = (largest == Y).sum(axis=1) != 1
+    if one_hot:
+        unclear |= (np.count_nonzero(Y, axis=1) != 1) | (largest[:, 0] != 1)
+    ambiguous = np.flatnonzero(unclear)
     if ambiguous.size:
         i = ambiguous[0]
         raise ValueError(
-            f"{name}[{i}]: y is {arrays.brief(Y[i].tolist())}, expected one largest number, whose "
-            f"place is the answer; without one there is no accuracy: monitor the cost"
+            f"{name}[{i}]: y is {arrays.brief(Y[i].tolist())}, expected "
+            f"{'one 1 and zeros' if one_hot else 'one largest number'}, whose place is the answer; "
+            f"without that there is no accuracy: monitor the cost"
         )
     return Y.argmax(axis=1)
 
@@ -343,10 +363,8 @@ def _check_target_shape(Y, n_out, name):
     if Y.shape == (len(Y), n_out) or (n_out == 1 and Y.ndim == 1):
         return
     hint = ""
-    if Y.ndim == 2 and Y.shape[1] == 1:
-        hint = "; use Y.ravel() for labels"
-    elif Y.ndim > 2 and Y[0].size == n_out:
-        hint = "; use Y.reshape(len(Y), -1)"
+    if Y.ndim > 2 and Y[0].size == n_out:
+        hint = "; use np.reshape(Y, (len(Y), -1))"
     wanted = "(n, 1) or (n,), one number a row" if n_out == 1 else f"(n, {n_out}), one sample a row"
     labels = "" if n_out == 1 else " or labels (n,)"
     raise ValueError(f"{name}: Y has shape {Y.shape}, expected {wanted}{labels}{hint}")
@@ -356,7 +374,8 @@ def _labels(labels, n_out, name):
     """Return integer labels 0..n_out-1 as int64, or raise naming the first that is not one."""
     if labels.dtype.kind == "b":
         raise TypeError(
-            f"{name}: labels have dtype bool, expected integers 0..{n_out - 1}; use Y.astype(int)"
+            f"{name}: labels have dtype bool, expected integers 0..{n_out - 1}; use "
+            f"np.asarray(Y, int)"
         )
     if labels.dtype.kind == "f":
         with np.errstate(invalid="ignore"):

@@ -9,13 +9,13 @@ import copy
 import numpy as np
 
 from fastbp import arrays, datasets, engine, threads
-from fastbp.base import quiet
+from fastbp.warn import public
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread
 
 
-@quiet
+@public
 def gradient_check(net, data, *, h=1e-5, most=MOST):
     """Return the worst error of backprop in each layer, relative to the layer's largest gradient.
 

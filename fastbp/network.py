@@ -10,13 +10,14 @@ import itertools
 import numpy as np
 
 from fastbp import answers, arrays, base, datasets, engine, files, npz, training
-from fastbp.base import quiet, sigmoid
+from fastbp.base import sigmoid
+from fastbp.warn import public
 
 FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer
 
 
-@quiet
+@np.errstate(under="ignore")
 def sigmoid_prime(z):
     """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
     s = sigmoid(z)
@@ -49,7 +50,7 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
-    @quiet
+    @public
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
@@ -65,7 +66,7 @@ class Network(base.Compiled):
             out = engine.feedforward_columns(a, self.weights, self.biases)
         return self._refuse_strange_output(out, a)
 
-    @quiet
+    @public
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
@@ -104,7 +105,7 @@ class Network(base.Compiled):
         )  # fmt: skip
         run.go(progress)
 
-    @quiet
+    @public
     def update_mini_batch(self, mini_batch, eta):
         """Take one step of gradient descent, w - (eta/m) * sum of the m gradients.
 
@@ -126,7 +127,7 @@ class Network(base.Compiled):
         self._refuse_strange_step(weights, biases)
         self.weights, self.biases = weights, biases
 
-    @quiet
+    @public
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
 
@@ -142,7 +143,7 @@ class Network(base.Compiled):
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
-    @quiet
+    @public
     def evaluate(self, test_data):
         """Return how many samples the network gets right: argmax(output) == label.
 
@@ -165,7 +166,7 @@ class Network(base.Compiled):
         with self._explained("test_data", X):
             return self._count_correct(X, labels, self._stops)
 
-    @quiet
+    @np.errstate(under="ignore")
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
         return output_activations - y
@@ -178,10 +179,11 @@ class Network(base.Compiled):
         The file appears whole or not at all. Raises OSError if it cannot be written, ValueError
         if weights or biases do not fit sizes or are not finite. Read it with fastbp.network.load.
         """
-        arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+        flat = arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
         arrays.refuse_strange_weights(self)
-        content = {f"weights_{l}": w for l, w in enumerate(self.weights)}
-        content |= {f"biases_{l}": b for l, b in enumerate(self.biases)}
+        weights, biases = arrays.views(flat, self._plan)
+        content = {f"weights_{l}": w for l, w in enumerate(weights)}
+        content |= {f"biases_{l}": b for l, b in enumerate(biases)}
         with files.written_atomically(path) as file:
             np.savez(
                 file,
@@ -257,6 +259,8 @@ class _Run(training.Run):
             return
         data = datasets.materialise(data, "test_data")
         self.n_test = len(data[0]) if datasets.is_arrays(data) else len(data)
+        if self.net._general("evaluate") and datasets.is_arrays(data):
+            data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT, True)
         self.evaluate = lambda: self.net.evaluate(data)
         if not self.own_test:
             X, labels = datasets.labelled_arrays(data, self.net._plan, self.net.dtype, OUTPUT)

@@ -12,14 +12,15 @@ import json
 import numpy as np
 
 from fastbp import answers, arrays, base, datasets, engine, files, training
-from fastbp.base import quiet, sigmoid
+from fastbp.base import sigmoid
+from fastbp.warn import public
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
 SMALLEST = 128  # the book's schedule ends at this fraction of the first learning rate
 
 
-@quiet
+@np.errstate(under="ignore")
 def sigmoid_prime(z):
     """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
     s = sigmoid(z)
@@ -30,13 +31,13 @@ class QuadraticCost:
     """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def fn(a, y):
         """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
         return 0.5 * np.linalg.norm(a - y) ** 2
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def delta(z, a, y):
         """Return the error of the output layer, for sigmoid outputs."""
         return (a - y) * sigmoid_prime(z)
@@ -46,14 +47,14 @@ class CrossEntropyCost:
     """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def fn(a, y):
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def delta(z, a, y):
         """Return the error of the output layer; z is not used, as in the book."""
         return a - y
@@ -63,20 +64,20 @@ class LogLikelihoodCost:
     """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def fn(a, y):
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a)))
 
     @staticmethod
-    @quiet
+    @np.errstate(under="ignore")
     def delta(z, a, y):
         """Return the error of the output layer; z is not used."""
         return a - y
 
 
-@quiet
+@np.errstate(under="ignore")
 def softmax(z):
     """Return exp(z) / sum of exp(z) of each column (book, chapter 3)."""
     e = np.exp(z - np.max(z, axis=0))
@@ -126,12 +127,12 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ initialisers
 
-    @quiet
+    @public
     def default_weight_initializer(self):
         """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
         self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
 
-    @quiet
+    @public
     def large_weight_initializer(self):
         """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
         self._draw(np.random.randn)
@@ -144,7 +145,7 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
-    @quiet
+    @public
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
@@ -157,7 +158,7 @@ class Network(base.Compiled):
                 out = _FUNCTIONS[name][0](np.dot(w, out) + b)
         return self._refuse_strange_output(out, a)
 
-    @quiet
+    @public
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
         monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
@@ -205,7 +206,7 @@ class Network(base.Compiled):
         )  # fmt: skip
         return run.returned(progress)
 
-    @quiet
+    @public
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
         """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases not decayed.
 
@@ -223,7 +224,7 @@ class Network(base.Compiled):
             return
         self._general_step(datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
 
-    @quiet
+    @public
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
 
@@ -238,7 +239,7 @@ class Network(base.Compiled):
         nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
         return nabla_b, nabla_w
 
-    @quiet
+    @public
     def accuracy(self, data, convert=False):
         """Return how many samples of data the network gets right.
 
@@ -250,13 +251,15 @@ class Network(base.Compiled):
         """
         activation = self.activations[-1]
         answers.check_has_answers(self._plan.sizes[-1], activation)
+        data = datasets.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
-        labels = datasets.answers_of_targets(Y, activation, "data")
+        one_hot = not (convert or datasets.is_arrays(data))
+        labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
         self._refuse_strange_weights()
         with self._explained("data", X):
             return self._accuracy(X, labels)
 
-    @quiet
+    @public
     def total_cost(self, data, lmbda, convert=False):
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
 
@@ -269,7 +272,7 @@ class Network(base.Compiled):
         with self._explained("data", X, Y):
             return self._total_cost(X, Y, lmbda, 0.0)
 
-    @quiet
+    @public
     def save(self, filename):
         """Write the network to a JSON file that the book's load reads, too.
 
@@ -277,13 +280,14 @@ class Network(base.Compiled):
         at all. Raises OSError if it cannot be written, ValueError if the weights do not fit or are
         not finite.
         """
-        weights, biases = self._layers()
+        flat = arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
         arrays.refuse_strange_weights(self)
+        weights, biases = arrays.views(flat, self._plan)
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
             "sizes": list(self._plan.sizes),
-            "weights": [np.asarray(w).tolist() for w in weights],
-            "biases": [np.asarray(b).tolist() for b in biases],
+            "weights": [w.tolist() for w in weights],
+            "biases": [b.tolist() for b in biases],
             "cost": cost.__name__,
             "activations": list(self.activations),
             "dtype": self.dtype.name,
@@ -333,7 +337,7 @@ class Network(base.Compiled):
                 raise engine.Diverged(0)
             return out
         values = datasets.as_values(X, self.dtype)
-        return np.array([self.feedforward(x[:, None])[:, 0] for x in values])
+        return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
         return int((answers.answers(self._outputs(X), self.activations[-1]) == labels).sum())
@@ -523,7 +527,9 @@ class _Run(training.Run):
                 "momentum, l1 and max_norm do not reach an update_mini_batch of one's own"
             )
         self.callers_list = data if isinstance(data, list) else None
-        self.watched_sets, self.data = {}, {"training": data}
+        self.watched_sets, self.data = {}, {}
+        if net._general("accuracy", "total_cost"):
+            self.data["training"] = datasets.pairs(data, net._plan, net.dtype)[: self.subset]
         own_data = own_gradient and not self.needed & {"training_cost", "training_accuracy"}
         if not own_data:  # whoever writes their own may have data of their own, too
             X, Y = self.sets["training_data"] = datasets.training_arrays(data, net._plan, net.dtype)
@@ -538,17 +544,29 @@ class _Run(training.Run):
     def _read_evaluation(self, data):
         if data is None:
             return
-        data = self.data["evaluation"] = datasets.materialise(data, "evaluation_data")
+        data = datasets.materialise(data, "evaluation_data")
+        if self.net._general("accuracy", "total_cost"):
+            self.data["evaluation"] = self._evaluation_pairs(data)
         if any(name.startswith("evaluation") for name in self.needed):
             X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
-            self._watch_set("evaluation", X, Y)
+            self._watch_set("evaluation", X, Y, one_hot=not datasets.is_arrays(data))
 
-    def _watch_set(self, of, X, Y):
+    def _evaluation_pairs(self, data):
+        """Return the pairs that an accuracy or a total_cost of somebody's own gets to see."""
+        plan, dtype, name = self.net._plan, self.net.dtype, "evaluation_data"
+        if datasets.is_arrays(data):
+            X, Y = datasets.training_arrays(data, plan, dtype, name)
+            labels = Y[:, 0] if plan.sizes[-1] == 1 else Y.argmax(axis=1)
+            data = list(zip(datasets.as_values(X, dtype)[:, :, None], labels.tolist()))
+        return data[: self.subset]
+
+    def _watch_set(self, of, X, Y, one_hot=False):
         """Keep what is monitored of a set; the expected answers only where they are needed."""
         X, Y = self._subset(X, Y)
         labels = None
         if f"{of}_accuracy" in self.needed:
-            labels = datasets.answers_of_targets(Y, self.net.activations[-1], f"{of}_data")
+            activation, name = self.net.activations[-1], f"{of}_data"
+            labels = datasets.answers_of_targets(Y, activation, name, one_hot)
         self.watched_sets[of] = X, Y, labels
 
     def _subset(self, *parts):
@@ -634,8 +652,6 @@ class _Run(training.Run):
         net, (X, Y, labels) = self.net, self.watched_sets[of]
         if net._general("accuracy" if kind == "accuracy" else "total_cost"):
             is_training, data = of == "training", self.data[of]
-            if self.subset is not None:
-                data = self._subset(*data) if datasets.is_arrays(data) else data[: self.subset]
             if kind == "accuracy":
                 return net.accuracy(data, convert=is_training)
             return net.total_cost(data, self.lmbda, convert=not is_training)

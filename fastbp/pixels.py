@@ -46,7 +46,9 @@ class Pixels:
     """
 
     def __init__(self, X, scale=1 / 256):
-        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+        if isinstance(X, Pixels):
+            raise TypeError("X is Pixels already, expected an array of bytes; use X.array")
+        array = X if isinstance(X, np.ndarray) and type(X) is not np.matrix else np.asarray(X)
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError("X is a masked array, expected plain bytes; use X.filled(0)")
         if array.dtype != np.uint8:
@@ -96,7 +98,8 @@ class Pixels:
     def values(self, dtype):
         """Return the pixels as numbers (n, n_in) of `dtype`, as the kernels read them."""
         dtype = np.dtype(dtype)
-        return self.array.astype(dtype) * dtype.type(self.scale)
+        with np.errstate(all="ignore"):  # what is beyond dtype becomes infinite, and is found later
+            return self.array.astype(dtype) * dtype.type(self.scale)
 
     def __repr__(self):
         return f"Pixels(shape={self.shape}, scale={self.scale:g})"

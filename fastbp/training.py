@@ -288,8 +288,9 @@ class Run:
         random_about, content = checkpoint.random_states()
         extra, more = self.extra_state()
         content |= more | {"order": self.order}
-        content |= {f"weights_{l}": np.asarray(w) for l, w in enumerate(self.net.weights)}
-        content |= {f"biases_{l}": np.asarray(b) for l, b in enumerate(self.net.biases)}
+        weights, biases = arrays.layers(self.net.weights, self.net.biases, self.net._plan)
+        content |= {f"weights_{l}": w for l, w in enumerate(weights)}
+        content |= {f"biases_{l}": b for l, b in enumerate(biases)}
         if self.velocity is not None:
             content["velocity"] = self.velocity
         state = {

@@ -1,7 +1,12 @@
-"""Warnings, shown at the user's own line."""
+"""What every public call shares: floating-point underflow is no error, and a warning comes once.
 
+A warning is shown at the user's own line.
+"""
+
+import functools
 import pathlib
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -10,6 +15,30 @@ from fastbp.pixels import Pixels
 
 USUAL = 16  # inputs that are larger than this are pixels that nobody has scaled, most often
 _PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
+
+
+_call = threading.local()  # depth: of public calls, one in another; warned: of large inputs
+
+
+def public(function):
+    """Decorate a public function or method.
+
+    What underflows in it is 0, which is right, also for users who have set np.seterr(all="raise").
+    """
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        outermost = not getattr(_call, "depth", 0)
+        if outermost:
+            _call.depth, _call.warned = 1, False
+        try:
+            with np.errstate(under="ignore"):
+                return function(*args, **kwargs)
+        finally:
+            if outermost:
+                _call.depth = 0
+
+    return call
 
 
 def runtime_warning(message):
@@ -28,6 +57,10 @@ def of_large_inputs(X, name):
     largest = max(float(stored.max()), -float(stored.min())) * abs(scale)
     if not USUAL < largest < np.inf:  # what is not finite is an error, found elsewhere
         return
+    if getattr(_call, "depth", 0):
+        if _call.warned:
+            return
+        _call.warned = True
     runtime_warning(
         f"{name}: inputs reach {largest:g} in size; a sigmoid of such sums is 0 or 1, so its "
         f"neurons hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. "

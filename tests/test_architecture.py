@@ -26,6 +26,7 @@ ORDER = [
     "answers",
     "datasets",
     "checkpoint",
+    "reference_path",
     "training",
     "digits",
     "download",

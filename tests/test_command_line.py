@@ -234,10 +234,10 @@ def test_an_image_of_any_type_and_shape_is_read_the_same(data, tmp_path):
             (grey.astype(np.float32), "its numbers are read as 0..255"), (grey / 256, ""),
         ],
         "black or white": [
-            (black_or_white, "its uint8 numbers are read as 0..1"),
+            (black_or_white, "its numbers are read as 0..1"),
             (black_or_white.astype(bool), ""),
             (black_or_white.astype(np.float32), ""),
-            (black_or_white.astype(int), "its int64 numbers are read as 0..1"),
+            (black_or_white.astype(int), "its numbers are read as 0..1"),
         ],
     }  # fmt: skip
     for images in same.values():
@@ -396,3 +396,18 @@ def test_a_run_that_diverges_saves_nothing(data, tmp_path):
     error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
     assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
     assert model.read_bytes() == b"precious"
+
+
+def test_predict_of_one_output_neuron(tmp_path):
+    np.save(tmp_path / "i.npy", np.zeros((28, 28), np.uint8))
+    for make, activation, bias, answer in (
+        (network, "sigmoid", 5.0, "1 (output 0.993)"),
+        (network, "sigmoid", -5.0, "0 (output 0.007)"),
+        (network2, "tanh", -9.0, "-1 (output -1.000)"), (network2, "linear", 7.25, "7.25"),
+    ):  # fmt: skip
+        how = {} if make is network else dict(cost=network2.QuadraticCost, output=activation)
+        net = make.Network([784, 1], **how)
+        net.weights[0][...], net.biases[0][...] = 0, bias
+        net.save(tmp_path / "model")
+        run = fastbp("predict", tmp_path / "model", tmp_path / "i.npy")
+        assert run.stdout == f"{tmp_path / 'i.npy'}: {answer}\n", run.stderr

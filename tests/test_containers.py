@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from fastbp import Network, network2
+from fastbp import Network, network, network2
 
 rng = np.random.default_rng(5)
 X, LABELS = rng.random((40, 4)), rng.integers(0, 3, 40)
@@ -66,8 +66,11 @@ def test_layers_of_equal_shape_as_one_array(dtype):
 
 # ------------------------------------------------ data
 
+MASKED = [np.ma.masked_greater(x, 2) for x, _ in PAIRS]
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 DATA = {
+    "a column of labels": (X, LABELS[:, None]),
+    "a data frame of one column": (FRAME, pd.DataFrame(LABELS)),
     "data frame and series": (FRAME, pd.Series(LABELS)),
     "data frame and list": (FRAME, LABELS.tolist()),
     "data frame of labels": (FRAME, pd.get_dummies(pd.Series(LABELS))),
@@ -122,7 +125,9 @@ def test_two_pairs_are_pairs_and_not_arrays():
         ((FRAME.assign(e="text"), LABELS), TypeError, "X has dtype object, expected real numbers"),
         ((FRAME.astype(object), LABELS), TypeError, r"dtype object.*; use np.asarray\(X, float\)"),
         ([(X[:10], np.eye(3)[LABELS[:10]])], ValueError, r"\[0\]: x has shape \(10, 4\).*batch"),
-        ((X, np.matrix(LABELS)), ValueError, r"Y has shape \(1, 40\).*np.asarray\(Y\).ravel\(\)"),
+        ((X, np.matrix(LABELS)), ValueError, r"Y has shape \(1, 40\).*use np.ravel\(Y\)"),
+        (([np.ma.masked_greater(x, 2) for x in X], LABELS), TypeError, r"row.filled\(0\) for"),
+        ([(masked_x, y) for masked_x, (_, y) in zip(MASKED, PAIRS)], TypeError, "x is a masked"),
         (PAIRS[0], ValueError, r"training_data is one pair \(x, y\).*; use \[training_data\]"),
     ],
 )  # fmt: skip
@@ -162,3 +167,47 @@ def test_underflow_never_raises():
         net.biases[1][...] = [[0], [-800], [800]]
         net.feedforward(tiny)
         net.SGD((X, LABELS), 1, 7, 1e-3, monitor_training_cost=True, progress=False)
+
+
+@pytest.mark.parametrize("kind", [object, np.longdouble, np.float16, bool])
+def test_weights_of_any_type_are_saved_as_numbers(kind, tmp_path):
+    for module in (network, network2):
+        net = module.Network([4, 4, 4])
+        net.weights = np.array(net.weights, dtype=float).astype(kind)
+        net.save(tmp_path / "model")
+        again = module.load(tmp_path / "model")
+        np.testing.assert_array_equal(again.weights, net.weights.astype(float))
+        net.SGD((X, LABELS), 0, 5, 1.0, checkpoint=tmp_path / f"{module.__name__}.npz")
+
+
+def test_nan_in_weights_of_objects_is_named():
+    net = Network([4, 4, 4])
+    net.weights = np.array(net.weights, dtype=object)
+    net.weights[1, 2, 3] = float("nan")
+    for call in (
+        lambda: net.evaluate((X, LABELS)),
+        lambda: net.feedforward(X[:1].T),
+        lambda: net.SGD((X, LABELS), 1, 5, 1.0),
+    ):
+        with pytest.raises(ValueError, match=r"weights\[1\] is nan at \[2, 3\].*assign finite"):
+            call()
+
+
+def test_a_tensor_that_records_its_gradient():
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("call detach() first")
+
+    net = Network([4, 5, 3])
+    for call in (
+        lambda: net.feedforward(Tensor()),
+        lambda: net.SGD((Tensor(), LABELS), 1, 5, 1.0),
+        lambda: net.update_mini_batch([(Tensor(), PAIRS[0][1])], 1.0),
+    ):
+        with pytest.raises(TypeError, match=r"can't be read as an array: call detach\(\) first"):
+            call()
+
+
+def test_masked_labels():
+    with pytest.raises(TypeError, match="y is a masked array"):
+        Network([4, 5, 3]).evaluate([(x, np.ma.masked) for x, _ in PAIRS])

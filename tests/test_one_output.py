@@ -206,3 +206,55 @@ def test_pixels_too_may_have_one_output():
     stored = (X * 255).astype(np.uint8)
     counts = [chapter_1().evaluate((form, ANSWERS)) for form in (Pixels(stored), stored / 256)]
     assert counts[0] == counts[1]
+
+
+def test_monitors_of_ones_own_see_the_first_samples_of_the_list_in_every_epoch():
+    class Own(network2.Network):
+        def accuracy(self, data, convert=False):
+            return super().accuracy(data, convert)
+
+        def total_cost(self, data, lmbda, convert=False):
+            return super().total_cost(data, lmbda, convert)
+
+    results = []
+    for make in (Own, network2.Network):
+        np.random.seed(1)
+        random.seed(1)
+        net = make([3, 4, 1], network2.QuadraticCost)
+        pairs = [(x[:, None], np.array([[v]])) for x, v in zip(X, ANSWERS)]
+        results.append(
+            net.SGD(pairs, 3, 7, 0.5, 2.0, list(pairs), True, True, True, True, monitor_subset=20)
+        )
+    for own, plain in zip(*results):
+        np.testing.assert_allclose(own, plain, rtol=1e-12)
+
+
+def test_real_columns_as_evaluation_data_of_a_regression_with_two_outputs():
+    Y = X[:, :2]
+    pairs = [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
+    net = chapter_3("linear", sizes=(3, 5, 2))
+    cost = net.total_cost((X, Y), 0.0)
+    assert net.total_cost(pairs, 0.0, convert=True) == pytest.approx(cost, rel=1e-12)
+    costs, *_ = net.SGD(pairs, 1, 7, 0.1, 0.0, list(pairs), monitor_evaluation_cost=True)
+    assert costs[-1] < cost
+    with pytest.raises(ValueError, match=r"expected one 1 and zeros.*monitor the cost"):
+        net.accuracy(pairs)
+
+
+def test_methods_of_ones_own_get_pairs_of_arrays_and_pixels():
+    stored, seen = (X * 255).astype(np.uint8), []
+
+    class Own(network.Network):
+        def evaluate(self, test_data):
+            seen.extend(test_data)
+            return sum(int((self.feedforward(x)[0, 0] >= 0.5) == y) for x, y in test_data)
+
+    class Own2(network2.Network):
+        def accuracy(self, data, convert=False):
+            seen.extend(data)
+            return len(data)
+
+    Own([3, 4, 1]).SGD((X, ANSWERS), 1, 10, 1.0, test_data=(Pixels(stored), ANSWERS))
+    Own2([3, 4, 1]).SGD((X, ANSWERS), 1, 10, 1.0, 0.0, (Pixels(stored), ANSWERS), False, True)
+    assert len(seen) == 600
+    assert all(x.shape == (3, 1) and x.dtype.kind == "f" and y in (0, 1) for x, y in seen)

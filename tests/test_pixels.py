@@ -168,3 +168,29 @@ def test_a_single_large_number_is_seen(n):
         net.SGD((X, np.zeros(n, int)), 1, 7, 1e-6, progress=False)
     with pytest.warns(RuntimeWarning, match="reach 1000 in size"):
         net.evaluate((X, np.zeros(n, int)))
+
+
+def overriding(method):
+    """Return a Network with this method overridden, so that the reference path runs."""
+    plain = getattr(Network, method)
+    own = {method: lambda self, *args, **kwargs: plain(self, *args, **kwargs)}
+    np.random.seed(1)
+    return type("Own", (Network,), own)([20, 9, 3])
+
+
+@pytest.mark.parametrize("method", ["feedforward", "backprop", "update_mini_batch", "evaluate"])
+@pytest.mark.parametrize("call", ["SGD", "SGD with pairs", "evaluate", "gradient_norms", "few"])
+def test_one_warning_on_the_reference_path(method, call):
+    X, net = BYTES.astype(float), overriding(method)
+    calls = CALLS | {"few": lambda net, X: net.evaluate([(x[:, None], 1) for x in X[:3]])}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        calls[call](net, X)
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_matrices_of_bytes():
+    pixels = Pixels(np.matrix(BYTES))
+    assert type(pixels.array) is np.ndarray
+    assert pixels[0].shape == (20, 1)

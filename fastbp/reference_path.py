@@ -1,0 +1,114 @@
+"""The reference path: the book's own structure in NumPy, one sample at a time.
+
+It runs where somebody has overridden a part of the algorithm (a method, a cost, the module's
+sigmoid), and for single samples, where a compiled call would cost more than it saves.
+"""
+
+import itertools
+
+import numpy as np
+
+
+def sigmoid(z):
+    """Return 1 / (1 + exp(-z))."""
+    return 1.0 / (1.0 + np.exp(-z))
+
+
+def softmax(z):
+    """Return exp(z) / sum of exp(z) of each column."""
+    e = np.exp(z - np.max(z, axis=0))
+    return e / e.sum(axis=0)
+
+
+# For each activation f: f(z), and f'(z) computed from z and a = f(z).
+ACTIVATIONS = {
+    "sigmoid": (sigmoid, lambda z, a: a * (1 - a)),
+    "tanh": (np.tanh, lambda z, a: 1 - a * a),
+    "relu": (lambda z: np.where(z < 0, 0, z), lambda z, a: (z > 0).astype(z.dtype)),
+    "linear": (lambda z: z, lambda z, a: np.ones_like(z)),
+    "softmax": (softmax, None),  # its cost is made so that the slope cancels
+}
+
+
+def feedforward(a, weights, biases, activations):
+    """Return the outputs (n_out, m) for the columns a (n_in, m).
+
+    weights, biases: a list of w (n_out, n_in) and of b (n_out, 1); activations: a pair of functions
+    for each layer, as in ACTIVATIONS.
+    """
+    for w, b, (f, _) in zip(weights, biases, activations):
+        a = f(np.dot(w, a) + b)
+    return a
+
+
+def backprop(x, y, weights, biases, activations, output_error):
+    """Return (nabla_b, nabla_w), the gradient for one sample, by BP1 to BP4.
+
+    x (n_in, 1); y (n_out, 1); output_error(z, a, y): BP1, the Delta of the output layer. The lists
+    are shaped like biases and weights. Source: book, chapter 2.
+    """
+    A, Z = [x], []
+    for w, b, (f, _) in zip(weights, biases, activations):
+        Z.append(np.dot(w, A[-1]) + b)
+        A.append(f(Z[-1]))
+    Delta = output_error(Z[-1], A[-1], y)
+    nabla_b, nabla_w = [Delta], [np.dot(Delta, A[-2].T)]
+    for l in range(len(Z) - 2, -1, -1):
+        slope = activations[l][1]
+        Delta = np.dot(weights[l + 1].T, Delta) * slope(Z[l], A[l + 1])
+        nabla_b.append(Delta)
+        nabla_w.append(np.dot(Delta, A[l].T))
+    return nabla_b[::-1], nabla_w[::-1]
+
+
+def summed_gradient(backprop, pairs):
+    """Return (nabla_b, nabla_w): what backprop(x, y) returns, summed over pairs."""
+    gradients = (backprop(x, y) for x, y in pairs)
+    nabla_b, nabla_w = (list(part) for part in next(gradients))
+    for delta_b, delta_w in gradients:
+        nabla_b = [n + d for n, d in zip(nabla_b, delta_b)]
+        nabla_w = [n + d for n, d in zip(nabla_w, delta_w)]
+    return nabla_b, nabla_w
+
+
+def update(weights, biases, nabla_b, nabla_w, velocity, eta, m, rules):
+    """Return (weights, biases) after the step of a mini-batch of m samples: new arrays.
+
+    nabla_b, nabla_w: the summed gradient. velocity: (of weights, of biases), lists of arrays that
+    are changed in place, or None. rules: see engine.Rules.
+    """
+    new = [[], []]
+    for kind, params, nabla in ((0, weights, nabla_w), (1, biases, nabla_b)):
+        for l, (p, n) in enumerate(zip(params, nabla)):
+            step = -(eta / m) * n
+            if kind == 0 and (rules.l2 or rules.l1):
+                step -= eta * (rules.l2 * p + rules.l1 * np.sign(p))
+            if velocity is not None:
+                v = velocity[kind][l]
+                v *= rules.momentum
+                v += step
+                step = step + rules.momentum * v if rules.nesterov else v
+            p = p + step
+            if kind == 0 and rules.max_norm:
+                norms = np.sqrt((p * p).sum(axis=1, keepdims=True))
+                p *= rules.max_norm / np.maximum(norms, rules.max_norm)
+            new[kind].append(p)
+    return tuple(new)
+
+
+def numerical_gradient(cost, params, which, h):
+    """Return (C(p + h) - C(p - h)) / 2h for each p of the flat vector params in `which`."""
+    gradient = np.empty(len(which))
+    for t, p in enumerate(which):
+        before, both = params[p], []
+        for step in (h, -h):
+            params[p] = before + step
+            both.append(cost())
+        params[p] = before
+        gradient[t] = (both[0] - both[1]) / (2 * h)
+    return gradient
+
+
+def layer_shapes(sizes):
+    """Return [(n_out, n_in), ...], the shapes of the weights of each layer."""
+    return [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
