@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from fastbp import engine, kernels
+from fastbp import engine
 
 MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
 
@@ -386,7 +386,7 @@ def _cast(array, dtype):
 
 def _stored(X, dtype):
     """Return X C-contiguous in a type that the gather reads: anything else is cast once, here."""
-    kind = X.dtype if X.dtype in kernels.PIXEL_KINDS else dtype
+    kind = X.dtype if X.dtype in engine.STORED else dtype
     return np.ascontiguousarray(_cast(X, kind.newbyteorder("=")))
 
 

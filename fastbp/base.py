@@ -127,7 +127,9 @@ class Compiled:
     def _gradient(self, X, Y, name):
         """Return the flat gradient on the kernels, summed over the rows of X and Y."""
         with self._explained(name, X, Y):
-            flat = engine.gradient(self._parameters(), self._plan, X, Y, self.threads)
+            flat = engine.gradient(
+                self._parameters(), self._plan, X, Y, self.threads, engine.scale_of(X)
+            )
             # What is NaN in a sample, or in weights, is NaN in its Deltas: the gradient by biases.
             looked_at = [flat] if len(X) > 1 else arrays.views(flat, self._plan)[1]
             if self._stops and not all(map(engine.is_finite, looked_at)):
@@ -182,7 +184,7 @@ class Compiled:
         X, Y = arrays.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
         params, m = self._parameters().copy(), len(X)
         with self._explained("mini_batch", X, Y):
-            samples, order = engine.Samples(X, Y), np.arange(m)
+            samples, order = engine.Samples(X, Y, engine.scale_of(X)), np.arange(m)
             engine.train(
                 params, self._plan, samples, order, m, eta, self.threads, watch=False, **how
             )

@@ -40,7 +40,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     else:
         numeric = quotients(net, which, X, Y, h)
     errors = []
-    for (w_at, b_at), n in zip(plan.table[1:, 1:3].tolist(), plan.sizes[1:]):
+    for (w_at, b_at), n in zip(plan.offsets, plan.sizes[1:]):
         inside = (which >= w_at) & (which < b_at + n)
         largest = np.abs(nabla[w_at : b_at + n]).max()
         error = np.abs(nabla[which[inside]] - numeric[inside]).max(initial=0.0)
@@ -54,7 +54,9 @@ def quotients(net, which, X, Y, h=1e-5):
     shares = threads.usable(net.threads)
     parts = np.array_split(which, max(1, min(len(which), TASKS * shares)))
     with concurrent.futures.ThreadPoolExecutor(shares) as pool:
-        done = pool.map(lambda part: engine.quotients(params, plan, X, Y, part, h), parts)
+        done = pool.map(
+            lambda part: engine.quotients(params, plan, X, Y, part, h, engine.scale_of(X)), parts
+        )
         return np.concatenate(list(done))
 
 

@@ -182,7 +182,9 @@ class Network(base.Compiled):
     def _count_correct(self, X, labels, sound=False):
         """Return how many are right; sound: outputs that are not finite are an error."""
         arrays.check_fits(self._plan, self.dtype, X.shape[1])
-        out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+        out = engine.feedforward(
+            self._parameters(), self._plan, X, self.threads, engine.scale_of(X)
+        )
         if sound and not np.isfinite(out).all():
             raise engine.Diverged(0)
         return int((out.argmax(axis=1) == labels).sum())
@@ -233,7 +235,7 @@ class _Run(training.Run):
         if self.general:
             self.pairs = arrays.pairs(data, net._plan, net.dtype)
         else:
-            self.samples = engine.Samples(X, Y)
+            self.samples = engine.Samples(X, Y, engine.scale_of(X))
         self.n = len(self.pairs if self.general else self.samples)
 
     def _read_test(self, data):

@@ -1,0 +1,232 @@
+"""The first layer, and how pixels are read: all of them, or those that are not zero.
+
+Of MNIST's pixels four fifths are zero. Groups of up to MR samples share a list of the pixels that
+are not zero in all of them, and the sums of the first layer run over this list. Zeros add nothing,
+so the bits are those of the dense layer.
+"""
+
+import numpy as np
+from numba import types
+
+from fastbp.kernels.jit import kernel, routine
+from fastbp.kernels.layers import by_shape
+from fastbp.kernels.layout import (
+    AT_ONCE,
+    FLOAT32,
+    FLOAT64,
+    KC,
+    UINT8,
+    matrix_type,
+    pixels_type,
+    row,
+)  # fmt: skip
+from fastbp.kernels.simd import (
+    add_lanes,
+    add_outer,
+    add_sum,
+    as_float32,
+    as_float64,
+    at,
+    count_bits,
+    first_bit,
+    fma,
+    full,
+    lanes,
+    load,
+    load_block,
+    nonzero_bits,
+    prefetch,
+    store_block,
+    zero_block,
+)  # fmt: skip
+
+I = types.intp
+COLUMNS, BATCH = types.CPointer(types.int32), types.CPointer(types.int64)
+LINE = 64  # bytes in a line of the cache
+
+# ------------------------------------------------ reading
+
+
+@kernel
+def nonzero_pixels(a, b, c, n):
+    """Return the mask of the pixels that are not zero in all of three samples, of 64 or n."""
+    if n >= 64:
+        return nonzero_bits(a, b, c)
+    mask = 0
+    for k in range(n):
+        mask |= ((a[k] != 0) | (b[k] != 0) | (c[k] != 0)) << k
+    return mask
+
+
+@kernel
+def list_of(columns, starts, a, b, c, n):
+    """Write the list of the nonzero pixels of three samples: see list_nonzero."""
+    count = 0
+    for k in range(0, n, 64):
+        if k % KC == 0:
+            starts[k // KC] = count
+        mask = nonzero_pixels(at(a, k), at(b, k), at(c, k), n - k)
+        found, t = count_bits(mask), count
+        for _ in range(0, found, AT_ONCE):  # too many cost less than to guess how many
+            for _ in range(AT_ONCE):
+                columns[t] = k + first_bit(mask)
+                mask &= mask - 1
+                t += 1
+        count += found
+    if n % KC == 0:
+        starts[n // KC] = count
+    columns[count] = n
+    starts[n // KC + 1] = count + 1
+
+
+@routine(lambda dtype: (COLUMNS, COLUMNS, pixels_type(dtype), BATCH, I, I))
+def list_nonzero(columns, starts, X, batch, rows, ahead):
+    """Write the columns of the pixels that are not zero in all of `rows` samples, and n.
+
+    The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
+    starts[b]: where the columns of block b of KC inputs begin in the list. Asks for the pixels of
+    the samples that come `ahead` later in the order. columns (n + 1 + AT_ONCE,); starts (n // KC +
+    2,).
+    """
+    size = 8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1
+    length = X.n * size
+    for i in range(rows if ahead > 0 else 0):
+        following = at(X.bytes, batch[ahead + i] * length)
+        for byte in range(0, length, LINE):
+            prefetch(following, byte)
+    a, b, c = batch[0] * length, batch[rows // 2] * length, batch[rows - 1] * length
+    if X.kind == FLOAT64:
+        x, y, z = as_float64(X.bytes, a), as_float64(X.bytes, b), as_float64(X.bytes, c)
+        list_of(columns, starts, x, y, z, X.n)
+    elif X.kind == FLOAT32:
+        x, y, z = as_float32(X.bytes, a), as_float32(X.bytes, b), as_float32(X.bytes, c)
+        list_of(columns, starts, x, y, z, X.n)
+    else:
+        list_of(columns, starts, at(X.bytes, a), at(X.bytes, b), at(X.bytes, c), X.n)
+
+
+@kernel
+def listed_values(values, columns, count, x, i, rows, scale):
+    """values[t, i] = the pixel in column t of the list, of sample i of a group."""
+    for t in range(count):
+        values[t * rows + i] = x[columns[t]] * scale
+
+
+@routine(lambda dtype: (types.CPointer(dtype), COLUMNS, I, pixels_type(dtype), BATCH, I), I)
+def read_values(values, columns, count, X, batch, rows):
+    """Write the pixels of a list of `count` columns, the last of them the constant input 1.
+
+    values (count, rows). Returns 1 if all are finite, else 0.
+    """
+    last, length = count - 1, X.n
+    for i in range(rows):
+        if X.kind == FLOAT64:
+            x = as_float64(X.bytes, batch[i] * length * 8)
+            listed_values(values, columns, last, x, i, rows, X.scale)
+        elif X.kind == FLOAT32:
+            x = as_float32(X.bytes, batch[i] * length * 4)
+            listed_values(values, columns, last, x, i, rows, X.scale)
+        else:
+            x = at(X.bytes, batch[i] * length)
+            listed_values(values, columns, last, x, i, rows, X.scale)
+        values[last * rows + i] = 1
+    return 1 if X.kind == UINT8 or all_finite(values, count * rows) else 0
+
+
+@kernel
+def row_values(a, x, n, scale):
+    """a[k] = the pixel k of a sample, and the constant input of the biases."""
+    for k in range(n):
+        a[k] = x[k] * scale
+    a[n] = 1
+
+
+@routine(lambda dtype: (matrix_type(dtype), pixels_type(dtype), BATCH), I)
+def read_rows(A, X, batch):
+    """Write all pixels of the samples, and the constant input 1. A (m, n + 1); batch (m,).
+
+    Returns 1 if all are finite, else 0.
+    """
+    finite = 1
+    for i in range(A.rows):
+        a, x = row(A, i), batch[i] * X.n
+        if X.kind == FLOAT64:
+            row_values(a, as_float64(X.bytes, x * 8), X.n, X.scale)
+        elif X.kind == FLOAT32:
+            row_values(a, as_float32(X.bytes, x * 4), X.n, X.scale)
+        else:
+            row_values(a, at(X.bytes, x), X.n, X.scale)
+        if X.kind != UINT8 and not all_finite(a, X.n):
+            finite = 0
+    return finite
+
+
+@kernel
+def all_finite(a, n):
+    """Tell whether the n numbers at a place are finite: x * 0 is 0 for those."""
+    v = lanes(a)
+    rest = a[0] * 0
+    if n >= v:
+        total = full(load(a, 0), 0.0)
+        for k in range(0, n - v + 1, v):
+            total = fma(load(a, k), 0.0, total)
+        rest += add_lanes(total)
+    for k in range(n - n % v, n):
+        rest += a[k] * 0
+    return rest == 0
+
+
+# ------------------------------------------------ the layer
+
+
+@by_shape
+def sparse_tile(rows, narrow):
+    @kernel
+    def tile(Z, values, columns, count, W):
+        """Z[i, :] = sum over k of values[k, i] * W[k, :], for the pixels k that are listed."""
+        sums, one = zero_block(rows, narrow, Z.place), np.intp(1)
+        for t in range(count):
+            w = at(W, columns[t] * lanes(W))
+            sums = add_outer(sums, at(values, t * rows), one, w)
+        store_block(Z.place, Z.stride, sums)
+
+    return tile
+
+
+def _sparse_arguments(dtype):
+    return matrix_type(dtype), types.CPointer(dtype), COLUMNS, I, types.CPointer(dtype), I
+
+
+@routine(_sparse_arguments)
+def sparse_multiply(Z, values, columns, count, W, narrow):
+    """Write A @ W into Z, for the listed pixels of a group. Z (rows, lanes); W (n_in + 1, lanes).
+
+    values (count, rows); columns (count,).
+    """
+    sparse_tile(Z.rows, narrow, Z, values, columns, count, W)
+
+
+@by_shape
+def sparse_step(rows, narrow):
+    @kernel
+    def step(W, values, columns, first, last, S):
+        """W[k, :] += sum over i of values[k, i] * S[i, :], for the pixels k that are listed."""
+        deltas, one = load_block(rows, narrow, S.place, S.stride), np.intp(1)
+        for t in range(first, last):
+            add_sum(at(W, columns[t] * lanes(W)), at(values, t * rows), one, deltas)
+
+    return step
+
+
+def _sparse_add_arguments(dtype):
+    place = types.CPointer(dtype)
+    return place, place, COLUMNS, I, I, matrix_type(dtype), I
+
+
+@routine(_sparse_add_arguments)
+def sparse_add(W, values, columns, first, last, S, narrow):
+    """Add A.T @ S to W, for the pixels of a group that stand in columns[first:last].
+
+    W (n_in + 1, lanes); values (count, rows); S (rows, lanes), -eta/m * Delta.
+    """
+    sparse_step(S.rows, narrow, W, values, columns, first, last, S)
