@@ -65,8 +65,8 @@ class Plan:
 
     sizes: neurons per layer, the input layer first; activations: a name for each layer after it,
     sigmoid everywhere if there is none; cost: a name that goes with the last of them. Parameters
-    are a flat vector w1 b1 w2 b2 ..., each w (n_out, n_in) row-major; offsets: where w and b of each
-    layer begin in it.
+    are a flat vector w1 b1 w2 b2 ..., each w (n_out, n_in) row-major; offsets: where w and b of
+    each layer begin in it.
     """
 
     def __init__(self, sizes, activations=(), cost="quadratic"):
@@ -152,8 +152,8 @@ def _is_sparse(X):
 class Samples:
     """A data set as the kernels read it: X (n, n_in) uint8, float32 or float64, Y (n, n_out).
 
-    scale: what the stored numbers of X are multiplied by. Where most are zero the first layer leaves
-    these out: fewer operations, the same bits.
+    scale: what the stored numbers of X are multiplied by. Where most are zero the first layer
+    leaves these out: fewer operations, the same bits.
     """
 
     def __init__(self, X, Y, scale=1.0):
@@ -176,8 +176,8 @@ def is_finite(array):
 class _Calls:
     """Calls of a driver and of its parallel form, on slices of an order of samples.
 
-    net: the Net of the call; rules: an optimizer.Rules, or None; more: the driver's other arguments;
-    work: what the tuner goes by.
+    net: the Net of the call; rules: an optimizer.Rules, or None; more: the driver's other
+    arguments; work: what the tuner goes by.
     """
 
     def __init__(self, names, net, rules, more, work, flops, n_threads):

@@ -54,9 +54,8 @@ def quotients(net, which, X, Y, h=1e-5):
     shares = threads.usable(net.threads)
     parts = np.array_split(which, max(1, min(len(which), TASKS * shares)))
     with concurrent.futures.ThreadPoolExecutor(shares) as pool:
-        done = pool.map(
-            lambda part: engine.quotients(params, plan, X, Y, part, h, engine.scale_of(X)), parts
-        )
+        data, scale = (X, Y), engine.scale_of(X)
+        done = pool.map(lambda part: engine.quotients(params, plan, *data, part, h, scale), parts)
         return np.concatenate(list(done))
 
 

@@ -24,8 +24,8 @@ from fastbp.kernels import cache
 from fastbp.kernels.compiler import PART, WHOLE
 from fastbp.kernels.simd import call_symbol
 
-# The default error model's branch on x / 0 stops vectorisation. Views of arrays need not be counted
-# where nothing is allocated (_nrt): less to compile; in the bodies of parallel regions Numba counts.
+# The default error model's branch on x / 0 stops vectorisation. Views of arrays need not be
+# counted where nothing is allocated (_nrt): less to compile. In parallel regions Numba counts.
 OPTIONS = dict(error_model="numpy", nogil=True, no_cfunc_wrapper=True)
 SYMBOL = "fastbp_routine_{}_{}_{}"
 _SYMBOLS = re.compile(SYMBOL.format("(\\w+?)", "(float(?:32|64))", "(plain|rules)").encode())

@@ -16,7 +16,7 @@ from fastbp.kernels.simd import (
     lanes,
     load,
     load_block,
-    part,
+    register,
     store,
     store_block,
     transpose,
@@ -178,18 +178,22 @@ def update_layer(W, A, S, n_out, k0, rows, m):
     the biases is 1. W packed (panels, n_in + 1, lanes); A (m, n_in + 1); S packed (panels, m,
     lanes).
     """
-    v, one = lanes(W.place), np.intp(1)
+    one = np.intp(1)
     a = Strided(at(A.place, k0), one, A.stride)
     for p in range(W.rows):
         w = block(panel(W, p), k0, rows, 0)
         multiply(w, a, row(S, p), m, is_narrow(W, n_out, p), 1)
 
 
-@routine(lambda dtype: (matrix_type(dtype), matrix_type(dtype), types.intp))
-def transpose_weights(T, W, k0):
-    """T[j, k] = W[k, j] for a vector of inputs from k0 on. W packed (panels, n_in + 1, lanes);
-    T (n_out, lanes), of these inputs.
+@routine(lambda dtype: (matrix_type(dtype), matrix_type(dtype), *(types.intp,) * 3))
+def transpose_weights(T, W, n_out, k0, rows):
+    """T[j, k] = W[k, j] for `rows` inputs from k0 on, a vector of them at most.
+
+    W packed (panels, n_in + 1, lanes); T (n_out, lanes), of these inputs.
     """
-    v = lanes(W.place)
+    v, n = lanes(W.place), register(W.place)
     for p in range(W.rows):
-        transpose(part(T.place, p * v * v, v * v), part(row(W, p), k0 * v, v * v))
+        t, w = block(T, p * v, v, 0), block(panel(W, p), k0, v, 0)
+        for j in range(0, min(v, n_out - p * v), n):
+            for k in range(0, rows, n):
+                transpose(at(t.place, j * v + k), at(w.place, k * v + j))

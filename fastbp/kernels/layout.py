@@ -9,8 +9,8 @@ a panel one row per input, the last row the biases, whose input is the constant 
     work     A, D: activations and Deltas, a row per sample, padded to whole vectors, A with the 1
              behind its neurons; S: -eta/m * Delta, packed (panels, m, lanes); of the input layer
              the values of the nonzero pixels, a row of up to MR samples per pixel
-    columns  for each group of up to MR samples: where each block of KC columns begins in the list of
-             the pixels that are not zero in all of them, and this list
+    columns  for each group of up to MR samples: where each block of KC columns begins in the list
+             of the pixels that are not zero in all of them, and this list
     i j k l  sample, neuron, input, layer
 
 What pads weights and Deltas is 0 and stays 0. Each number is one sum in one order, whoever computes
@@ -38,7 +38,7 @@ STORED = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
 Matrix = namedtuple("Matrix", "place rows stride")
 # The element (r, t) at place[r * row + t * column]: a matrix, or a transposed one.
 Strided = namedtuple("Strided", "place row column")
-# The pixels of a data set: bytes of the rows, `n` pixels each, of a kind; what they are multiplied by.
+# The pixels of a data set: bytes of rows of n pixels, of a kind; scale: what multiplies them.
 Pixels = namedtuple("Pixels", "bytes kind n scale")
 # All that a call works on, flat arrays for drivers and places for kernels. target: what an update
 # adds to; finite[0] becomes 0 if a pixel is not; top: the output layer; n_samples: in the order.
@@ -47,7 +47,7 @@ Net = namedtuple(
     "layers weights target work columns pixels Y order finite kind scale top m n_samples sparse",
 )
 Layer = namedtuple("Layer", "n W T target_W target_T A D S activation slope")
-# Up to MR samples of a mini-batch, from sample `first` on, whose nonzero pixels are listed together.
+# Up to MR samples of a mini-batch, from `first` on, whose nonzero pixels are listed together.
 Group = namedtuple("Group", "first rows values columns starts")
 
 

@@ -88,7 +88,7 @@ def begin_rows(W, V, rules, decay, l1):
 
 @kernel
 def begin_step(W, V, n_in, k0, rules, eta):
-    """Decay the inputs from k0 on, of a panel with n_in weights and a bias, which does not decay."""
+    """Decay the weights of a panel's inputs from k0 on; the biases, input n_in, do not decay."""
     decay, l1 = 1 - eta * rules.l2, eta * rules.l1
     weights = min(W.rows, n_in - k0)
     begin_rows(block(W, 0, weights, 0), block(V, 0, weights, 0), rules, decay, l1)

@@ -24,7 +24,6 @@ from fastbp.kernels.layers import (
 from fastbp.kernels.layout import (
     KC,
     PANELS,
-    Matrix,
     Pixels,
     block,
     field,
@@ -41,7 +40,7 @@ from fastbp.kernels.layout import (
     velocity_of,
 )  # fmt: skip
 from fastbp.kernels.optimizer import begin_step, end_step, limit_norms, rules_type
-from fastbp.kernels.simd import at, lanes, part, prefetch
+from fastbp.kernels.simd import at, lanes, prefetch
 from fastbp.kernels.sparse import (
     list_nonzero,
     read_rows,
@@ -280,10 +279,8 @@ def update_dense(net, rules, l, mine, eta, thread_id, n_threads):
         else:
             update_layer(W, A, S, mine.n, k, rows, mine.size)
         if l > 1 and k < n_in:
-            T = row(layer.target_T, k // v)
-            n_out = W.rows * v
-            strip = Matrix(part(T, mine.p0 * v * v, n_out * v), n_out, v)
-            transpose_weights(strip, W, k)
+            T = block(panel(layer.target_T, k // v), mine.p0 * v, W.rows * v, 0)
+            transpose_weights(T, W, mine.n, k, min(v, n_in - k))
 
 
 @kernel
@@ -309,6 +306,6 @@ def limit_layer(net, rules, l, thread_id, n_threads):
     for p in range(p0, p1):
         limit_norms(panel(layer.target_W, p), n_in, rules.max_norm)
     for k in range(0, n_in if l > 1 else 0, v):
-        T = row(layer.target_T, k // v)
-        strip = Matrix(part(T, p0 * v * v, (p1 - p0) * v * v), (p1 - p0) * v, v)
-        transpose_weights(strip, panels(layer.target_W, p0, p1), k)
+        T = block(panel(layer.target_T, k // v), p0 * v, (p1 - p0) * v, 0)
+        n_out = min(layer.n, p1 * v) - p0 * v
+        transpose_weights(T, panels(layer.target_W, p0, p1), n_out, k, min(v, n_in - k))

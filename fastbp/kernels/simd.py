@@ -552,26 +552,35 @@ def _(builder, result, kinds, place, numbers, stride, block):
         builder.store(total, _piece(builder, place, k, kind), align=1)
 
 
-def transpose(target, source):
-    """Write the transpose of a square: target[k, r] = source[r, k], r, k < lanes, a vector a row.
+def register(place):
+    """Return how many numbers of this type fill a register: a quarter of a vector."""
+    return lanes(place) // 4
 
-    The square stays below the numbers that both places hold.
+
+@twin_of(register, lambda place: types.intp)
+def _(builder, result, kinds, place):
+    return INTP(_lanes(kinds[0].dtype, REGISTER))
+
+
+def transpose(target, source):
+    """Write the transpose of a square of registers: target[k, r] = source[r, k].
+
+    Rows are a vector apart, in both places.
     """
-    n = lanes(source)
-    part(target, 0, n * n).reshape(n, n)[...] = part(source, 0, n * n).reshape(n, n).T
+    v, n = lanes(source), register(source)
+    rows = [part(source, r * v, n) for r in range(n)]
+    for k in range(n):
+        part(target, k * v, n)[...] = [row[k] for row in rows]
 
 
 @twin_of(transpose, lambda target, source: types.none)
 def _(builder, result, kinds, target, source):
     kind = Block(1, False, kinds[0].dtype)
-    n, stride = kind.size, INTP(kind.size * kind.pieces)
-    for i, j in itertools.product(range(kind.pieces), repeat=2):
-        rows = [
-            _piece(builder, _row(builder, source, stride, i * n + r), j, kind) for r in range(n)
-        ]
-        for r, row in enumerate(_transposed(builder, [builder.load(p, align=1) for p in rows])):
-            to = _piece(builder, _row(builder, target, stride, j * n + r), i, kind)
-            builder.store(row, to, align=1)
+    stride = INTP(kind.size * kind.pieces)
+    rows = [_row(builder, source, stride, r) for r in range(kind.size)]
+    rows = [builder.load(_piece(builder, row, 0, kind), align=1) for row in rows]
+    for k, row in enumerate(_transposed(builder, rows)):
+        builder.store(row, _piece(builder, _row(builder, target, stride, k), 0, kind), align=1)
 
 
 def _transposed(builder, rows):

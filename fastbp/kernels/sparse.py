@@ -21,6 +21,7 @@ from fastbp.kernels.layout import (
     row,
 )  # fmt: skip
 from fastbp.kernels.simd import (
+    VECTOR,
     add_lanes,
     add_outer,
     add_sum,
@@ -30,7 +31,6 @@ from fastbp.kernels.simd import (
     count_bits,
     first_bit,
     fma,
-    full,
     lanes,
     load,
     load_block,
@@ -59,10 +59,14 @@ def nonzero_pixels(a, b, c, n):
 
 
 @kernel
-def list_of(columns, starts, a, b, c, n):
-    """Write the list of the nonzero pixels of three samples: see list_nonzero."""
-    count = 0
+def list_of(columns, starts, x, n, batch, rows, ahead):
+    """list_nonzero for rows of n pixels at x."""
+    count, line = 0, max(1, LINE * lanes(x) // VECTOR)
+    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
     for k in range(0, n, 64):
+        for i in range(rows):  # all lines at once are more than the processor can wait for
+            for pixel in range(k, k + 64, line):
+                prefetch(x, batch[ahead + i] * n + pixel)
         if k % KC == 0:
             starts[k // KC] = count
         mask = nonzero_pixels(at(a, k), at(b, k), at(c, k), n - k)
@@ -84,32 +88,28 @@ def list_nonzero(columns, starts, X, batch, rows, ahead):
     """Write the columns of the pixels that are not zero in all of `rows` samples, and n.
 
     The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
-    starts[b]: where the columns of block b of KC inputs begin in the list. Asks for the pixels of
+    starts[b]: where the columns of block b of KC inputs begin in the list. Prefetches the pixels of
     the samples that come `ahead` later in the order. columns (n + 1 + AT_ONCE,); starts (n // KC +
     2,).
     """
-    size = 8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1
-    length = X.n * size
-    for i in range(rows if ahead > 0 else 0):
-        following = at(X.bytes, batch[ahead + i] * length)
-        for byte in range(0, length, LINE):
-            prefetch(following, byte)
-    a, b, c = batch[0] * length, batch[rows // 2] * length, batch[rows - 1] * length
     if X.kind == FLOAT64:
-        x, y, z = as_float64(X.bytes, a), as_float64(X.bytes, b), as_float64(X.bytes, c)
-        list_of(columns, starts, x, y, z, X.n)
+        list_of(columns, starts, as_float64(X.bytes, 0), X.n, batch, rows, ahead)
     elif X.kind == FLOAT32:
-        x, y, z = as_float32(X.bytes, a), as_float32(X.bytes, b), as_float32(X.bytes, c)
-        list_of(columns, starts, x, y, z, X.n)
+        list_of(columns, starts, as_float32(X.bytes, 0), X.n, batch, rows, ahead)
     else:
-        list_of(columns, starts, at(X.bytes, a), at(X.bytes, b), at(X.bytes, c), X.n)
+        list_of(columns, starts, X.bytes, X.n, batch, rows, ahead)
 
 
 @kernel
-def listed_values(values, columns, count, x, i, rows, scale):
-    """values[t, i] = the pixel in column t of the list, of sample i of a group."""
+def listed_values(values, columns, count, x, n, batch, rows, scale):
+    """read_values for rows of n pixels at x, but for the last column."""
+    i, j = rows // 2, rows - 1  # the samples of a group are 0, i and j: some of these are equal
+    a, b, c = at(x, batch[0] * n), at(x, batch[i] * n), at(x, batch[j] * n)
     for t in range(count):
-        values[t * rows + i] = x[columns[t]] * scale
+        k, to = columns[t], at(values, t * rows)
+        to[0] = a[k] * scale
+        to[i] = b[k] * scale
+        to[j] = c[k] * scale
 
 
 @routine(lambda dtype: (types.CPointer(dtype), COLUMNS, I, pixels_type(dtype), BATCH, I), I)
@@ -118,17 +118,14 @@ def read_values(values, columns, count, X, batch, rows):
 
     values (count, rows). Returns 1 if all are finite, else 0.
     """
-    last, length = count - 1, X.n
+    last, n, scale = count - 1, X.n, X.scale
+    if X.kind == FLOAT64:
+        listed_values(values, columns, last, as_float64(X.bytes, 0), n, batch, rows, scale)
+    elif X.kind == FLOAT32:
+        listed_values(values, columns, last, as_float32(X.bytes, 0), n, batch, rows, scale)
+    else:
+        listed_values(values, columns, last, X.bytes, n, batch, rows, scale)
     for i in range(rows):
-        if X.kind == FLOAT64:
-            x = as_float64(X.bytes, batch[i] * length * 8)
-            listed_values(values, columns, last, x, i, rows, X.scale)
-        elif X.kind == FLOAT32:
-            x = as_float32(X.bytes, batch[i] * length * 4)
-            listed_values(values, columns, last, x, i, rows, X.scale)
-        else:
-            x = at(X.bytes, batch[i] * length)
-            listed_values(values, columns, last, x, i, rows, X.scale)
         values[last * rows + i] = 1
     return 1 if X.kind == UINT8 or all_finite(values, count * rows) else 0
 
@@ -167,12 +164,13 @@ def all_finite(a, n):
     v = lanes(a)
     rest = a[0] * 0
     if n >= v:
-        total = full(load(a, 0), 0.0)
-        for k in range(0, n - v + 1, v):
+        total = load(a, n - v) * 0.0  # the last vector overlaps with the one before it
+        for k in range(0, n - v, v):
             total = fma(load(a, k), 0.0, total)
         rest += add_lanes(total)
-    for k in range(n - n % v, n):
-        rest += a[k] * 0
+    else:
+        for k in range(n):
+            rest += a[k] * 0
     return rest == 0
 
 
