@@ -7,10 +7,12 @@ tested only (TESTED); with others, and with FASTBP_PLAIN_COMPILER=1, the plain c
 same at about twice the compile time.
 """
 
+import contextlib
 import os
 
 import numba
 from numba.core import compiler
+from numba.core.registry import cpu_target
 from numba.core.codegen import JITCodeLibrary
 
 TESTED = ((0, 68),)  # (major, minor) versions of Numba
@@ -60,14 +62,25 @@ class Whole(compiler.Compiler):
 
     def _compile_core(self):
         codegen = self.state.targetctx.codegen()
-        before, codegen._library_class = codegen._library_class, JITCodeLibrary
-        try:  # a routine is compiled while the types of a driver that calls it are inferred
+        with apart():
             self.state.library = codegen.create_library(self.state.func_id.func_qualname)
             self.state.library.enable_object_caching()
             codegen._library_class = _Part
             return super()._compile_core()
-        finally:
-            codegen._library_class = before
+
+
+@contextlib.contextmanager
+def apart():
+    """Let what is compiled or loaded meanwhile be no part of a driver that is being compiled."""
+    if not is_tested():
+        yield
+        return
+    codegen = cpu_target.target_context.codegen()
+    before, codegen._library_class = codegen._library_class, JITCodeLibrary
+    try:
+        yield
+    finally:
+        codegen._library_class = before
 
 
 def is_tested():

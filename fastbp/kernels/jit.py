@@ -21,7 +21,7 @@ from numba.core.errors import TypingError
 from numba.extending import lower_builtin, type_callable
 
 from fastbp.kernels import cache
-from fastbp.kernels.compiler import PART, WHOLE
+from fastbp.kernels.compiler import PART, WHOLE, apart
 from fastbp.kernels.simd import call_symbol
 
 # The default error model's branch on x / 0 stops vectorisation. Views of arrays need not be
@@ -128,7 +128,8 @@ def _compile(name, dtype, variant):
         function, signature = _routines[name][0], _signature(name, dtype, variant)
         signature = sigutils.normalize_signature(signature)
         compiled = CFunc(function, signature, {}, dict(error_model="numpy", _nrt=False), **WHOLE)
-        cache.keep(compiled, function, load_routines).compile()
+        with apart():  # a driver that calls it may be half compiled
+            cache.keep(compiled, function, load_routines).compile()
         llvm.add_symbol(symbol, compiled.address)
         _compiled[symbol] = compiled
 

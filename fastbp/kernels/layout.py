@@ -279,7 +279,7 @@ class Layout:
         """Return the Net of a call. samples: (pixels, kind, scale, Y), flat, see engine.Samples."""
         n, kinds = self.sizes[0], np.int32
         columns = -(-self.m // MR) * (n // KC + 1 + n + 2 + AT_ONCE) if sparse else 0
-        work, columns = zeros(self.n_work, self.dtype), np.zeros(columns, kinds)
+        work, columns = zeros(self.n_work, self.dtype), zeros(columns, kinds)
         pixels, kind, scale, Y = samples
         return Net(
             self.table.reshape(-1), weights, target, work, columns, pixels, Y, order,
