@@ -571,5 +571,3 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
     for name in names:  # sgd_steps with rules, too
         signatures = getattr(drivers, name).signatures
         assert len(signatures) <= (4 if name == "sgd_steps" else 2), signatures
-
-
