@@ -27,7 +27,6 @@ from fastbp import (
     engine,
     files,
     interrupts,
-    kernels,
     mnist_loader,
     network,
     network2,
@@ -141,9 +140,7 @@ def _train(options):
     # What is wrong with them is said now, and not after reading the data.
     checkpoint.Keeper(options.checkpoint, options.checkpoint_every, options.resume)
     plan = net._plan
-    compiling = _Compiling(
-        engine.warm_up, plan, net.dtype, min(m, 50_000), net.threads, stored=np.uint8
-    )
+    compiling = _Compiling(engine.warm_up, plan, net.dtype)
 
     training, validation, test, name = _data(options.data, options.transpose)
     n, n_test = len(training[1]), len(test[1])
@@ -321,15 +318,15 @@ def _answer(output, net):
 
 
 def _warm_up(options):
-    if kernels.uncached:
+    if engine.uncached:
         raise OSError("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours")
     began = time.perf_counter()
     plan = engine.plan_of((784, 30, 10))
     for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-        for stored in kernels.PIXEL_KINDS:
-            _say(f"compiling: training in {dtype} on images in {stored} ...")
-            engine.warm_up(plan, dtype, 10, stored=stored)
-        engine.compile_steps(dtype)
+        _say(f"compiling: training in {dtype} ...")
+        engine.warm_up(plan, dtype, everything=True)
+        _say(f"compiling: training with momentum, dropout and so on in {dtype} ...")
+        engine.warm_up(plan, dtype, engine.Rules(momentum=0.5), everything=True)
         _say(f"compiling: single steps and single images in {dtype} ...")
         net = network.Network([784, 30, 10], dtype=dtype)
         few = np.zeros((10, 784), np.float32), np.zeros(10, int)

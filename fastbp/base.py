@@ -136,7 +136,8 @@ class Compiled:
     def _gradient(self, X, Y, name):
         """Return the flat gradient on the kernels, summed over the rows of X and Y."""
         with self._explained(name, X, Y):
-            flat = engine.gradient(self._parameters(), self._plan, X, Y, self.threads)
+            samples = engine.Samples(X, Y, name)
+            flat = engine.gradient(self._parameters(), self._plan, samples, self.threads)
             # What is NaN in a sample, or in weights, is NaN in its Deltas: the gradient by biases.
             looked_at = [flat] if len(X) > 1 else arrays.views(flat, self._plan)[1]
             if self._stops and not all(map(engine.is_finite, looked_at)):
@@ -191,7 +192,7 @@ class Compiled:
         X, Y = datasets.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
         params, m = self._parameters().copy(), len(X)
         with self._explained("mini_batch", X, Y):
-            samples, order = engine.Samples(X, Y), np.arange(m)
+            samples, order = engine.Samples(X, Y, "mini_batch"), np.arange(m)
             engine.train(
                 params, self._plan, samples, order, m, eta, self.threads, watch=False, **how
             )

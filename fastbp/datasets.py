@@ -6,10 +6,8 @@ names the sample, says what was seen and what was expected, and is raised before
 
 import numpy as np
 
-from fastbp import answers, arrays, warn
+from fastbp import answers, arrays, engine
 from fastbp.pixels import Pixels
-
-LOOKED_AT = 2**16  # numbers, to find out whether inputs are larger than usual
 
 # ------------------------------------------------ containers
 
@@ -124,7 +122,7 @@ def training_arrays(data, plan, dtype, name="training_data"):
         X, Y = _checked_arrays(data, plan, dtype, name)
         return X, targets(Y, n_out, dtype, name)
     X, Y = _stacked(data, n_in, name, lambda y, where: _target(y, n_out, where), n_out)
-    return _stored(X, dtype, name), np.ascontiguousarray(arrays.cast(Y, dtype))
+    return _stored(X, dtype), np.ascontiguousarray(arrays.cast(Y, dtype))
 
 
 def labelled_arrays(data, plan, dtype, activation, name="test_data"):
@@ -142,8 +140,8 @@ def labelled_arrays(data, plan, dtype, activation, name="test_data"):
         return X, expected(Y, n_out, activation, name)
     X, labels = _stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
     if n_out == 1:
-        return _stored(X, dtype, name), answers.check_expected(labels[:, 0], activation, name)
-    return _stored(X, dtype, name), _labels(labels[:, 0], n_out, name)
+        return _stored(X, dtype), answers.check_expected(labels[:, 0], activation, name)
+    return _stored(X, dtype), _labels(labels[:, 0], n_out, name)
 
 
 def evaluation_targets(data, plan, dtype, name):
@@ -152,7 +150,7 @@ def evaluation_targets(data, plan, dtype, name):
     if is_arrays(data) or n_out == 1 or _holds_columns(data, n_out):
         return training_arrays(data, plan, dtype, name)
     X, labels = _stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
-    return _stored(X, dtype, name), one_hot(_labels(labels[:, 0], n_out, name), n_out, dtype)
+    return _stored(X, dtype), one_hot(_labels(labels[:, 0], n_out, name), n_out, dtype)
 
 
 def _holds_columns(data, n_out):
@@ -220,17 +218,14 @@ def inputs(X, n_in, dtype, name):
         )
     if not len(X):
         raise empty(name)
-    return _stored(X, dtype, name)
+    return _stored(X, dtype)
 
 
-def _stored(X, dtype, name):
+def _stored(X, dtype):
     """Return inputs contiguous in a type that the kernels read; anything else is cast here."""
-    warn.of_large_inputs(X[:: -(-X.size // LOOKED_AT)], name)
     if isinstance(X, Pixels):
-        if X.scale != 1 / 256:
-            return as_values(X, dtype)
         return X if X.array.flags.c_contiguous else Pixels(X.array.copy(), X.scale)
-    kind = X.dtype if X.dtype.kind == "f" and X.dtype.itemsize in (4, 8) else dtype
+    kind = X.dtype if X.dtype in engine.STORED else dtype
     return np.ascontiguousarray(arrays.cast(X, kind.newbyteorder("=")))
 
 

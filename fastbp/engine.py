@@ -1,74 +1,68 @@
-"""The training loop over the kernels: plans, the form of the data, epochs in chunks.
+"""The training loop over the kernels: plans, how the data are stored, epochs in calls of 100 ms.
 
-Law: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
+Invariant: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
 """
 
-import contextlib
 import dataclasses
 import functools
 import itertools
 import math
-import os
 import random
 import threading
 import time
 
 import numpy as np
 
-from fastbp import interrupts, kernels, programs, threads, vectors
+from fastbp import interrupts, threads, warn
+from fastbp.kernels import activations as act
+from fastbp.kernels import costs, drivers, jit, layout, optimizer
+from fastbp.kernels.cache import uncached  # noqa: F401
+from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.pixels import Pixels
 
-# Fewer samples than this are not worth turning the weights into panels and back.
-MANY = 256
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 FEW = 32  # samples that tell what the others are like
-# Groups of samples share a list of pixels that are not zero. With more of them than this in each
-# sample, the list of a group is as good as whole.
-MOST_LISTED = 0.4
+# With more nonzero pixels than this in a sample, the list of a group is as good as whole.
+MOST_NONZERO = 0.4
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
-TRIAL_SECONDS = 0.02  # while it is not clear yet how many threads are best
-SHARED_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
-EVALUATION_ROWS = 256  # samples in the workspace of a forward pass
+PARALLEL_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
+BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
 CHECK_COST = 200  # what training must take, in times of what a look at the weights takes
-# The row-major form
-PARALLEL_FLOPS = 8e6  # per call of a parallel region: below, one thread is faster
-MAX_PARTIALS = 16  # partial gradients that backprop_batch adds up, at most
-
-
-def loops_only():
-    """Tell whether FASTBP_LOOPS asks for plain loops: no vector tiles, no lists, no panels."""
-    return not vectors.AVAILABLE or os.environ.get("FASTBP_LOOPS", "") not in ("", "0")
-
 
 ACTIVATIONS = {
-    "sigmoid": kernels.SIGMOID,
-    "tanh": kernels.TANH,
-    "relu": kernels.RELU,
-    "linear": kernels.LINEAR,
-    "softmax": kernels.SOFTMAX,
+    "sigmoid": act.SIGMOID,
+    "tanh": act.TANH,
+    "relu": act.RELU,
+    "linear": act.LINEAR,
+    "softmax": act.SOFTMAX,
 }
 COSTS = {
-    "quadratic": kernels.QUADRATIC,
-    "cross-entropy": kernels.CROSS_ENTROPY,
-    "log-likelihood": kernels.LOG_LIKELIHOOD,
+    "quadratic": costs.QUADRATIC,
+    "cross-entropy": costs.CROSS_ENTROPY,
+    "log-likelihood": costs.LOG_LIKELIHOOD,
 }
 # Which cost goes with which output activation, and by which slope BP1 multiplies a - y: f'(z) for
 # the quadratic cost; the other two are made so that it cancels.
 OUTPUT_SLOPES = {
-    ("quadratic", "sigmoid"): kernels.SIGMOID,
-    ("quadratic", "tanh"): kernels.TANH,
-    ("quadratic", "relu"): kernels.RELU,
-    ("quadratic", "linear"): kernels.LINEAR,
-    ("cross-entropy", "sigmoid"): kernels.LINEAR,
-    ("log-likelihood", "softmax"): kernels.LINEAR,
+    ("quadratic", "sigmoid"): act.SIGMOID,
+    ("quadratic", "tanh"): act.TANH,
+    ("quadratic", "relu"): act.RELU,
+    ("quadratic", "linear"): act.LINEAR,
+    ("cross-entropy", "sigmoid"): act.LINEAR,
+    ("log-likelihood", "softmax"): act.LINEAR,
 }
 
 
+STORED = layout.STORED  # the types that X may have
+
+
 class Plan:
-    """Where everything of a network lies in flat memory: see the legend in kernels.py.
+    """What a network computes: sizes, activations and cost.
 
     sizes: neurons per layer, the input layer first; activations: a name for each layer after it,
-    sigmoid everywhere if there is none; cost: a name that goes with the last of them.
+    sigmoid everywhere if there is none; cost: a name that goes with the last of them. Parameters
+    are a flat vector w1 b1 w2 b2 ..., each w (n_out, n_in) row-major; offsets: where w and b of
+    each layer begin in it.
     """
 
     def __init__(self, sizes, activations=(), cost="quadratic"):
@@ -76,29 +70,18 @@ class Plan:
         activations = activations or ("sigmoid",) * (len(sizes) - 1)
         codes = [ACTIVATIONS[name] for name in activations]
         slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
-        self.table = np.zeros((len(sizes), 7), np.int64)
-        self.table[1:, kernels.ACTIVATION], self.table[1:, kernels.SLOPE] = codes, slopes
-        self.n_params = 0
-        units = np.cumsum((0, *sizes))
-        for l, n in enumerate(sizes):
-            w_at, b_at = 0, 0
-            if l:
-                w_at = self.n_params
-                b_at = w_at + n * sizes[l - 1]
-                self.n_params = b_at + n
-            self.table[l, :5] = n, w_at, b_at, units[l], units[-1] + units[l] - sizes[0]
-        self.forward_units = int(units[-1])
-        self.units = 2 * self.forward_units - sizes[0]  # the input layer has no Delta
+        self.codes = np.array([codes, slopes]).T
+        counts = [n for a, b in itertools.pairwise(sizes) for n in (a * b, b)]
+        starts = [0, *itertools.accumulate(counts)]
+        self.offsets = [*zip(starts[:-1:2], starts[1::2])]
+        self.n_params = starts[-1]
         self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
         self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
-        self._layouts = {}
+        self.layout = functools.lru_cache(maxsize=8)(self._layout)
 
-    def layout(self, dtype):
-        """Return the Layout of panels of this type."""
-        width = vectors.width_of(dtype)
-        if width not in self._layouts:
-            self._layouts[width] = programs.Layout(self.sizes, width)
-        return self._layouts[width]
+    def _layout(self, dtype, m):
+        """Return the Layout of packed weights of this type, for mini-batches of up to m samples."""
+        return layout.Layout(self.sizes, dtype, m, self.codes)
 
 
 @functools.lru_cache(maxsize=64)
@@ -145,56 +128,55 @@ class Diverged(Exception):
 
 
 def _fixed(array):
-    """Return a read-only view, whatever the array's own flags: one type, one compilation."""
-    array = array.view()
+    """Return a flat, read-only view, whatever the array's flags: one type, one compilation."""
+    array = array.reshape(-1).view()
     array.flags.writeable = False
     return array
 
 
-def _pixels(X):
-    """Return (bytes, kind) of a contiguous data set X (n, n_in): what the gather reads.
-
-    X: an array of float64 or float32, or Pixels of scale 1/256.
-    """
-    X = X.array if isinstance(X, Pixels) else X
-    return _fixed(X.reshape(-1).view(np.uint8)), kernels.PIXEL_KINDS.index(X.dtype)
+def _is_sparse(X):
+    """Tell whether lists of the nonzero pixels pay, by what some rows of X hold."""
+    some = X[:: -(-len(X) // FEW)]
+    return np.count_nonzero(some) < MOST_NONZERO * some.size
 
 
 class Samples:
-    """A training set as the kernels read it: X (n, n_in), Y (n, n_out), in the form that suits.
+    """A data set as the kernels read it.
 
-    The form depends on the shapes and the data, never on the number of threads:
-
-    - rows: the network as it is, row-major, on plain loops: for a few samples, and by request;
-    - panels: the weights turned into panels for the call, on vector tiles. There the first layer
-      leaves out the pixels that are zero, where most are: fewer operations, the same bits.
+    X (n, n_in), contiguous: uint8, float32 or float64, or Pixels; Y (n, n_out); name: what a
+    warning calls the inputs. Where most of X is zero the first layer leaves these numbers out:
+    fewer operations, the same bits.
     """
 
-    def __init__(self, X, Y):
-        self.form = "rows" if loops_only() or len(X) < MANY else "panels"
-        self.checked = None  # the type of numbers that these pixels are known to be finite in
-        self.listed = self.form == "panels" and _mostly_zero(X)
-        self.X, (self.pixels, self.kind) = X, _pixels(X)
-        self.n_in, self.Y = X.shape[1], _fixed(Y)
+    def __init__(self, X, Y, name="X"):
+        stored, scale = (X.array, X.scale) if isinstance(X, Pixels) else (X, 1.0)
+        self.sparse = _is_sparse(stored)
+        self.X, self.n_in, self.n, self.Y, self.name = X, X.shape[1], len(X), Y, name
+        numbers = _fixed(stored.reshape(-1).view(np.uint8))
+        self.stored = numbers, layout.STORED.index(stored.dtype), scale, _fixed(Y)
+        self.checked = False  # that they are finite, and how large they are
+
+    def limit_check(self, dtype):
+        """Return what the kernels take to find inputs that are not usual; 0 if there can be none.
+
+        These are larger than warn.USUAL or, once that has been looked into, not finite.
+        """
+        _, kind, scale, _ = self.stored
+        if layout.STORED[kind] == np.uint8 and (self.checked or 255 * abs(scale) <= warn.USUAL):
+            return dtype.type(0)
+        return dtype.type(1 if self.checked else np.finfo(dtype).max / warn.USUAL)
+
+    def check(self, dtype):
+        """Find out what is beyond the limit: raise NotFinite, or warn that inputs are large."""
+        if not isinstance(self.X, Pixels):
+            with np.errstate(over="ignore"):
+                if not np.isfinite(self.X.astype(dtype, copy=False)).all():
+                    raise NotFinite
+        self.checked = True
+        warn.of_large_inputs(self.X, self.name)
 
     def __len__(self):
-        return len(self.Y)
-
-
-def _mostly_zero(X):
-    """Tell whether lists of the pixels that are not zero pay, by what some rows of X hold."""
-    X = X.array if isinstance(X, Pixels) else X
-    some = X[:: -(-len(X) // FEW)]
-    return (some != 0).mean() < MOST_LISTED
-
-
-def _chunk(m, tasks, tiles=2):
-    """Return how many of m samples one task takes: at least so many register tiles.
-
-    Fixed by m alone, so that no sum depends on the number of threads, and in whole tiles, so that
-    no tile does either.
-    """
-    return kernels.SAMPLE_TILE * max(tiles, -(-m // (tasks * kernels.SAMPLE_TILE)))
+        return self.n
 
 
 def is_finite(array):
@@ -204,121 +186,62 @@ def is_finite(array):
     return bool(np.isfinite(array).all())
 
 
-def _refuse_strange(X, dtype):
-    """Raise NotFinite for a pixel that is: the tiles find that out themselves, loops do not."""
-    if X.dtype == dtype and is_finite(X):
-        return
-    with np.errstate(over="ignore"):
-        if X.dtype != np.uint8 and not np.isfinite(X.astype(dtype, copy=False)).all():
-            raise NotFinite
+class _Calls:
+    """Calls of a driver and of its parallel form, on slices of an order of samples.
 
-
-def feedforward(params, plan, X, n_threads=None):
-    """Return the network's outputs (n, n_out) for the rows of X (n, n_in). Raises NotFinite."""
-    n, dtype = len(X), params.dtype
-    out = np.empty((n, plan.sizes[-1]), dtype)
-    rows = min(n, EVALUATION_ROWS)
-    pixels, kind = _pixels(X)
-    order = np.arange(n)
-    if loops_only() or n < MANY:
-        _refuse_strange(X, dtype)
-        work = np.empty(rows * plan.forward_units, dtype)
-        drops = np.zeros(len(plan.sizes))
-        args = out, work, pixels, kind, order, params, plan.table, rows, _chunk(rows, 16), drops
-        twins = kernels.feedforward_batch, kernels.feedforward_batch_parallel
-        _run_twin(twins, plan.forward_flops * n, n_threads, args)
-        return out
-    panels = plan.layout(params.dtype).to_panels(params, plan)
-    data = pixels, kind, _mostly_zero(X), None
-    run = _runner(plan, panels, data, rows, n_threads, out=out)
-    for _ in _paced(run, order, rows, plan.forward_flops * rows):
-        pass  # but back in Python now and then, where an interrupt can come
-    return out
-
-
-def feedforward_columns(a, weights, biases):
-    """Return the outputs (n_out, m) for the columns a (n_in, m) of a few samples.
-
-    A product with one column is bound by memory, and many columns would have to be turned into
-    rows for the kernels: here NumPy's products are as fast as it gets.
+    net: the Net of the call; rules: an optimizer.Rules, or None; more: the driver's other
+    arguments; work: what the tuner goes by.
     """
-    with np.errstate(all="ignore"):  # whoever asks looks at the outcome
-        for w, b in zip(weights, biases):
-            a = np.dot(w, a)
-            kernels.sigmoid_columns(a, b)
-    return a
+
+    def __init__(self, names, samples, net, rules, more, work, flops, n_threads):
+        self.serial, self.parallel = (getattr(drivers, name) for name in names)
+        self.samples, self.net, self.rules, self.more = samples, net, rules, more
+        self.n_threads = threads.usable(n_threads) if flops >= PARALLEL_FLOPS else 1
+        if threads.mode == "always":
+            self.n_threads = threads.usable(n_threads)
+        self.tuner = threads.tuner(names, *work, self.n_threads)
+        self.ready = False
+
+    def __call__(self, part):
+        """Run the samples `part`; return (the seconds it took, those that the next may take)."""
+        net = self.net._replace(order=_fixed(part), n_samples=len(part))
+        arguments = net, self.rules, *self.more
+        if not self.ready:
+            with interrupts.welcome():  # it compiles
+                jit.prepare(self.serial, *arguments)
+            self.ready = True
+        parallel = self.n_threads > 1 and self.tuner.parallel and self._can_be_parallel(arguments)
+        began = time.perf_counter()
+        with threads.launching(self.n_threads if parallel else 1) as parallel:
+            if parallel:
+                self.parallel(*arguments, self.n_threads)
+            else:
+                self.serial(*arguments)
+        seconds = time.perf_counter() - began
+        if not net.usual[0]:
+            self.samples.check(net.scale.dtype)
+            net.usual[0] = 1
+            self.net = self.net._replace(check=self.samples.limit_check(net.scale.dtype))
+        if self.n_threads > 1:
+            self.tuner.note(parallel, seconds, len(part))
+        probing = self.n_threads > 1 and self.tuner.probing
+        return seconds, threads.PROBE_SECONDS if probing else KERNEL_SECONDS
+
+    def _can_be_parallel(self, arguments):
+        """Tell whether the parallel driver is compiled; a thread of its own does that meanwhile."""
+        key = self.parallel, self.net.scale.dtype, self.rules is None
+        if key not in _compiling:
+            compiling = threading.Thread(
+                target=jit.prepare, args=(self.parallel, *arguments, self.n_threads)
+            )
+            _compiling[key] = compiling
+            compiling.start()
+        if threads.mode == "always":
+            _compiling[key].join()
+        return not _compiling[key].is_alive()
 
 
-def gradient(params, plan, X, Y, n_threads=None):
-    """Return the flat gradient of the plan's cost, summed over X (m, n_in) and Y (m, n_out)."""
-    _refuse_strange(X, params.dtype)
-    return _gradient(params, plan, *_pixels(X), _fixed(Y), np.arange(len(X)), n_threads, NO_RULES)
-
-
-def _gradient(params, plan, pixels, kind, Y, order, n_threads, rules):
-    m = len(order)
-    chunk = _chunk(m, MAX_PARTIALS, 6)
-    partials = np.zeros((-(-m // chunk), plan.n_params), params.dtype)
-    work = np.empty(m * plan.units, params.dtype)
-    drops = np.array(rules.dropout or (0.0,) * len(plan.sizes))
-    data = pixels, kind, Y, order, params, plan.table
-    twins = kernels.backprop_batch, kernels.backprop_batch_parallel
-    args = partials, work, *data, chunk, drops, rules.key
-    _run_twin(twins, plan.flops * m, n_threads if len(partials) > 1 else 1, args)
-    return partials[0]
-
-
-def quotients(params, plan, X, Y, which, h):
-    """Return (C(p + h) - C(p - h)) / 2h by the parameters `which` of float64 params, on one thread.
-
-    C: the plan's cost, summed over X (m, n_in) and Y (m, n_out).
-    """
-    out, m = np.empty(len(which)), len(X)
-    work, drops = np.empty(m * plan.forward_units), np.zeros(len(plan.sizes))
-    data = *_pixels(X), _fixed(Y), np.arange(m), plan.table, drops, plan.cost, float(h)
-    kernels.difference_quotients(out, which, params.copy(), work, *data)
-    return out
-
-
-def train(
-    params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
-    velocity=None, watch=True,
-):  # fmt: skip
-    """Run gradient descent on params, in place, over the rows `order` of samples; return how many.
-
-    m samples per mini-batch; velocity: a flat vector like params, in place, too, where rules have
-    momentum. Between kernel calls, about every 100 ms, on_samples(count) is called: if it returns
-    something true, training ends there, at a mini-batch boundary.
-
-    Raises NotFinite for a pixel that is; then params are of no use. With `watch`, raises Diverged
-    when weights are no longer finite; then params are as they were before that mini-batch.
-    """
-    m = min(m, len(samples))
-    form = _row_steps if samples.form == "rows" else _panel_steps
-    if form is _row_steps and rules != NO_RULES:
-        form = _ruled_row_steps
-    if samples.form == "rows" and samples.checked != params.dtype:
-        _refuse_strange(samples.X, params.dtype)
-        samples.checked = params.dtype
-    done, on_samples = 0, on_samples or (lambda count: False)
-    with form(params, plan, samples, m, eta, n_threads, rules, velocity) as (run, state):
-        guard = _Guard(state) if watch else None
-        first = TRIAL_SECONDS if _shares(plan.flops * m, n_threads) > 1 else KERNEL_SECONDS / 2
-        try:
-            for end, seconds in _paced(run, order, m, plan.flops * m, first):
-                ends = bool(on_samples(end - done)) or end == len(order)
-                done = end
-                if guard and not guard.passes(done, seconds, ends):
-                    raise Diverged(guard.last_sound(run, order[:done], m))
-                if ends:
-                    break
-        except (NotFinite, Diverged):
-            raise
-        except BaseException:  # interrupted before the guard has looked
-            if guard and not guard.is_sound():
-                on_samples(guard.restore() - done)
-            raise
-    return done
+_compiling = {}  # threads, by driver and types
 
 
 def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):
@@ -336,6 +259,129 @@ def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):
         yield start, seconds
         pace = wanted / max(seconds, 1e-6)
         per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))
+
+
+def feedforward(params, plan, X, n_threads=None, name="X"):
+    """Return the network's outputs (n, n_out) for the rows of X (n, n_in). Raises NotFinite."""
+    n, m = len(X), min(len(X), BATCH)
+    out = np.empty((n, plan.sizes[-1]), params.dtype)
+    here = plan.layout(params.dtype, m)
+    weights, order = here.pack(layers_of(params, plan)), np.arange(n)
+    samples = Samples(X, out, name)  # Y is not read
+    net, flops = _net(here, weights, weights, samples, order), plan.forward_flops * m
+    names, work = ("feedforward_batch", "feedforward_batch_parallel"), (plan.sizes, m, params.dtype)
+    run = _Calls(names, samples, net, None, (out,), work, flops, n_threads)
+    for _ in _paced(run, order, m, flops):
+        pass  # but back in Python now and then, where an interrupt can come
+    return out
+
+
+def feedforward_columns(a, weights, biases):
+    """Return the outputs (n_out, m) for the columns a (n_in, m) of a few samples, sigmoid neurons.
+
+    A product with one column is bound by memory, and many columns would have to be turned into
+    rows for the kernels: here NumPy's products are as fast as it gets.
+    """
+    with np.errstate(all="ignore"):  # whoever asks looks at the outcome
+        for w, b in zip(weights, biases):
+            a = 1.0 / (1.0 + np.exp(-(np.dot(w, a) + b)))
+    return a
+
+
+def _net(here, weights, target, samples, order):
+    """Return the Net of a call; here: a Layout."""
+    check = samples.limit_check(here.dtype)
+    return here.net(weights, target, samples.stored, order, samples.sparse, check)
+
+
+def gradient(params, plan, samples, n_threads=None):
+    """Return the flat gradient of the plan's cost, summed over the samples. Raises NotFinite."""
+    m, order = min(len(samples), BATCH), np.arange(len(samples))
+    here, flat = plan.layout(params.dtype, m), np.empty_like(params)
+    weights = here.pack(layers_of(params, plan))
+    target = layout.zeros(weights.size, weights.dtype)
+    net = _net(here, weights, target, samples, order)
+    names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, params.dtype)
+    run = _Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
+    for _ in _paced(run, order, m, plan.flops * m):
+        pass
+    here.unpack(target, layers_of(flat, plan))
+    return flat
+
+
+def quotients(params, plan, X, Y, which, h):
+    """Return (C(p + h) - C(p - h)) / 2h by the parameters `which` of float64 params, on one thread.
+
+    C: the plan's cost, summed over X (m, n_in) and Y (m, n_out).
+    """
+    samples, order, out = Samples(X, Y), np.arange(len(X)), np.empty(len(which))
+    here = plan.layout(params.dtype, len(X))
+    weights = here.pack(layers_of(params, plan))
+    places = here.places(layers_of(np.arange(1.0, params.size + 1), plan))
+    net = _net(here, weights, weights, samples, _fixed(order))
+    drivers.difference_quotients(net, None, out, places[which], plan.cost, float(h))
+    return out
+
+
+def train(
+    params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
+    velocity=None, watch=True,
+):  # fmt: skip
+    """Run gradient descent on params, in place, over the rows `order` of samples; return how many.
+
+    m samples per mini-batch; velocity: a flat vector like params, in place, too, where rules have
+    momentum. Between kernel calls, about every 100 ms, on_samples(count) is called: if it returns
+    something true, training ends there, at a mini-batch boundary.
+
+    Raises NotFinite for a pixel that is; then params are of no use. With `watch`, raises Diverged
+    when weights are no longer finite; then params are as they were before that mini-batch.
+    """
+    m = min(m, len(samples))
+    here, flat = plan.layout(params.dtype, m), [params] if velocity is None else [params, velocity]
+    state = [here.pack(layers_of(vector, plan)) for vector in flat]
+    net = _net(here, state[0], state[0], samples, order)
+    settings = _settings(rules, state, len(plan.sizes))
+    names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, m, params.dtype)
+    run = _Calls(names, samples, net, settings, (float(eta),), work, plan.flops * m, n_threads)
+    try:
+        return _descend(run, state, order, m, plan.flops * m, on_samples, watch)
+    finally:
+        for vector, packed in zip(flat, state):
+            here.unpack(packed, layers_of(vector, plan))
+
+
+def _descend(run, state, order, m, flops, on_samples, watch):
+    """Run all of the order, or until on_samples says so; see train."""
+    done, on_samples = 0, on_samples or (lambda count: False)
+    guard = _Guard(state) if watch else None
+    first = threads.PROBE_SECONDS if run.n_threads > 1 else KERNEL_SECONDS / 2
+    try:
+        for end, seconds in _paced(run, order, m, flops, first):
+            ends = bool(on_samples(end - done)) or end == len(order)
+            done = end
+            if guard and not guard.passes(done, seconds, ends):
+                raise Diverged(guard.last_sound(run, order[:done], m))
+            if ends:
+                break
+    except (NotFinite, Diverged):
+        raise
+    except BaseException:  # interrupted before the guard has looked
+        if guard and not guard.is_sound():
+            on_samples(guard.restore() - done)
+        raise
+    return done
+
+
+def _settings(rules, state, n_layers):
+    """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none."""
+    if rules == NO_RULES:
+        return None
+    velocity = state[1] if len(state) > 1 else layout.zeros(1, state[0].dtype)
+    return optimizer.Rules(
+        float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
+        float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * n_layers, np.float64),
+        int(rules.key), velocity,
+    )  # fmt: skip
 
 
 class _Guard:
@@ -394,111 +440,6 @@ class _Guard:
         return self.done
 
 
-@contextlib.contextmanager
-def _panel_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
-    """Give a function that trains on a slice of the order, and what it changes: panels, for now."""
-    layout = plan.layout(params.dtype)
-    flat = [params] if velocity is None else [params, velocity]
-    panels = [layout.to_panels(vector, plan) for vector in flat]
-    data = samples.pixels, samples.kind, samples.listed, samples.Y
-    how = {} if rules == NO_RULES else dict(rules=rules, velocity=panels[1] if panels[1:] else None)
-    try:
-        yield _runner(plan, panels[0], data, m, n_threads, eta=eta, **how), panels
-    finally:
-        for vector, in_panels in zip(flat, panels):
-            layout.from_panels(in_panels, vector, plan)
-
-
-def _runner(plan, panels, data, m, n_threads, **purpose):
-    """Return a function that runs the samples of a slice, on one thread or a team.
-
-    It returns (the seconds it took, the seconds that the next call may take). data and purpose:
-    see programs.Programs.
-    """
-    train = "eta" in purpose
-    shares = _shares((plan.flops if train else plan.forward_flops) * m, n_threads)
-    choice = threads.choice(plan.sizes, m, panels.dtype, data[1], train, shares)
-
-    @functools.cache
-    def arrays_for(shares):
-        return programs.Programs(plan, panels, data, m, shares, **purpose)
-
-    @functools.cache
-    def tables(shares, size):
-        """Return the programs for a mini-batch of `size` samples, one per share, ready to run."""
-        all_shares = [arrays_for(shares).table(size, share) for share in range(shares)]
-        with interrupts.welcome():
-            for table in all_shares:
-                vectors.tiles_for(panels.dtype, table)
-        return all_shares
-
-    now = np.zeros((shares, vectors.NOW), np.int64)
-
-    def member(team, share, shares, tiles, whole, ragged, part):
-        one_share = whole[share], ragged[share], now[share]
-        vectors.run_program(team, share, shares, tiles, *one_share, part, m)
-
-    def run(part):
-        parallel = shares > 1 and choice.parallel
-        wanted = TRIAL_SECONDS if shares > 1 and choice.undecided else KERNEL_SECONDS
-        count = shares if parallel else 1
-        both = tables(count, m), tables(count, len(part) % m or m)
-        tiles = vectors.tiles_for(panels.dtype, both[0][0])
-        if not vectors.run_program.signatures:
-            with interrupts.welcome():  # it compiles
-                threads.in_team(1, member, tiles, *both, part[:0])
-        began = time.perf_counter()
-        threads.in_team(count, member, tiles, *both, part)
-        seconds = time.perf_counter() - began
-        if now[:, vectors.STRANGE].any():
-            raise NotFinite
-        if shares > 1:
-            choice.note(parallel, seconds, len(part))
-        return seconds, wanted
-
-    return run
-
-
-def _shares(flops, n_threads):
-    """Return how many threads may share a mini-batch of so many flops."""
-    return threads.usable(n_threads) if flops >= SHARED_FLOPS else 1
-
-
-# ------------------------------------------------ the row-major form
-
-
-@contextlib.contextmanager
-def _row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
-    """Give a function that trains on a slice of the order, on plain loops, and what it changes."""
-    work = np.empty(m * plan.units, params.dtype)
-    args = plan.table, m, float(eta), _chunk(m, 8), np.zeros(len(plan.sizes))
-    twins = kernels.sgd_steps, kernels.sgd_steps_parallel
-
-    def run(part):
-        began = time.perf_counter()
-        data = samples.pixels, samples.kind, samples.Y, part
-        _run_twin(twins, plan.flops * m, n_threads, (params, work, *data, *args))
-        return time.perf_counter() - began, KERNEL_SECONDS
-
-    yield run, [params]
-
-
-@contextlib.contextmanager
-def _ruled_row_steps(params, plan, samples, m, eta, n_threads, rules, velocity):
-    """_row_steps with rules: the gradient on plain loops, the step in NumPy."""
-
-    def run(part):
-        began = time.perf_counter()
-        for start in range(0, len(part), m):
-            batch = part[start : start + m]
-            data = samples.pixels, samples.kind, samples.Y, batch
-            nabla = _gradient(params, plan, *data, n_threads, rules)
-            ruled_step(params, nabla, velocity, plan, eta, len(batch), rules)
-        return time.perf_counter() - began, KERNEL_SECONDS
-
-    yield run, [params] if velocity is None else [params, velocity]
-
-
 def ruled_step(params, nabla, velocity, plan, eta, m, rules):
     """Take the step of a mini-batch of m samples on flat params, by the flat gradient nabla.
 
@@ -531,52 +472,10 @@ def _move(w, v, step, rules):
 def layers_of(flat, plan):
     """Return [(w, b), ...]: each layer's views (n_out, n_in) and (n_out,) into a flat vector."""
     layers = []
-    for (n_in, n_out), (w_at, b_at) in zip(
-        itertools.pairwise(plan.sizes), plan.table[1:, kernels.W_AT : kernels.B_AT + 1].tolist()
-    ):
+    for (n_in, n_out), (w_at, b_at) in zip(itertools.pairwise(plan.sizes), plan.offsets):
         w, b = flat[w_at:b_at].reshape(n_out, n_in), flat[b_at : b_at + n_out]
         layers.append((w, b))
     return layers
-
-
-def _run_twin(twins, flops, n_threads, args):
-    """Call the serial or the parallel one of two drivers, by the work in a parallel region."""
-    serial, parallel = twins
-    shares = 1 if _in_forked_child else threads.usable(n_threads)
-    worth_it = flops >= PARALLEL_FLOPS if threads.mode == "auto" else threads.mode == "always"
-    if shares > 1 and worth_it:
-        with _launching(shares):
-            parallel(*args)
-    else:
-        serial(*args)
-
-
-_in_forked_child = False
-
-
-def _note_fork():
-    global _in_forked_child
-    _in_forked_child = True
-
-
-if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
-    os.register_at_fork(after_in_child=_note_fork)
-
-# Numba's workqueue layer, the one it falls back to, ends the process when two Python threads
-# launch at once. Where the layer can do it, there is little to gain: a launch takes all cores.
-_launch_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _launching(shares):
-    """Hold Numba's thread count at `shares` for a call, and put it back."""
-    before = kernels.get_num_threads()
-    with _launch_lock:
-        kernels.set_num_threads(min(shares, before))
-        try:
-            yield
-        finally:
-            kernels.set_num_threads(before)
 
 
 # ------------------------------------------------ the book's order, and getting ready
@@ -586,26 +485,26 @@ def shuffle(order):
     """Shuffle an int64 array in place just as random.shuffle does, drawing on the same state."""
     version, words, gauss = random.getstate()
     state = np.fromiter(words, np.uint32, len(words))
-    kernels.shuffle(order, state)
+    shuffle_in_place(order, state)
     random.setstate((version, tuple(state.tolist()), gauss))
 
 
-def compile_steps(dtype):
-    """Compile, or load from the cache, every step that a program may have."""
-    if vectors.AVAILABLE:
-        vectors.tiles_for(dtype, np.arange(len(vectors.STEPS))[:, None])
-
-
-def warm_up(plan, dtype, m, n_threads=None, stored=np.float32):
+def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     """Compile, or load from the cache, what training and evaluating on arrays will call.
 
-    m: mini-batch size; stored: the type of the images.
+    rules: some that will be used; everything: the parallel forms, and gradients, too.
     """
-    n = max(MANY, m + 1)
-    X = np.zeros((n, plan.sizes[0]), stored)
-    X = Pixels(X) if stored == np.uint8 else X
-    Y = np.zeros((n, plan.sizes[-1]), dtype)
-    kernels.shuffle(np.empty(0, np.int64), np.zeros(625, np.uint32))
+    shuffle_in_place(np.empty(0, np.int64), np.zeros(625, np.uint32))
+    X, Y = np.zeros((1, plan.sizes[0]), np.uint8), np.zeros((1, plan.sizes[-1]), dtype)
     samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)
-    train(params, plan, samples, np.arange(1), m, 1.0, n_threads=1)
-    feedforward(params, plan, X if not loops_only() else X[:1], n_threads=1)
+    velocity = np.zeros_like(params) if rules.momentum else None
+    train(params, plan, samples, np.arange(1), 1, 1.0, 1, None, rules, velocity)
+    feedforward(params, plan, X, n_threads=1)
+    if everything:
+        gradient(params, plan, X, Y, n_threads=1)
+        net = plan.layout(params.dtype, 1).net(params, params, samples.stored, _fixed(Y), False)
+        net = net._replace(order=_fixed(np.arange(1)))
+        settings = _settings(rules, [params, params], len(plan.sizes))
+        jit.prepare(drivers.sgd_steps_parallel, net, settings, 1.0, 1)
+        jit.prepare(drivers.backprop_batch_parallel, net, None, 1)
+        jit.prepare(drivers.feedforward_batch_parallel, net, None, Y, 1)

@@ -42,7 +42,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     else:
         numeric = quotients(net, which, X, Y, h)
     errors = []
-    for (w_at, b_at), n in zip(plan.table[1:, 1:3].tolist(), plan.sizes[1:]):
+    for (w_at, b_at), n in zip(plan.offsets, plan.sizes[1:]):
         inside = (which >= w_at) & (which < b_at + n)
         largest = np.abs(nabla[w_at : b_at + n]).max()
         error = np.abs(nabla[which[inside]] - numeric[inside]).max(initial=0.0)

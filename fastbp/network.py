@@ -199,7 +199,7 @@ class Network(base.Compiled):
     def _count_correct(self, X, labels, sound=False):
         """Return how many are right; sound: outputs that are not finite are an error."""
         arrays.check_fits(self._plan, self.dtype, X.shape[1])
-        out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+        out = engine.feedforward(self._parameters(), self._plan, X, self.threads, "test_data")
         if sound and not np.isfinite(out).all():
             raise engine.Diverged(0)
         return int((answers.answers(out, OUTPUT) == labels).sum())
@@ -250,7 +250,7 @@ class _Run(training.Run):
         if self.general:
             self.pairs = datasets.pairs(data, net._plan, net.dtype)
         else:
-            self.samples = engine.Samples(X, Y)
+            self.samples = engine.Samples(X, Y, "training_data")
         self.n = len(self.pairs if self.general else self.samples)
 
     def _read_test(self, data):

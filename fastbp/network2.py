@@ -332,7 +332,7 @@ class Network(base.Compiled):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
             arrays.check_fits(self._plan, self.dtype, X.shape[1])
-            out = engine.feedforward(self._parameters(), self._plan, X, self.threads)
+            out = engine.feedforward(self._parameters(), self._plan, X, self.threads, "data")
             if self._stops and not np.isfinite(out).all():
                 raise engine.Diverged(0)
             return out
@@ -536,7 +536,7 @@ class _Run(training.Run):
             if self.general:
                 arrays.refuse_strange(X, Y, net.dtype, "training_data")
             self._watch_set("training", X, Y)
-            self.samples = engine.Samples(X, Y)
+            self.samples = engine.Samples(X, Y, "training_data")
         if self.general:
             self.pairs = datasets.pairs(data, net._plan, net.dtype)
         self.n = len(self.pairs if self.general else self.samples)

@@ -1,25 +1,27 @@
-"""How many threads a call may use, whether two are faster than one, and the team that does it.
+"""How many threads a call may use, whether all are faster than one, and launches one at a time.
 
-Law: no result ever depends on what is decided here.
+Invariant: no result ever depends on what is decided here.
 """
 
+import collections
+import contextlib
 import functools
 import os
 import threading
 from pathlib import Path
 
-import numpy as np
-
-from fastbp import kernels, vectors
+from fastbp.kernels import jit
 
 TRIALS = 3  # calls on one thread and on all of them, in turns, before one way is chosen
 CLEAR = 1.5  # so many times faster needs no second trial
+PROBE_SECONDS = 0.02  # how long a trial takes
+PROBE_COST = 0.005  # the most that trials may cost, as a share of all time
 mode = "auto"  # or "always", "never": for tests and measurements
 
 
 def usable(threads=None):
     """Return how many threads a call may use: `threads`, or all that this process may run on."""
-    available = min(_affinity(), _quota(), kernels.config.NUMBA_NUM_THREADS)
+    available = min(_affinity(), _quota(), jit.config.NUMBA_NUM_THREADS)
     return max(1, available if threads is None else min(threads, available))
 
 
@@ -79,105 +81,103 @@ def _processors(quota, period):
 # ------------------------------------------------ one thread or all
 
 
-class Choice:
+class Tuner:
     """Whether some work is faster on one thread or on all, found out while it is being done.
 
-    What a meeting of threads costs, and what it costs to move the weights between cores, differs
-    from machine to machine and with what else is running: so both ways take their turns on the
-    work itself, and the faster stays. Nothing is lost by it, since the results are the same.
+    What it costs to launch a parallel region, and to move the weights between cores, differs from
+    machine to machine and with what else is running. So both ways take their turns on the work
+    itself, and the faster one stays; from time to time the other one is tried again, so seldom that
+    it costs PROBE_COST of the time at most. Nothing is lost by it: the results are the same.
     """
 
     def __init__(self):
-        self.seconds = {False: [], True: []}  # per sample, serial and parallel
+        # Seconds per sample of the last calls, serial and parallel.
+        self.rates = {
+            False: collections.deque(maxlen=TRIALS),
+            True: collections.deque(maxlen=TRIALS),
+        }
+        self.decided = False
+        self.since_probe = 0.0  # seconds of work since the other way was last tried
 
     @property
-    def undecided(self):
-        serial, parallel = self.seconds.values()
-        if mode != "auto" or len(parallel) >= TRIALS:
+    def faster(self):
+        """Tell whether all threads were faster than one."""
+        return min(self.rates[True]) < min(self.rates[False])
+
+    @property
+    def probing(self):
+        """Tell whether the next call is a trial, which should be short."""
+        if mode != "auto":
             return False
-        if len(parallel) < len(serial) or not parallel:
+        if not self.decided:
             return True
-        return max(min(serial), min(parallel)) < CLEAR * min(min(serial), min(parallel))
+        fast, slow = (min(self.rates[way]) for way in (self.faster, not self.faster))
+        loss = PROBE_SECONDS * (1 - fast / slow)
+        return self.since_probe * PROBE_COST > loss + PROBE_SECONDS * PROBE_COST
 
     @property
     def parallel(self):
         """Tell whether the next call should run on all threads."""
         if mode != "auto":
             return mode == "always"
-        serial, parallel = self.seconds.values()
-        if self.undecided:
-            return len(parallel) < len(serial)
-        return min(parallel) < min(serial)
+        if not self.decided:
+            return len(self.rates[True]) < len(self.rates[False])
+        return self.faster is not self.probing
 
     def note(self, parallel, seconds, samples):
         """Remember how long a call took."""
-        if self.undecided:
-            self.seconds[parallel].append(seconds / samples)
+        if self.decided:
+            is_probe = parallel is not self.faster
+            self.since_probe = 0.0 if is_probe else self.since_probe + seconds
+        self.rates[parallel].append(seconds / samples)
+        serial, both = self.rates.values()
+        if serial and both:
+            fast, slow = sorted((min(serial), min(both)))
+            self.decided |= len(both) >= TRIALS or slow > CLEAR * fast
 
 
-_choices = {}
+_tuners = {}
 
 
-def choice(*work):
-    """Return this process's Choice for a kind of work: shapes, type, number of threads."""
-    return _choices.setdefault(work, Choice())
+def tuner(*work):
+    """Return this process's Tuner for a kind of work: shapes, type, number of threads."""
+    return _tuners.setdefault(work, Tuner())
 
 
-# ------------------------------------------------ teams
+# ------------------------------------------------ launches
+
+_in_forked_child = False
 
 
-def in_team(shares, function, *arguments):
-    """Call function(team, share, shares, *arguments) on `shares` threads at once.
+def _note_fork():
+    global _in_forked_child, _launch_lock
+    _in_forked_child, _launch_lock = True, threading.Lock()
 
-    They may meet (kernels.meet), since each is a thread of the system, and all of them are there
-    before any begins. If the system has no more threads, one does it all.
+
+if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
+    os.register_at_fork(after_in_child=_note_fork)
+
+# Numba's workqueue layer ends the process when two Python threads launch at once; with the others
+# there is little to gain, since one launch takes all cores.
+_launch_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def launching(n_threads):
+    """Give True, with Numba held at n_threads threads; or False, where a launch must not be.
+
+    That is in a forked child, and while another thread of this process has launched.
     """
-    team = np.zeros(vectors.TEAM, np.int64)
-    team[vectors.YIELD] = vectors.yield_address()
-    if shares == 1:
-        function(team, 0, 1, *arguments)
+    lock = _launch_lock
+    if n_threads < 2 or _in_forked_child or not lock.acquire(blocking=False):
+        yield False
         return
-    gate = threading.Barrier(shares)
-
-    def member(share):
-        try:
-            gate.wait()
-            function(team, share, shares, *arguments)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException:
-            team[vectors.ABANDONED] = 1
-            raise
-
-    others = []
     try:
-        for share in range(1, shares):
-            other = threading.Thread(target=member, args=(share,), daemon=True)
-            other.start()
-            others.append(other)
-        member(0)
-    except RuntimeError:
-        if len(others) == shares - 1:
-            raise
-        gate.abort()  # can't start new thread
-        function(np.zeros_like(team), 0, 1, *arguments)
-    except BaseException:  # Ctrl-C before it had begun: whoever waits must not wait for ever
-        gate.abort()
-        raise
+        before = jit.get_num_threads()
+        jit.set_num_threads(n_threads)
+        try:
+            yield True
+        finally:
+            jit.set_num_threads(before)
     finally:
-        _join(others)
-    if team[vectors.ABANDONED]:
-        raise RuntimeError("a thread of the team failed before it began: nothing was done")
-
-
-def _join(others):
-    """Wait for threads, whatever comes in between: they work on arrays that are the caller's."""
-    interrupt = None
-    for other in others:
-        while other.is_alive():
-            try:
-                other.join()
-            except BaseException as error:  # Ctrl-C: later, when no one is at work any more
-                interrupt = error
-    if interrupt is not None:
-        raise interrupt
+        lock.release()

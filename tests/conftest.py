@@ -15,9 +15,6 @@ JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 needs_threads = pytest.mark.skipif(
     int(os.environ["NUMBA_NUM_THREADS"]) < 4, reason="NUMBA_NUM_THREADS is less than 4"
 )
-needs_panels = pytest.mark.skipif(
-    bool(os.environ.get("FASTBP_LOOPS")), reason="FASTBP_LOOPS asks for loops"
-)
 
 
 @pytest.fixture(autouse=True)

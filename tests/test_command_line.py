@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
 
-from fastbp import __main__, kernels, network, network2
+from fastbp import __main__, engine, network, network2
 
 
 def fastbp(*arguments, **environment):
@@ -319,17 +319,14 @@ def test_warmup_compiles_all_that_the_default_command_needs(capsys):
     out, err = capsys.readouterr()
     assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
     said = err.splitlines()
-    assert len(said) == 8
+    assert len(said) == 6
     assert all(line.startswith("fastbp: compiling: ") for line in said)
-    assert {word for line in said for word in ("float64", "float32", "uint8") if word in line} == {
-        "float64",
-        "float32",
-        "uint8",
-    }
+    for dtype in ("float64", "float32"):
+        assert sum(dtype in line for line in said) == 3
 
 
 def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
-    monkeypatch.setattr(kernels, "uncached", ["run_batches"])
+    monkeypatch.setattr(engine, "uncached", ["run_batches"])
     assert __main__.main(["warmup"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

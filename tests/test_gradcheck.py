@@ -5,10 +5,14 @@ import copy
 import numpy as np
 import pytest
 from reference2 import costs
+from test_kernels import compiled
 from test_network2 import SIZES, OwnCost, pairs_of, seeded
 
 import fastbp
-from fastbp import engine, gradcheck, kernels, network, network2
+from fastbp import engine, gradcheck, network, network2
+from fastbp.kernels import costs as kernel_costs
+from fastbp.kernels.layout import Matrix
+from fastbp.kernels.simd import at
 from fastbp.network2 import COSTS
 
 SMALL = [9, 7, 6, 4]
@@ -89,11 +93,16 @@ def test_pairs_and_bad_arguments(rng):
         fastbp.gradient_check(net, (X[0][:, 1:], X[1]))
 
 
+@compiled
+def call_total_cost(A, Y, batch, cost):
+    a = Matrix(at(A, 0), A.shape[0], A.shape[1])
+    return kernel_costs.total_cost(a, at(Y, 0), at(batch, 0), A.shape[1], cost)
+
+
 @pytest.mark.parametrize("cost", list(COSTS))
-def test_cost_rows_against_the_formula(cost, rng):
+def test_total_cost_against_the_formula(cost, rng):
     A, Y = rng.random((5, 3)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     order = np.array([3, 1, 0, 5, 5])
-    wanted = costs(cost, A, Y[order]).sum()
-    assert kernels.cost_rows(A, Y, order, engine.COSTS[cost]) == pytest.approx(wanted, rel=1e-12)
-    perfect = Y[order].copy()
-    assert kernels.cost_rows(perfect, Y, order, engine.COSTS[cost]) == 0
+    wanted, code = costs(cost, A, Y[order]).sum(), engine.COSTS[cost]
+    assert call_total_cost(A, Y, order, code) == pytest.approx(wanted, rel=1e-12)
+    assert call_total_cost(Y[order].copy(), Y, order, code) == 0

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from conftest import JIT, make_pairs
+from conftest import make_pairs
 
 from fastbp import engine, gradient_check, network, network2
 
@@ -295,7 +295,6 @@ def test_a_step_of_its_own(module, rng):
         np.testing.assert_array_equal(now, then)
 
 
-@pytest.mark.skipif(not JIT, reason="panels need compiled code")
 def test_the_look_at_the_weights_is_cheap(rng):
     """Less than a hundredth, by its own account: what it cost is waited out many times."""
     plan = engine.plan_of((20, 8, 4))

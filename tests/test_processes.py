@@ -23,11 +23,12 @@ import pytest
 from conftest import JIT, needs_threads
 
 import fastbp
-from fastbp import code_cache, engine, kernels, threads, vectors
+from fastbp import engine, threads
+from fastbp.kernels import cache as code_cache
+from fastbp.kernels import drivers, jit
 
 pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-forms = pytest.mark.parametrize("form", ["panels", "loops"])
 
 HERE = pathlib.Path(__file__).parent
 PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
@@ -40,7 +41,7 @@ AT_ONCE = 8
 
 def trained(seed, dtype="float64"):
     """Return a checksum over the bits of a small network, trained on as many threads as can be."""
-    threads.mode, engine.SHARED_FLOPS = "always", 0
+    threads.mode, engine.PARALLEL_FLOPS = "always", 0
     rng, plan = np.random.default_rng(seed), engine.plan_of((20, 30, 5))
     params = rng.standard_normal(plan.n_params).astype(dtype)
     X, Y = rng.random((300, 20)).astype(dtype), rng.random((300, 5)).astype(dtype)
@@ -81,16 +82,14 @@ def forked(limit=30):
         return pipe.read()
 
 
-def start(code, cache, form="panels", **environment):
+def start(code, cache, **environment):
     """Start a process that runs code, in a session of its own."""
     environment = {
         **os.environ,
         "PYTHONPATH": PATH,
-        "FASTBP_LOOPS": str(int(form == "loops")),
+        "NUMBA_CACHE_DIR": str(cache),
         **environment,
     }
-    if form == "panels":  # loops take long to compile: theirs are in the tester's own cache
-        environment["NUMBA_CACHE_DIR"] = str(cache)
     code = "from test_processes import *\n" + textwrap.dedent(code)
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -138,15 +137,14 @@ def warm(filled):
 
 @pytest.fixture(scope="module")
 def wanted(warm):
-    """The checksums of lone processes: {form: one for each seed}."""
-    return {form: run("all_trained(map)", warm, form) for form in ("panels", "loops")}
+    """The checksums of lone processes, one for each seed."""
+    return run("all_trained(map)", warm)
 
 
 # ------------------------------------------------ threads
 
 
-@forms
-def test_python_threads_train_at_once(warm, wanted, form):
+def test_python_threads_train_at_once(warm, wanted):
     code = """
         done = threading.Event()
         others = [threading.Thread(target=multiply_until, args=(done,)) for _ in range(2)]
@@ -156,7 +154,7 @@ def test_python_threads_train_at_once(warm, wanted, form):
             all_trained(pool.map)
         done.set()
     """
-    assert run(code, warm, form) == wanted[form]
+    assert run(code, warm) == wanted
 
 
 @needs_threads
@@ -173,10 +171,10 @@ def test_every_threading_layer_launches_for_two_threads_at_once(warm, wanted, la
                 all_trained(pool.map)
             print(numba.threading_layer())
     """
-    *checksums, found = run(code, warm, "loops", NUMBA_THREADING_LAYER=layer)
+    *checksums, found = run(code, warm, NUMBA_THREADING_LAYER=layer)
     if found == "none":
         pytest.skip(f"Numba cannot load the threading layer {layer} here")
-    assert (checksums, found) == (wanted["loops"], layer)
+    assert (checksums, found) == (wanted, layer)
 
 
 # ------------------------------------------------ processes
@@ -189,15 +187,15 @@ POOLS = {
 
 
 @pytest.mark.parametrize(
-    ("method", "pool", "form"),
+    ("method", "pool"),
     [
-        ("fork", "multiprocessing", "panels"),
-        ("fork", "futures", "loops"),
-        ("spawn", "futures", "panels"),
-        ("forkserver", "multiprocessing", "panels"),
+        ("fork", "multiprocessing"),
+        ("fork", "futures"),
+        ("spawn", "futures"),
+        ("forkserver", "multiprocessing"),
     ],
 )
-def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool, form):
+def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} on this system")
     code = f"""
@@ -206,24 +204,23 @@ def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool, fo
         with {POOLS[pool]} as pool:
             all_trained(pool.map)
     """
-    assert run(code, warm, form) == wanted[form]
+    assert run(code, warm) == wanted
 
 
-@pytest.mark.parametrize(("backend", "form"), [("loky", "panels"), ("threading", "loops")])
-def test_joblib(warm, wanted, backend, form):
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib(warm, wanted, backend):
     pytest.importorskip("joblib")
     code = f"""
         import joblib
         parallel = joblib.Parallel(2, backend="{backend}")
         all_trained(lambda f, seeds: parallel(joblib.delayed(f)(seed) for seed in seeds))
     """
-    assert run(code, warm, form) == wanted[form]
+    assert run(code, warm) == wanted
 
 
 @needs_fork
-@forms
-def test_forked_children_of_a_parent_that_has_trained_in_parallel(warm, wanted, form):
-    assert run("print(trained(0), forked(), forked())", warm, form) == wanted[form][:1] * 3
+def test_forked_children_of_a_parent_that_has_trained_in_parallel(warm, wanted):
+    assert run("print(trained(0), forked(), forked())", warm) == wanted[:1] * 3
 
 
 @needs_fork
@@ -243,28 +240,28 @@ def test_a_fork_while_another_thread_compiles(warm, wanted):
             print(forked())
         done.set()
     """
-    assert run(code, warm) == wanted["panels"][:1] * 4
+    assert run(code, warm) == wanted[:1] * 4
 
 
 # ------------------------------------------------ the cache: where it cannot be written
 
 NOWHERE_ELSE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
 REPORT = """
-print(trained(0), len(kernels.uncached))
+print(trained(0), len(code_cache.uncached))
 """
 
 
 def test_no_folder_for_the_cache(tmp_path, wanted):
     (tmp_path / "file").touch()
     (checksum, uncached), err = end(start(REPORT, tmp_path / "file" / "cache", **NOWHERE_ELSE))
-    assert checksum == wanted["panels"][0]
+    assert checksum == wanted[0]
     assert int(uncached) > 10
     assert err.count("no writable directory for compiled code") == 1
 
 
 NO_MORE = {
     "taken away": """
-folder = pathlib.Path(kernels.shuffle.stats.cache_path)
+folder = pathlib.Path(drivers.sgd_steps.stats.cache_path)
 shutil.rmtree(folder)
 folder.touch()
 """,
@@ -304,11 +301,11 @@ numba.core.caching.open = open_full
 @pytest.mark.parametrize("happens", NO_MORE)
 def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
-    for path in cache.rglob("vectors.[am-r]*.nbc"):  # some of the code is to be compiled
+    for path in cache.rglob("layers.*.nbc"):  # some of the code is to be compiled
         path.unlink()
     left = set(cache.rglob("*.nbc"))
     (checksum, uncached), err = end(start(NO_MORE[happens] + REPORT, cache, **NOWHERE_ELSE))
-    assert checksum == wanted["panels"][0]
+    assert checksum == wanted[0]
     assert int(uncached) > 3
     assert err.count("no writable directory for compiled code") == 1
     if happens != "taken away":  # and no halves of files either
@@ -317,7 +314,7 @@ def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
 
 def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
     code = "shutil.rmtree(os.environ['NUMBA_CACHE_DIR'])" + REPORT
-    assert run(code, tmp_path / "cache") == [wanted["panels"][0], "0"]
+    assert run(code, tmp_path / "cache") == [wanted[0], "0"]
     assert len(list(tmp_path.rglob("*.nbc"))) > 5
 
 
@@ -326,9 +323,11 @@ def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
 
 def misses():
     """Return how many functions this process has compiled, and how many it uses."""
-    found = [function.cache_hits for function in vectors._kept]
-    found += vectors.run_program.stats.cache_hits.values()
-    return len(vectors._kept) + 1 - sum(found), len(vectors._kept) + 1
+    found = [routine.cache_hits for routine in jit._compiled.values()]
+    used = [drivers.sgd_steps, drivers.sgd_steps_parallel]
+    found += [hits for driver in used for hits in driver.stats.cache_hits.values()]
+    count = len(jit._compiled) + sum(len(driver.signatures) for driver in used)
+    return count - sum(found), count
 
 
 def complete(cache, dtype):
@@ -341,7 +340,7 @@ def complete(cache, dtype):
 
 def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
     cache, checksums = filled
-    assert checksums[::2] == [wanted["panels"][:1]] * (AT_ONCE // 2)
+    assert checksums[::2] == [wanted[:1]] * (AT_ONCE // 2)
     assert checksums[1::2] == [checksums[1]] * (AT_ONCE // 2)
     for k, dtype in enumerate(("float64", "float32")):
         assert [complete(cache, dtype)] == checksums[k]
@@ -366,8 +365,8 @@ def test_training_on_damaged_files(tmp_path, warm, wanted):
     contents = [path.read_bytes() for path in paths]
     for k, path in enumerate(paths):
         path.write_bytes(list(damages(contents[k], contents[k - 1], rng))[-1 - k % 16])
-    assert run("print(trained(0))", tmp_path) == wanted["panels"][:1]
-    assert complete(tmp_path, "float64") == wanted["panels"][0]
+    assert run("print(trained(0))", tmp_path) == wanted[:1]
+    assert complete(tmp_path, "float64") == wanted[0]
 
 
 def test_no_damaged_file_is_believed(warm, wanted):
@@ -399,13 +398,17 @@ def test_no_damaged_file_is_believed(warm, wanted):
     assert int(tried) > 1000
 
 
+def files_in(folder, stamp):
+    return code_cache.CodeFiles(str(folder), "f", stamp, lambda code: None)
+
+
 def test_what_threads_save_at_once_is_not_mixed_up(tmp_path):
     """Keys are the types of one function: none may get the code of another."""
     gate = threading.Barrier(AT_ONCE)
 
     def save(key):
         gate.wait()
-        files = code_cache.CodeFiles(str(tmp_path), "f", "stamp")
+        files = files_in(tmp_path, "stamp")
         files.save(key, f"code for {key}")
         return files.load(key)
 
@@ -416,11 +419,11 @@ def test_what_threads_save_at_once_is_not_mixed_up(tmp_path):
 
 
 def test_files_of_another_version_are_not_read(tmp_path, monkeypatch):
-    files = code_cache.CodeFiles(str(tmp_path), "f", "stamp of the source")
+    files = files_in(tmp_path, "stamp of the source")
     files.save("key", "code")
     assert files.load("key") == "code"
     assert files.load("another key") is None
-    assert code_cache.CodeFiles(str(tmp_path), "f", "another stamp").load("key") is None
+    assert files_in(tmp_path, "another stamp").load("key") is None
     for module in (code_cache.numba, code_cache.llvmlite):
         with monkeypatch.context() as patch:
             patch.setattr(module, "__version__", "another")
@@ -431,12 +434,12 @@ def test_files_of_another_version_are_not_read(tmp_path, monkeypatch):
 
 
 def test_an_unwritable_cache_costs_one_warning(monkeypatch):
-    def no_place(function):
+    def no_place(function, on_load):
         raise RuntimeError("cannot cache function: no locator available")
 
     monkeypatch.setattr(code_cache, "CodeCache", no_place)
     monkeypatch.setattr(code_cache, "uncached", [])
     with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
-        double = kernels.kernel()(lambda x: x + x)
-    triple = kernels.kernel()(lambda x: x + x + x)  # a second warning would be an error here
+        double = jit.driver(lambda x: x + x)
+    triple = jit.driver(lambda x: x + x + x)  # a second warning would be an error here
     assert (double(2), triple(2)) == (4, 6)

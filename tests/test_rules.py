@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from conftest import JIT
 from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
+from test_kernels import activated, call_multiply_slope, compiled, guards, padded, read_sparsely  # noqa: F401
 
-from fastbp import engine, kernels, threads
+from fastbp import engine, threads
+from fastbp.kernels import activations, dropout, layout
+from fastbp.kernels.layout import Matrix
+from fastbp.kernels.simd import at
 
 DTYPES = [np.float64, np.float32]
 PAIRS = list(engine.OUTPUT_SLOPES)
@@ -28,8 +32,6 @@ RULES = {
         l2=0.02, l1=0.01, momentum=0.9, nesterov=True, dropout=(0.2, 0.5, 0.0), key=7, max_norm=1.3
     ),
 }
-
-needs_tiles = pytest.mark.skipif(not JIT, reason="vector tiles are compiled code")
 
 
 def close(a, b, dtype, rtol=None):
@@ -64,48 +66,60 @@ def flat_of(oracle):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_activations_against_their_formulas(name, dtype, rng):
-    Z = rng.standard_normal((7, 5)) * 3
-    A, b = Z.astype(dtype), rng.standard_normal(5).astype(dtype)
-    kernels.activate_rows(A, b, engine.ACTIVATIONS[name])
-    close(A, FUNCTIONS[name](Z.astype(dtype).astype(float) + b), dtype, 1e-5)
+    for n in (1, 5, 70):
+        z = (rng.standard_normal(n) * 3).astype(dtype)
+        a = activated(z, engine.ACTIVATIONS[name])
+        close(a, FUNCTIONS[name](z.astype(float)[None])[0], dtype, 1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_slopes_follow_from_activations(name, dtype, rng):
     Z = rng.standard_normal((4, 6))
-    Delta, A = np.ones((4, 6), dtype), FUNCTIONS[name](Z).astype(dtype)
-    kernels.multiply_slope(Delta, A / dtype(0.5), engine.ACTIVATIONS[name], dtype(0.5))
-    close(Delta, DERIVATIVES[name](Z), dtype, 1e-5)
+    A = padded(FUNCTIONS[name](Z) / 0.5, dtype)
+    Delta, S = np.ones_like(A), layout.zeros(A.size, dtype)
+    call_multiply_slope(Delta, A, S, 6, 1.0, 0.5, engine.ACTIVATIONS[name])
+    close(Delta[:, :6], DERIVATIVES[name](Z), dtype, 1e-5)
 
 
 def test_activations_in_the_limit():
     big = np.finfo(float).max
-    z = np.array([[-np.inf, -big, -800.0, 800.0, big, np.inf, np.nan]])
+    z = np.array([-np.inf, -big, -800.0, 800.0, big, np.inf, np.nan])
     wanted = {"tanh": [-1, -1, -1, 1, 1, 1], "relu": [0, 0, 0, 800, big, np.inf]}
     for name, values in wanted.items():
-        A = z.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # without the JIT, NumPy warns
-            kernels.activate_rows(A, np.zeros(7), engine.ACTIVATIONS[name])
-        np.testing.assert_array_equal(A[0], [*values, np.nan])
-    A = np.array([[-800.0, 0.0, 800.0], [1000.0, 1000.0, -1000.0], [np.nan, 0.0, 1.0]])
-    kernels.activate_rows(A, np.zeros(3), kernels.SOFTMAX)
-    np.testing.assert_array_equal(A[:2], [[0, 0, 1], [0.5, 0.5, 0]])
-    assert np.isnan(A[2]).all()
+            a = activated(z, engine.ACTIVATIONS[name])
+        np.testing.assert_array_equal(a, [*values, np.nan])
+    for z, values in (
+        ([-800.0, 0.0, 800.0], [0, 0, 1]),
+        ([1000.0, 1000.0, -1000.0], [0.5, 0.5, 0]),
+        ([np.nan, 0.0, 1.0], [np.nan] * 3),
+    ):
+        seen = activated(np.array(z), activations.SOFTMAX)
+        np.testing.assert_array_equal(seen, np.array(values, float))
+
+
+@compiled
+def call_drop(A, batch, l, key, rate):
+    a, limit = Matrix(at(A, 0), A.shape[0], A.shape[1]), dropout.limit_of(rate)
+    dropout.drop_rows(a, at(batch, 0), 0, A.shape[1], l, key, limit, 1 / (1 - rate))
+
+
+def masked(rows, n, l, key, rate):
+    A = np.ones((rows, n))
+    call_drop(A, np.arange(rows), l, key, rate)
+    return A
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.5, 0.9])
 def test_dropout_leaves_out_that_share(drop):
-    A = np.ones((20, 1000 if JIT else 50))
-    kernels.drop_rows(A, np.arange(20), 1, drop, 99)
+    A = masked(20, 1000 if JIT else 50, 1, 99, drop)
     np.testing.assert_array_equal(A, dropout_mask(99, 1, np.arange(20), A.shape[1], drop))
     if JIT:
         assert (A == 0).mean() == pytest.approx(drop, abs=0.01)
         assert A.mean() == pytest.approx(1, abs=0.07)
         assert abs(np.corrcoef(A)[np.triu_indices(20, 1)]).max() < 0.15  # samples differ
-        other = np.ones_like(A)
-        kernels.drop_rows(other, np.arange(20), 2, drop, 99)
-        assert not np.array_equal(A, other)  # layers do, too
+        assert not np.array_equal(A, masked(20, 1000, 2, 99, drop))  # layers do, too
 
 
 @pytest.mark.parametrize(("cost", "output"), PAIRS)
@@ -143,14 +157,14 @@ def total_cost(oracle, X, Y, rules, n):
     return mean + 0.5 * rules.l2 * squares + rules.l1 * sizes
 
 
-@pytest.mark.parametrize("form", ["rows", *(["panels"] if JIT else [])])
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize(("cost", "output"), PAIRS)
 @pytest.mark.parametrize("name", ["L2", "L1", "L1 and L2", "dropout"])
 def test_a_step_is_the_finite_difference_of_all_that_it_descends(
-    form, cost, output, name, monkeypatch
+    is_sparse, cost, output, name, monkeypatch
 ):
     """Of the mean cost under a fixed mask of dropout, with the terms of L1 and L2."""
-    set_form(form, monkeypatch)
+    read_sparsely(is_sparse, monkeypatch)
     sizes, rules, n = (5, 4, 3), engine.Rules(**RULES[name]), 6
     plan, params, X, Y, oracle = problem(sizes, ("tanh", output), cost, n, np.float64)
     eta = 1e-3
@@ -179,21 +193,14 @@ def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
     return params
 
 
-def set_form(form, monkeypatch):
-    monkeypatch.setattr(engine, "MANY", 1)
-    monkeypatch.setattr(engine, "MOST_LISTED", 2 if form == "lists" else 0)
-    monkeypatch.setenv("FASTBP_LOOPS", "1" if form == "rows" else "0")
-
-
-FORMS = ["rows", *(["panels", "lists"] if JIT else [])]
 SIZES = (37, 40, 5) if JIT else (4, 3, 2)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rules_against_the_oracle(form, name, dtype, monkeypatch):
-    set_form(form, monkeypatch)
+def test_rules_against_the_oracle(is_sparse, name, dtype, monkeypatch, guards):  # noqa: F811
+    read_sparsely(is_sparse, monkeypatch)
     rules = engine.Rules(**RULES[name])
     hidden = "relu" if name == "max-norm" else "tanh"
     data = problem(SIZES, (hidden, "sigmoid"), "cross-entropy", 23, dtype)
@@ -210,11 +217,11 @@ def test_rules_against_the_oracle(form, name, dtype, monkeypatch):
         assert max(norms) == pytest.approx(1.3, rel=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize(("cost", "output"), PAIRS)
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_every_pair_trains_as_the_oracle_does(form, cost, output, hidden, monkeypatch):
-    set_form(form, monkeypatch)
+def test_every_pair_trains_as_the_oracle_does(is_sparse, cost, output, hidden, monkeypatch):
+    read_sparsely(is_sparse, monkeypatch)
     sizes = (20, 17, 33, 4) if JIT else (3, 2, 3, 2)
     plan, params, X, Y, oracle = problem(sizes, (hidden, hidden, output), cost, 23, np.float64)
     seen = trained(plan, params, X, Y, np.arange(23), 5, engine.NO_RULES, 0.02, 1)
@@ -223,18 +230,17 @@ def test_every_pair_trains_as_the_oracle_does(form, cost, output, hidden, monkey
     close(engine.feedforward(seen, plan, X), oracle.feedforward(X.astype(float)), np.float64)
 
 
-@needs_tiles
-@pytest.mark.parametrize("form", ["panels", "lists"])
+@pytest.mark.skipif(not JIT, reason="a property of compiled code")
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("sizes", [(37, 300, 5), (37, 20, 10)], ids=str)
-def test_rules_give_the_same_bits_on_any_number_of_threads(form, name, sizes, monkeypatch):
-    set_form(form, monkeypatch)
-    monkeypatch.setattr(threads, "mode", "always")
-    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
+def test_rules_give_the_same_bits_on_any_number_of_threads(is_sparse, name, sizes, monkeypatch):
+    read_sparsely(is_sparse, monkeypatch)
     rules = engine.Rules(**RULES[name])
     plan, params, X, Y, _ = problem(sizes, ("relu", "softmax"), "log-likelihood", 67, np.float32)
     results = []
     for n_threads in (1, 2, 3, 4):
+        monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
         monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
         results.append(trained(plan, params, X, Y, np.arange(67), 13, rules))
     for one, other in itertools.pairwise(results):

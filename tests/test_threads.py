@@ -1,16 +1,15 @@
-"""How many threads, which way is faster, and teams that never wait for ever."""
+"""How many threads, which way is faster, and launches one at a time."""
 
-import os
 import threading
-import time
 
 import numpy as np
 import pytest
 from conftest import JIT
 
-from fastbp import engine, kernels, threads, vectors
+from fastbp import engine, threads
+from fastbp.kernels import jit
 
-pytestmark = pytest.mark.skipif(not JIT, reason="teams run compiled code")
+pytestmark = pytest.mark.skipif(not JIT, reason="only compiled code runs on threads")
 
 
 def folder_with(path, **files):
@@ -55,7 +54,7 @@ def test_no_control_groups_no_quota(tmp_path):
 
 def test_usable_is_the_least_of_all_limits(monkeypatch):
     monkeypatch.setattr(threads, "_affinity", lambda: 8)
-    monkeypatch.setattr(kernels.config, "NUMBA_NUM_THREADS", 6)
+    monkeypatch.setattr(jit.config, "NUMBA_NUM_THREADS", 6)
     monkeypatch.setattr(threads, "_quota", lambda: 3)
     assert [threads.usable(n) for n in (None, 1, 2, 5)] == [3, 1, 2, 3]
     monkeypatch.setattr(threads, "_quota", lambda: float("inf"))
@@ -65,191 +64,137 @@ def test_usable_is_the_least_of_all_limits(monkeypatch):
 # ------------------------------------------------ one or all
 
 
-def test_both_ways_take_turns_and_the_faster_stays():
-    for slow in (False, True):
-        choice, taken = threads.Choice(), []
-        for _ in range(2 * threads.TRIALS):
-            assert choice.undecided
-            taken.append(choice.parallel)
-            choice.note(choice.parallel, 1.2 if choice.parallel is slow else 1.0, 10)
-        assert taken == [False, True] * threads.TRIALS
-        assert not choice.undecided
-        assert choice.parallel is not slow
-        choice.note(not slow, 100.0, 1)  # decided is decided
-        assert choice.parallel is not slow
+@pytest.mark.parametrize("slow", [False, True])
+def test_both_ways_take_turns_and_the_faster_stays(slow):
+    tuner, taken = threads.Tuner(), []
+    for _ in range(2 * threads.TRIALS):
+        assert tuner.probing
+        taken.append(tuner.parallel)
+        tuner.note(tuner.parallel, 1.2 if tuner.parallel is slow else 1.0, 10)
+    assert taken == [False, True] * threads.TRIALS
+    assert tuner.decided
+    assert tuner.parallel is not slow
 
 
-def test_what_is_clear_needs_no_second_trial():
-    for slow in (False, True):
-        choice = threads.Choice()
-        choice.note(False, 1.6 if slow else 1.0, 10)
-        assert choice.undecided
-        choice.note(True, 1.0 if slow else 1.6, 10)
-        assert not choice.undecided
-        assert choice.parallel is slow
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_is_clear_needs_no_second_trial(slow):
+    tuner = threads.Tuner()
+    tuner.note(False, 1.6 if slow else 1.0, 10)
+    assert tuner.probing
+    tuner.note(True, 1.0 if slow else 1.6, 10)
+    assert tuner.decided
+    assert tuner.parallel is slow
 
 
-def test_a_choice_belongs_to_its_work():
-    assert threads.choice("a", 1) is threads.choice("a", 1)
-    assert threads.choice("a", 1) is not threads.choice("a", 2)
+@pytest.mark.parametrize("slowdown", [1.05, 1.5, 20.0])
+def test_a_wrong_first_guess_does_not_last_and_trials_are_cheap(slowdown):
+    """The first calls fell into a moment in which all threads were slow; the truth is otherwise."""
+    tuner, wasted, total, calls = threads.Tuner(), 0.0, 0.0, 0
+    for _ in range(2):
+        tuner.note(tuner.parallel, 10.0 if tuner.parallel else 2.0, 100)
+    assert tuner.parallel is False
+    while not tuner.faster:  # the parallel way now takes 0.01 s a sample, the serial one more
+        calls += 1
+        assert calls < 10_000
+        way, samples = tuner.parallel, 2 if tuner.probing else 10
+        tuner.note(way, samples * 0.01 * (1.0 if way else slowdown), samples)
+    for _ in range(10_000):
+        way, probing = tuner.parallel, tuner.probing
+        samples = 0.02 / (0.01 * (1.0 if way else slowdown)) if probing else 10
+        seconds = samples * 0.01 * (1.0 if way else slowdown)
+        tuner.note(way, seconds, samples)
+        total += seconds
+        wasted += seconds - samples * 0.01
+    assert tuner.parallel or tuner.probing
+    assert 0 < wasted < 0.01 * total
+
+
+def test_a_tuner_belongs_to_its_work():
+    assert threads.tuner("a", 1) is threads.tuner("a", 1)
+    assert threads.tuner("a", 1) is not threads.tuner("a", 2)
 
 
 def test_training_tries_both_ways_and_small_work_neither(monkeypatch, rng):
     monkeypatch.setattr(threads, "usable", lambda limit: 2)
-    monkeypatch.setattr(threads, "_choices", {})
-    teams = []
-    real = threads.in_team
-    monkeypatch.setattr(threads, "in_team", lambda n, *rest: (teams.append(n), real(n, *rest)))
+    monkeypatch.setattr(threads, "_tuners", {})
+    taken = []
+    note = threads.Tuner.note
+
+    def noted(tuner, way, *rest):
+        taken.append(way)
+        note(tuner, way, *rest)
+
+    monkeypatch.setattr(threads.Tuner, "note", noted)
     X, Y = rng.random((3000, 20)), rng.random((3000, 5))
     for sizes, m, tried in (((20, 300, 5), 100, True), ((20, 7, 5), 10, False)):
-        teams.clear()
+        taken.clear()
         plan = engine.plan_of(sizes)
         samples = engine.Samples(X, Y)
-        for _ in range(8):
+        for _ in range(100):
             engine.train(np.zeros(plan.n_params), plan, samples, np.arange(3000), m, 0.1)
-        assert (2 in teams) is tried
-        if tried:
-            assert teams[:2] == [1, 2]
+            if True in taken:
+                break
+        assert (True in taken) is tried
 
 
-# ------------------------------------------------ teams
+# ------------------------------------------------ launches
 
 
-@pytest.mark.parametrize("shares", [1, 2, 3, 8])  # more than there are processors, too
-def test_a_team_meets(shares):
+def test_one_launch_at_a_time_the_others_are_serial():
+    """Numba's workqueue ends a process in which two threads launch at once."""
     seen = []
 
-    def work(team, share, count):
-        vectors.meet_often(team, share, count, 300)
-        seen.append(share)
+    def other():
+        with threads.launching(2) as is_parallel:
+            seen.append(is_parallel)
 
-    threads.in_team(shares, work)
-    assert sorted(seen) == list(range(shares))
-
-
-def test_nobody_passes_a_meeting_before_the_last_has_come():
-    arrived, passed = [], []
-
-    def work(team, share, shares):
-        time.sleep(0.02 * share)
-        arrived.append(share)
-        vectors.meet_often(team, share, shares, 1)
-        passed.append(len(arrived))
-
-    threads.in_team(3, work)
-    assert passed == [3, 3, 3]
+    with threads.launching(2) as is_parallel:
+        worker = threading.Thread(target=other)
+        worker.start()
+        worker.join()
+        other()  # nested
+    assert is_parallel
+    assert seen == [False, False]
+    other()
+    assert seen[-1]
+    with threads.launching(1) as is_parallel:
+        assert not is_parallel
 
 
-def test_where_no_thread_can_be_started_one_does_it_all(monkeypatch):
-    started = []
-    real = threading.Thread.start
-
-    def start(self):
-        if started:
-            raise RuntimeError("can't start new thread")
-        started.append(self)
-        real(self)
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    seen = []
-
-    def work(team, share, shares):
-        vectors.meet_often(team, share, shares, 10)
-        seen.append((share, shares))
-
-    threads.in_team(4, work)
-    assert seen == [(0, 1)]
-    assert not started[0].is_alive() or started[0].join(5) is None
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_launch_that_fails_leaves_all_as_it_was(error):
+    before = jit.get_num_threads()
+    with pytest.raises(error), threads.launching(2):
+        raise error
+    assert jit.get_num_threads() == before
+    with threads.launching(2) as is_parallel:
+        assert is_parallel
 
 
-def test_an_interrupt_before_the_start_leaves_nobody_waiting(rng, monkeypatch):
-    """Ctrl-C in the main thread between the gate and the kernel: the others give up unchanged."""
-    plan = engine.plan_of((20, 30, 5))
-    params = rng.random(plan.n_params)
+@pytest.mark.parametrize("always", [True, False], ids=["always", "auto"])
+def test_the_parallel_driver_is_compiled_while_the_serial_one_trains(always, monkeypatch, rng):
+    started, go_on = [], threading.Event()
+
+    def prepare(driver, *arguments):
+        started.append(driver)
+        if driver is engine.drivers.sgd_steps_parallel:
+            go_on.wait(30)
+
+    plan = engine.plan_of((20, 300, 5))
     X, Y = rng.random((300, 20)), rng.random((300, 5))
-    samples = engine.Samples(X, Y)
-    engine.train(params.copy(), plan, samples, np.arange(300), 100, 0.1)  # compiled
-    before, n_threads = params.copy(), threading.active_count()
-    real = vectors.run_program
-
-    def interrupted(team, share, *rest):
-        if share == 0:
-            raise KeyboardInterrupt
-        real(team, share, *rest)
-
-    interrupted.signatures = real.signatures
-    monkeypatch.setattr(vectors, "run_program", interrupted)
-    monkeypatch.setattr(threads, "mode", "always")
-    monkeypatch.setattr(threads, "usable", lambda limit: 3)
-    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
-    with pytest.raises(KeyboardInterrupt):
-        engine.train(params, plan, samples, np.arange(300), 100, 0.1)
-    assert threading.active_count() == n_threads
-    np.testing.assert_array_equal(params, before)
-
-
-def test_an_interrupt_while_it_waits_for_the_others_comes_afterwards(monkeypatch):
-    real, interrupts, alive = threading.Thread.join, [KeyboardInterrupt()], []
-
-    def join(self, timeout=None):
-        if interrupts:
-            raise interrupts.pop()
-        real(self, timeout)
-
-    def work(team, share, shares):
-        time.sleep(0.1 * share)
-        alive.append(share)
-
-    monkeypatch.setattr(threading.Thread, "join", join)
-    with pytest.raises(KeyboardInterrupt):
-        threads.in_team(3, work)
-    assert sorted(alive) == [0, 1, 2]
-
-
-def test_an_interrupt_while_threads_start_leaves_none_behind(monkeypatch):
-    real, before = threading.Thread.start, threading.active_count()
-
-    def start(self):
-        real(self)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(KeyboardInterrupt):
-        threads.in_team(3, lambda team, share, shares: None)
-    monkeypatch.undo()
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.05)
-    assert threading.active_count() == before
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_member_that_fails_keeps_nobody_waiting():
-    def work(team, share, shares):
-        if share == 1:
-            raise MemoryError
-        vectors.meet_often(team, share, shares, 1)
-
-    with pytest.raises(RuntimeError, match="a thread of the team failed"):
-        threads.in_team(3, work)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_trains_on_a_team(monkeypatch, rng):
+    samples, params = engine.Samples(X, Y), rng.random(plan.n_params)
+    engine.train(params.copy(), plan, samples, np.arange(300), 100, 0.1, n_threads=1)
     monkeypatch.setattr(threads, "usable", lambda limit: 2)
-    monkeypatch.setattr(threads, "mode", "always")
-    monkeypatch.setattr(engine, "SHARED_FLOPS", 0)
-    plan = engine.plan_of((20, 30, 5))
-    samples = engine.Samples(rng.random((300, 20)), rng.random((300, 5)))
-
-    def trained():
-        params = np.ones(plan.n_params)
+    monkeypatch.setattr(threads, "_tuners", {})
+    monkeypatch.setattr(engine, "_compiling", {})
+    monkeypatch.setattr(engine, "PARALLEL_FLOPS", 0)
+    monkeypatch.setattr(engine.jit, "prepare", prepare)
+    if always:
+        monkeypatch.setattr(threads, "mode", "always")
+        go_on.set()
+    for _ in range(3):
         engine.train(params, plan, samples, np.arange(300), 100, 0.1)
-        return params
-
-    wanted = trained()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if np.array_equal(trained(), wanted) else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    assert engine.drivers.sgd_steps_parallel in started
+    for thread in engine._compiling.values():
+        thread.join()

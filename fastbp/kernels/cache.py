@@ -1,12 +1,13 @@
 """Compiled code and other processes: files that can be trusted, and forks that do not hang.
 
-Laws: this file imports nothing of fastbp, and nothing that goes wrong here ends a training.
+Invariant: nothing that goes wrong here ends a training; the code is then compiled anew.
 """
 
 import functools
 import glob
 import hashlib
 import os
+import pathlib
 import pickle
 import warnings
 
@@ -22,8 +23,20 @@ from numba.core.compiler_lock import global_compiler_lock
 uncached = []  # the names of functions whose code could not be kept
 
 
-def keep(compiled, function):
+@functools.cache
+def stamp():
+    """Return a hash of every file of this folder: a kernel calls what others define.
+
+    Numba's own stamp covers the file of one function only.
+    """
+    files = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def keep(compiled, function, on_load=lambda code: None):
     """Have Numba's dispatcher or C function keep its code in files, if there is a place for them.
+
+    on_load(code) is called with the bytes of a file before the code in it is linked.
 
     Numba's own cache trusts what it finds: what is damaged raises or, worse, runs; a full disk
     ends the training; and of processes that compile at once, one may get the code of another
@@ -31,7 +44,7 @@ def keep(compiled, function):
     """
     if not config.DISABLE_JIT:
         try:
-            compiled._cache = CodeCache(function)
+            compiled._cache = CodeCache(function, on_load)
         except RuntimeError as error:  # Numba found no folder that can be written
             _note(function, error)
     return compiled
@@ -51,10 +64,9 @@ def _note(function, error):
 class CodeCache(FunctionCache):
     """Numba's cache of a function, with CodeFiles: what cannot be written is only not kept."""
 
-    def __init__(self, function):
+    def __init__(self, function, on_load):
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = CodeFiles(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = CodeFiles(self._cache_path, self._impl.filename_base, stamp(), on_load)
 
     def save_overload(self, signature, code):
         try:
@@ -70,9 +82,9 @@ class CodeFiles(IndexDataCacheFile):
     Unless it fits, nothing of the file is believed: the code is compiled anew, and written over it.
     """
 
-    def __init__(self, folder, name, stamp):
+    def __init__(self, folder, name, stamp, on_load):
         super().__init__(folder, name, stamp)
-        self._start = os.path.join(folder, name)
+        self._start, self._on_load = os.path.join(folder, name), on_load
 
     def load(self, key):
         try:
@@ -80,7 +92,10 @@ class CodeFiles(IndexDataCacheFile):
                 checksum, code = file.read(hashlib.sha256().digest_size), file.read()
         except OSError:
             return None
-        return pickle.loads(code) if checksum == self._checksum(key, code) else None
+        if checksum != self._checksum(key, code):
+            return None
+        self._on_load(code)
+        return pickle.loads(code)
 
     def save(self, key, code):
         code = self._dump(code)

@@ -1,0 +1,214 @@
+"""What Python calls: loops over mini-batches, serial and parallel.
+
+Each region of the parallel drivers is a function of its own with one prange. Numba makes one of two
+that follow each other, and does not see in a named tuple of arrays that the second reads what the
+first writes: the numbers are then silently wrong.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastbp.kernels.costs import total_cost
+from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
+from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
+from fastbp.kernels.optimizer import rule_places_of
+from fastbp.kernels.passes import (
+    backward,
+    batch_size,
+    forward,
+    limit_layer,
+    read_input,
+    update,
+)  # fmt: skip
+from fastbp.kernels.simd import float_mode
+
+# ------------------------------------------------ serial
+
+
+@kernel
+def forward_pass(net, rules, start):
+    """Write the activations of all layers for the mini-batch that begins at order[start]."""
+    one, zero = np.intp(1), np.intp(0)
+    read_input(net, rules, start, zero, one)
+    for l in range(1, net.top + 1):
+        forward(net, rules, start, l, zero, one)
+
+
+@kernel
+def descend(net, rules, start, eta, rate):
+    """Write all Deltas, and add rate * the gradient to the target."""
+    one, zero, top = np.intp(1), np.intp(0), net.top
+    for l in range(top, 0, -1):
+        backward(net, rules, start, l, rate, zero, one)
+    for l in range(1, top + 1):
+        update(net, rules, start, l, eta, zero, one)
+    if rules is not None:
+        for l in range(1, top + 1 if rules.max_norm > 0 else 0):
+            limit_layer(net, rules, l, zero, one)
+
+
+@driver
+def sgd_steps(net, rules, eta):
+    """Take one step of gradient descent for every m samples of the order, in place.
+
+    rules: an optimizer.Rules, or None. The last mini-batch may be shorter than the others; each is
+    divided by its own length.
+    """
+    net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
+    for start in range(0, net.n_samples, net.m):
+        forward_pass(net, rules, start)
+        descend(net, rules, start, eta, -eta / batch_size(net, start))
+    float_mode(mode)
+
+
+@driver
+def backprop_batch(net, rules):
+    """Add the gradient, summed over the samples of the order, to the target, packed as weights are.
+
+    rules: None.
+    """
+    net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
+    for start in range(0, net.n_samples, net.m):
+        forward_pass(net, rules, start)
+        descend(net, rules, start, 0.0, 1.0)
+    float_mode(mode)
+
+
+@kernel
+def copy_outputs(out, net, start, first, last):
+    """Write the outputs of the samples `first` to `last` of a mini-batch into their rows of out."""
+    A, n = layer_of(net, net.top).A, out.shape[1]
+    for i in range(first, last):
+        a = row(A, i)
+        for j in range(n):
+            out[net.order[start + i], j] = a[j]
+
+
+@driver
+def feedforward_batch(net, rules, out):
+    """Write the network's outputs for the samples of the order into out (n, n_out). rules: None."""
+    net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
+    for start in range(0, net.n_samples, net.m):
+        forward_pass(net, rules, start)
+        copy_outputs(out, places_of(net), start, 0, batch_size(net, start))
+    float_mode(mode)
+
+
+@driver
+def difference_quotients(net, rules, out, which, cost, h):
+    """Write (C(p + h) - C(p - h)) / 2h for each weight p of `which`: two forward passes each.
+
+    out, which (count,); net: all samples in one mini-batch; cost: a code of costs.py, summed over
+    the samples; rules: None. The weights are left as they were.
+    """
+    net, one, zero, first = places_of(net), np.intp(1), np.intp(0), np.intp(0)
+    top, m = net.top, net.n_samples
+    read_input(net, rules, first, zero, one)
+    for t in range(which.size):
+        p, difference = net.weights[which[t]], 0.0
+        for side in range(2):
+            net.weights[which[t]] = p - h if side else p + h
+            for l in range(1, top + 1):
+                forward(net, rules, first, l, zero, one)
+            A = block(layer_of(net, top).A, 0, m, 0)
+            c = total_cost(A, net.Y, net.order, size_of(net, top), cost)
+            difference += -c if side else c
+        net.weights[which[t]] = p
+        out[t] = difference / (h + h)
+
+
+# ------------------------------------------------ parallel regions
+
+
+@parallel_kernel
+def read_parallel(net, rules, start, n_threads):
+    """read_input on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)  # each thread has its own
+        read_input(places_of(net), rule_places_of(rules), start, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+@parallel_kernel
+def forward_parallel(net, rules, start, l, n_threads):
+    """forward on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)
+        forward(places_of(net), rule_places_of(rules), start, l, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+@parallel_kernel
+def backward_parallel(net, rules, start, l, rate, n_threads):
+    """backward on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)
+        backward(places_of(net), rule_places_of(rules), start, l, rate, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+@parallel_kernel
+def update_parallel(net, rules, start, eta, n_threads):
+    """update of all layers, which do not depend on each other, on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)
+        for l in range(1, net.top + 1):
+            update(places_of(net), rule_places_of(rules), start, l, eta, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+@parallel_kernel
+def limit_parallel(net, rules, n_threads):
+    """limit_layer of all layers on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)
+        for l in range(1, net.top + 1):
+            limit_layer(places_of(net), rule_places_of(rules), l, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+# ------------------------------------------------ parallel
+
+
+@kernel
+def forward_pass_parallel(net, rules, start, n_threads):
+    """forward_pass on n_threads threads."""
+    read_parallel(net, rules, start, n_threads)
+    for l in range(1, net.top + 1):
+        forward_parallel(net, rules, start, l, n_threads)
+
+
+@kernel
+def descend_parallel(net, rules, start, eta, rate, n_threads):
+    """descend on n_threads threads."""
+    for l in range(net.top, 0, -1):
+        backward_parallel(net, rules, start, l, rate, n_threads)
+    update_parallel(net, rules, start, eta, n_threads)
+    if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
+        if rules.max_norm > 0:
+            limit_parallel(net, rules, n_threads)
+
+
+@parallel_driver
+def sgd_steps_parallel(net, rules, eta, n_threads):
+    """sgd_steps on n_threads threads."""
+    for start in range(0, net.n_samples, net.m):
+        forward_pass_parallel(net, rules, start, n_threads)
+        rate = -eta / batch_size(net, start)
+        descend_parallel(net, rules, start, eta, rate, n_threads)
+
+
+@parallel_driver
+def backprop_batch_parallel(net, rules, n_threads):
+    """backprop_batch on n_threads threads."""
+    for start in range(0, net.n_samples, net.m):
+        forward_pass_parallel(net, rules, start, n_threads)
+        descend_parallel(net, rules, start, 0.0, 1.0, n_threads)
+
+
+@parallel_driver
+def feedforward_batch_parallel(net, rules, out, n_threads):
+    """feedforward_batch on n_threads threads."""
+    for start in range(0, net.n_samples, net.m):
+        forward_pass_parallel(net, rules, start, n_threads)
+        copy_outputs(out, places_of(net), start, 0, batch_size(net, start))

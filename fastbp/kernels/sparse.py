@@ -1,0 +1,233 @@
+"""The first layer, and how pixels are read: all of them, or those that are not zero.
+
+Of MNIST's pixels four fifths are zero. Groups of up to MR samples share a list of the pixels that
+are not zero in all of them, and the sums of the first layer run over this list. Zeros add nothing,
+so the bits are those of the dense layer.
+"""
+
+import numpy as np
+from numba import types
+
+from fastbp.kernels.jit import kernel, routine
+from fastbp.kernels.layers import by_shape
+from fastbp.kernels.layout import (
+    AT_ONCE,
+    FLOAT32,
+    FLOAT64,
+    KC,
+    matrix_type,
+    pixels_type,
+    row,
+)  # fmt: skip
+from fastbp.kernels.simd import (
+    VECTOR,
+    add_lanes,
+    add_outer,
+    add_sum,
+    as_float32,
+    as_float64,
+    at,
+    count_bits,
+    first_bit,
+    fma,
+    lanes,
+    load,
+    load_block,
+    nonzero_bits,
+    prefetch,
+    store_block,
+    zero_block,
+)  # fmt: skip
+
+I = types.intp
+COLUMNS, BATCH = types.CPointer(types.int32), types.CPointer(types.int64)
+LINE = 64  # bytes in a line of the cache
+
+# ------------------------------------------------ reading
+
+
+@kernel
+def nonzero_pixels(a, b, c, n):
+    """Return the mask of the pixels that are not zero in all of three samples, of 64 or n."""
+    if n >= 64:
+        return nonzero_bits(a, b, c)
+    mask = 0
+    for k in range(n):
+        mask |= ((a[k] != 0) | (b[k] != 0) | (c[k] != 0)) << k
+    return mask
+
+
+@kernel
+def list_of(columns, starts, x, n, batch, rows, ahead):
+    """list_nonzero for rows of n pixels at x."""
+    count, line = 0, max(1, LINE * lanes(x) // VECTOR)
+    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
+    for k in range(0, n, 64):
+        for i in range(rows):  # all lines at once are more than the processor can wait for
+            for pixel in range(k, k + 64, line):
+                prefetch(x, batch[ahead + i] * n + pixel)
+        if k % KC == 0:
+            starts[k // KC] = count
+        mask = nonzero_pixels(at(a, k), at(b, k), at(c, k), n - k)
+        found, t = count_bits(mask), count
+        for _ in range(0, found, AT_ONCE):  # too many cost less than to guess how many
+            for _ in range(AT_ONCE):
+                columns[t] = k + first_bit(mask)
+                mask &= mask - 1
+                t += 1
+        count += found
+    if n % KC == 0:
+        starts[n // KC] = count
+    columns[count] = n
+    starts[n // KC + 1] = count + 1
+
+
+@routine(lambda dtype: (COLUMNS, COLUMNS, pixels_type(dtype), BATCH, I, I))
+def list_nonzero(columns, starts, X, batch, rows, ahead):
+    """Write the columns of the pixels that are not zero in all of `rows` samples, and n.
+
+    The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
+    starts[b]: where the columns of block b of KC inputs begin in the list. Prefetches the pixels of
+    the samples that come `ahead` later in the order. columns (n + 1 + AT_ONCE,); starts (n // KC +
+    2,).
+    """
+    if X.kind == FLOAT64:
+        list_of(columns, starts, as_float64(X.bytes, 0), X.n, batch, rows, ahead)
+    elif X.kind == FLOAT32:
+        list_of(columns, starts, as_float32(X.bytes, 0), X.n, batch, rows, ahead)
+    else:
+        list_of(columns, starts, X.bytes, X.n, batch, rows, ahead)
+
+
+@kernel
+def listed_values(values, columns, count, x, n, batch, rows, scale):
+    """read_values for rows of n pixels at x, but for the last column."""
+    i, j = rows // 2, rows - 1  # the samples of a group are 0, i and j: some of these are equal
+    a, b, c = at(x, batch[0] * n), at(x, batch[i] * n), at(x, batch[j] * n)
+    for t in range(count):
+        k, to = columns[t], at(values, t * rows)
+        to[0] = a[k] * scale
+        to[i] = b[k] * scale
+        to[j] = c[k] * scale
+
+
+@routine(lambda dtype: (types.CPointer(dtype), COLUMNS, I, pixels_type(dtype), BATCH, I), I)
+def read_values(values, columns, count, X, batch, rows):
+    """Write the pixels of a list of `count` columns, the last of them the constant input 1.
+
+    values (count, rows). Returns 1 if all are usual, else 0: see all_usual.
+    """
+    last, n, scale = count - 1, X.n, X.scale
+    if X.kind == FLOAT64:
+        listed_values(values, columns, last, as_float64(X.bytes, 0), n, batch, rows, scale)
+    elif X.kind == FLOAT32:
+        listed_values(values, columns, last, as_float32(X.bytes, 0), n, batch, rows, scale)
+    else:
+        listed_values(values, columns, last, X.bytes, n, batch, rows, scale)
+    for i in range(rows):
+        values[last * rows + i] = 1
+    return 1 if X.check == 0 or all_usual(values, count * rows, X.check) else 0
+
+
+@kernel
+def row_values(a, x, n, scale):
+    """a[k] = the pixel k of a sample, and the constant input of the biases."""
+    for k in range(n):
+        a[k] = x[k] * scale
+    a[n] = 1
+
+
+@routine(lambda dtype: (matrix_type(dtype), pixels_type(dtype), BATCH), I)
+def read_rows(A, X, batch):
+    """Write all pixels of the samples, and the constant input 1. A (m, n + 1); batch (m,).
+
+    Returns 1 if all are usual, else 0: see all_usual.
+    """
+    usual = 1
+    for i in range(A.rows):
+        a, x = row(A, i), batch[i] * X.n
+        if X.kind == FLOAT64:
+            row_values(a, as_float64(X.bytes, x * 8), X.n, X.scale)
+        elif X.kind == FLOAT32:
+            row_values(a, as_float32(X.bytes, x * 4), X.n, X.scale)
+        else:
+            row_values(a, at(X.bytes, x), X.n, X.scale)
+        if X.check != 0 and not all_usual(a, X.n, X.check):
+            usual = 0
+    return usual
+
+
+@kernel
+def all_usual(a, n, check):
+    """Tell whether the n numbers at a place are finite, and x * check is, too.
+
+    x * check * 0 is 0 for those, and NaN for the others. check: the largest number of the type, by
+    the largest x that is usual.
+    """
+    v = lanes(a)
+    rest = a[0] * check * 0
+    if n >= v:
+        total = load(a, n - v) * check * 0.0  # the last vector overlaps with the one before it
+        for k in range(0, n - v, v):
+            total = fma(load(a, k) * check, 0.0, total)
+        rest += add_lanes(total)
+    else:
+        for k in range(n):
+            rest += a[k] * check * 0
+    return rest == 0
+
+
+# ------------------------------------------------ the layer
+
+
+@by_shape
+def sparse_tile(rows, narrow):
+    @kernel
+    def tile(Z, values, columns, count, W):
+        """Z[i, :] = sum over k of values[k, i] * W[k, :], for the pixels k that are listed."""
+        sums, one = zero_block(rows, narrow, Z.place), np.intp(1)
+        for t in range(count):
+            w = at(W, columns[t] * lanes(W))
+            sums = add_outer(sums, at(values, t * rows), one, w)
+        store_block(Z.place, Z.stride, sums)
+
+    return tile
+
+
+def _sparse_arguments(dtype):
+    return matrix_type(dtype), types.CPointer(dtype), COLUMNS, I, types.CPointer(dtype), I
+
+
+@routine(_sparse_arguments)
+def sparse_multiply(Z, values, columns, count, W, narrow):
+    """Write A @ W into Z, for the listed pixels of a group. Z (rows, lanes); W (n_in + 1, lanes).
+
+    values (count, rows); columns (count,).
+    """
+    sparse_tile(Z.rows, narrow, Z, values, columns, count, W)
+
+
+@by_shape
+def sparse_step(rows, narrow):
+    @kernel
+    def step(W, values, columns, first, last, S):
+        """W[k, :] += sum over i of values[k, i] * S[i, :], for the pixels k that are listed."""
+        deltas, one = load_block(rows, narrow, S.place, S.stride), np.intp(1)
+        for t in range(first, last):
+            add_sum(at(W, columns[t] * lanes(W)), at(values, t * rows), one, deltas)
+
+    return step
+
+
+def _sparse_add_arguments(dtype):
+    place = types.CPointer(dtype)
+    return place, place, COLUMNS, I, I, matrix_type(dtype), I
+
+
+@routine(_sparse_add_arguments)
+def sparse_add(W, values, columns, first, last, S, narrow):
+    """Add A.T @ S to W, for the pixels of a group that stand in columns[first:last].
+
+    W (n_in + 1, lanes); values (count, rows); S (rows, lanes), -eta/m * Delta.
+    """
+    sparse_step(S.rows, narrow, W, values, columns, first, last, S)
