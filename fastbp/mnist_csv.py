@@ -10,12 +10,17 @@ import numpy as np
 
 from fastbp import files
 from fastbp.bounded_reader import BoundedReader
+from fastbp.mnist_csv_header import BYTE_ORDER_MARK, check_header, check_width
 from fastbp.mnist_sets import MOST_CLASSES
 
 MOST_BYTES = 1 << 32  # EMNIST's largest csv file has 1.5 GB
 MOST_LINE = 1 << 18  # bytes; images of 256 x 256 pixels fit
 ROLES = ("train", "test")
 FEWEST = 7  # samples that give three sets when the last sixth is split off twice
+_ROLE_WORD = re.compile(  # a word of its own, the last one: test_contest.csv, latest_train.csv
+    r"(.*(?<![a-z]))(train|test)((?:ing)?(?![a-z]).*\.csv)(\.gz)?", re.IGNORECASE
+)
+_ROLE_PART = re.compile(r"(.*)(train|test)(.*\.csv)(\.gz)?", re.IGNORECASE)  # mnisttrain.csv
 _INTEGER = re.compile(r"[ \t]*\+?[0-9]{1,9}[ \t]*")
 
 
@@ -26,7 +31,7 @@ def is_csv(name):
 
 def parse(name):
     """Return (prefix and suffix, "train" or "test", preference) of a csv file's name, or None."""
-    found = re.fullmatch(r"(.*?)(train|test)(.*?\.csv)(\.gz)?", name, re.IGNORECASE)
+    found = _ROLE_WORD.fullmatch(name) or _ROLE_PART.fullmatch(name)
     if not found:
         return None
     return found[1] + "*" + found[3], found[2].lower(), not found[4]
@@ -51,8 +56,8 @@ def read(path):
     Parameters
     ----------
     path : path
-        Lines `label,pixel,pixel,...` of integers, labels 0..999 and pixels 0..255; a first line
-        that begins with a letter is a header. Packed by gzip or not.
+        Lines `label,pixel,pixel,...` of integers, labels 0..999 and pixels 0..255, with or
+        without a header line, which must name the label first. Packed by gzip or not.
 
     Raises
     ------
@@ -61,14 +66,20 @@ def read(path):
     OSError
         It cannot be read.
     """
-    images, labels, width = [], [], None
+    images, labels, n_names, width = [], [], None, None
     with BoundedReader(path, MOST_BYTES) as content:
         for first, lines in _blocks(content):
-            if first == 1:
-                lines = _without_header(lines, path)
             if not any(lines):
                 continue
-            width = width or 1 + next(filter(None, lines)).count(",")
+            if n_names is None:
+                start = next(i for i, line in enumerate(lines) if line)
+                n_names = check_header(lines[start], path, first + start)
+                lines[start] = "" if n_names else lines[start].removeprefix(BYTE_ORDER_MARK)
+                if not any(lines):
+                    continue
+            if width is None:
+                width = 1 + next(filter(None, lines)).count(",")
+                check_width(n_names, width, path)
             block = _parse(lines, first, width, path)
             images.append(block[:, 1:].astype(np.uint8))
             labels.append(block[:, 0].astype(np.int64))
@@ -78,7 +89,10 @@ def read(path):
 
 
 def _blocks(content):
-    """Yield (number of the first line, lines) for some lines at a time; blank ones are empty."""
+    """Yield (number of the first line, lines) for some lines at a time; blank ones are empty.
+
+    What is blank as a whole is not yielded.
+    """
     number, rest, more = 1, b"", True
     while more:
         piece = content.take(files.PIECE)
@@ -92,22 +106,12 @@ def _blocks(content):
                 f"{content.path} has a line of more than {MOST_LINE:,} bytes, expected lines of "
                 f"label,pixel,pixel,..."
             )
-        if block:
+        if block.isspace():  # much faster than a list of blank lines
+            number += block.count(b"\n")
+        elif block:
             lines = block.removesuffix(b"\n").split(b"\n")
             yield number, [line.decode("latin1").strip(" \t\r") for line in lines]
             number += len(lines)
-
-
-def _without_header(lines, path):
-    """Return the first lines of a file with a header made blank."""
-    first = lines[0].removeprefix("\xef\xbb\xbf")  # a mark that some programs put before UTF-8
-    name = first.partition(",")[0].strip(" \"'")
-    if not name and "," in first:
-        raise ValueError(
-            f"{path}, line 1: the first column has no name, expected the labels; pandas writes its "
-            f"index there: use to_csv(path, index=False)"
-        )
-    return ["" if name[:1].isalpha() else first, *lines[1:]]
 
 
 def _parse(lines, first, width, path):

@@ -7,7 +7,7 @@ nothing in it is executed; where a folder holds several data sets, none is chose
 import pathlib
 
 from fastbp import files, mnist_csv, mnist_idx, mnist_npz, mnist_pickle
-from fastbp.mnist_sets import as_set, split
+from fastbp.mnist_sets import as_set, split, warn_of_black_images
 
 BOOK = ("mnist.pkl.gz", "mnist.npz")  # MNIST, as train-images-idx3-ubyte.gz and so on are
 EXPANDED = "mnist_expanded.pkl.gz"  # MNIST once more: read only where the others are not
@@ -27,6 +27,7 @@ def load(path, pixels=False, transpose=False):
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; {KNOWN}")
     sets = _read_folder(path) if path.is_dir() else _read_file(path)
+    warn_of_black_images(sets[0][0], f"{path}: the training images")
     names = "training", "validation", "test"
     return tuple(
         as_set(images, labels, pixels, transpose, f"{path}: the {name} images")

@@ -41,7 +41,8 @@ def load_data(path=None, *, pixels=False, transpose=False):
         - csv files (.csv or .csv.gz) of lines ``label,pixel,pixel,...``, with or without a header
           line: a folder with one file for training and one for testing (mnist_train.csv and
           mnist_test.csv); or the path of one file (Kaggle's train.csv), which is used alone: its
-          last sixth is the test set.
+          last sixth is the test set. A header must name the label (label, class, y, target, digit,
+          category, character, letter) in the first column and nowhere else.
 
         Without it, in this order: the path in the environment variable FASTBP_DATA; the book's own
         places, mnist.pkl.gz and ../data/mnist.pkl.gz; the user's cache; a download into that cache
@@ -69,6 +70,12 @@ def load_data(path=None, *, pixels=False, transpose=False):
         An OSError: there is no data anywhere.
     OSError
         A file is missing or can't be read.
+
+    Warns
+    -----
+    RuntimeWarning
+        The largest byte of the training images is 1: black-and-white pixels stored as 0 and 1 are
+        read as 0 and 1/256.
 
     Notes
     -----

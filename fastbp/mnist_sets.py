@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from fastbp.pixels import Pixels
+from fastbp.warn import runtime_warning
 
 MOST_CLASSES = 1000  # a label beyond it is a mistake or damage
 LEAST_CLASSES = 10  # outputs of a network for digits, also where a small sample lacks some
@@ -29,6 +30,25 @@ def split(images, labels, most_of=6):
     """Return ((images, labels), (images, labels)): all but the last sixth, and the last sixth."""
     n = len(images) - len(images) // most_of
     return (images[:n], labels[:n]), (images[n:], labels[n:])
+
+
+def warn_of_black_images(images, where):
+    """Warn if the largest of some bytes is 1: `as_set` makes 1/256 of it, which is nearly black.
+
+    Parameters
+    ----------
+    images : ndarray (n, ...)
+        As in `as_set`; floats are not looked at.
+    where : str
+        What the warning calls the images.
+    """
+    if images.dtype == np.uint8 and images.max(initial=0) == 1:
+        runtime_warning(
+            f"{where}: the largest pixel is 1, expected up to 255; pixels are divided by 256, so "
+            f"these images are nearly black. If 1 means white, use X * 256 in place of the images "
+            f"X of each set (with pixels=True: fastbp.Pixels(X.array, scale=1.0)), or write the "
+            f"file with 255 in place of 1"
+        )
 
 
 def as_set(images, labels, pixels=False, transpose=False, where="images"):

@@ -36,6 +36,7 @@ ORDER = [
     "mnist_npz",
     "pickled_arrays",
     "mnist_pickle",
+    "mnist_csv_header",
     "mnist_csv",
     "mnist_files",
 ]

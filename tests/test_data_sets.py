@@ -380,7 +380,10 @@ def test_csv_files_that_are_something_else(tmp_path, raw):  # noqa: F811
         ("\n".join(lines[:6]), "holds 6 samples, expected at least 7"),
         ("\n".join(lines).replace(",", ";"), "line 1 has no commas, expected label,pixel"),
         ("1\n" * 50, "line 1 has no commas, expected label,pixel"),
-        ("," + HEADER + "\n", r"line 1: the first column has no name.*to_csv\(path, index=False\)"),
+        (
+            "," + HEADER + "\n",
+            r"line 1: .* column 2, 'label', as the label, and column 1, ''",
+        ),
         ("0" * 3_000_000, "has a line of more than 262,144 bytes"),
         ("\0" * 999, "line 1 has no commas"),
         ("<html>\n</html>", "line 1 has no commas"),
@@ -393,14 +396,113 @@ def test_csv_files_that_are_something_else(tmp_path, raw):  # noqa: F811
     assert [len(y) for _, y in mnist_loader.load_data(path)] == [5, 1, 1]
 
 
+LAST = [*range(1, 785), 0]  # the columns of label,pixel,... with the label last
+HEADERS = {
+    "OpenML's": ("pixel{}", "class", LAST, "column 785, 'class', as the label; expected label"),
+    "numbers": ("{}", "Label", LAST, "column 785, 'label', as the label; expected label"),
+    "an index": ("pixel{}", "label", [-1, *range(785)], "column 2, .* column 1, 'unnamed: 0', w"),
+    "no name": ("pixel{}", "label", [-2, *range(785)], "column 2, .*and column 1, '', which holds"),
+    "id": ("pixel{}", "y", [0, -3, *range(1, 785)], "column 1, 'y', .* and column 2, 'id'"),
+    "id and last": ("pixel{}", "target", [-3, *LAST], "column 786, .*and column 1, 'id', which"),
+    "twice": ("1x{}", "digit", [0, *range(1, 785), 0], "column 1, .*and column 786, 'digit'"),
+}  # fmt: skip
+
+
+def write_columns(path, raw, pixel, label, order):  # noqa: F811
+    """A csv file with columns in any order: 0 the label, k pixel k - 1, below 0 an index."""
+    images, labels = raw[:2]
+    names = {0: label, -1: "Unnamed: 0", -2: "", -3: "id"}
+    table = np.column_stack([labels, images.reshape(len(images), -1)])
+    index = np.arange(len(images))[:, None]
+    rows = np.hstack([table[:, [k]] if k >= 0 else index for k in order]).tolist()
+    lines = [[names[k] if k < 1 else pixel.format(k - 1) for k in order], *rows]
+    path.write_text("\n".join(",".join(map(str, line)) for line in lines))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_csv_headers_that_do_not_put_the_label_first(name, tmp_path, monkeypatch, raw):  # noqa: F811
+    """The message holds an expression that writes the file anew; it is followed here."""
+    pixel, label, order, message = HEADERS[name]
+    write_columns(tmp_path / "train.csv", raw, pixel, label, order)
+    with pytest.raises(
+        ValueError, match="train.csv, line 1: the header names " + message
+    ) as raised:
+        mnist_loader.load_data(tmp_path / "train.csv")
+    monkeypatch.chdir(tmp_path)
+    eval(str(raised.value).partition("another file: ")[2], {"numpy": np, "range": range})
+    seen = mnist_loader.load_data("label_first_train.csv", pixels=True)
+    assert np.concatenate([y for _, y in seen]).tolist() == raw[1].tolist()
+    images = np.concatenate([x.array for x, _ in seen])
+    np.testing.assert_array_equal(images, raw[0].reshape(60, 784))
+
+
+@pytest.mark.parametrize("label", ["label", '"Label"', "Class", "y", "TARGET", "digit", "# label",
+                                   "category", "character", "class_label", "labels"])  # fmt: skip
+def test_csv_headers_that_put_the_label_first(label, tmp_path, raw):  # noqa: F811
+    for rest in (",".join(f"1x{k}" for k in range(784)), "," * 783, "pixels"):
+        path = write_csv(tmp_path / "train.csv", *raw[:2], header=f"\n{label},{rest}")
+        assert mnist_loader.load_data(path)[0][1].tolist() == raw[1][:42].tolist()
+
+
+def test_csv_headers_without_a_label(tmp_path, raw):  # noqa: F811
+    """`id,pixel0,...` is as wide as `label,pixel0,...`."""
+    write_csv(tmp_path / "train.csv", *raw[:2])
+    test = write_csv(tmp_path / "test.csv", *raw[2:], header=HEADER.replace("label", "id"))
+    with pytest.raises(ValueError, match=r"test.csv, line 1: the header begins with 'id' and names "
+                       r"no column as the label.*write label as its name"):  # fmt: skip
+        mnist_loader.load_data(tmp_path)
+    test.write_text(test.read_text().replace("id", "label", 1))  # the advice
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+    test.write_text("," + ",".join(map(str, range(785))) + "\n0,1,2\n")
+    with pytest.raises(ValueError, match=r"begins with '' .*to_csv\(path, index=False\)"):
+        mnist_loader.load_data(tmp_path)
+
+
+def test_csv_header_of_column_numbers(tmp_path, raw):  # noqa: F811
+    images = raw[0][:, :2, :2]
+    path = write_csv(tmp_path / "train.csv", images, raw[1], header="0,1,2,3,4")
+    with pytest.raises(ValueError, match=r"line 1 is 0,1,2,...,4: .*delete the line, or write "
+                       r"the file by to_csv\(path, index=False, header=False\). If"):  # fmt: skip
+        mnist_loader.load_data(path)
+    content = path.read_text()
+    path.write_text(content.partition("\n")[2])  # the advice, if it is a header
+    assert sum(len(y) for _, y in mnist_loader.load_data(path)) == 60
+    path.write_text("label,pixels\n" + content)  # and if it is a sample
+    assert sum(len(y) for _, y in mnist_loader.load_data(path)) == 61
+
+
+def test_csv_headers_of_another_width(tmp_path, raw):  # noqa: F811
+    """R's write.table puts row names before each line, but no name of theirs into the header."""
+    path = tmp_path / "train.csv"
+    lines = [f"{k},{line}" for k, line in enumerate(csv_lines(*raw[:2]), 1)]
+    path.write_text("\n".join([HEADER, *lines]))
+    with pytest.raises(
+        ValueError, match=r"names 785 columns, the next line has 786, .*row.names=F"
+    ):
+        mnist_loader.load_data(path)
+
+
+@pytest.mark.parametrize("name", ["contest_{}", "latest_{}", "{}_contest", "Train-{}-latest", "{}",
+                                  "mnist{}", "contest{}", "mnist_{}ing_2"])  # fmt: skip
+def test_names_of_csv_files_for_training_and_for_testing(name, tmp_path, raw):  # noqa: F811
+    write_csv(tmp_path / f"{name.format('train')}.csv", *raw[:2])
+    write_csv(tmp_path / f"{name.format('test')}.csv", *raw[2:])
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+
+
 def test_kaggles_two_files(tmp_path, raw):  # noqa: F811
     """Its test.csv has no labels; train.csv alone is what the message leads to."""
     write_csv(tmp_path / "train.csv", *raw[:2])
     lines = [line.partition(",")[2] for line in [HEADER, *csv_lines(*raw[2:])]]
-    (tmp_path / "test.csv").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=r"test.csv has 784 columns, expected 785 as in .*: it "
-                       r"has no labels, .*pass the path of train.csv"):  # fmt: skip
-        mnist_loader.load_data(tmp_path)
+    for content, message in (
+        (lines, r"test.csv, line 1: the header begins with 'pixel0' and names no column as the .*: "
+                r"pass the path of the file that has labels"),
+        (lines[1:], r"test.csv has 784 columns, expected 785 as in .*: it has no labels, .*pass "
+                    r"the path of train.csv"),
+    ):  # fmt: skip
+        (tmp_path / "test.csv").write_text("\n".join(content))
+        with pytest.raises(ValueError, match=message):
+            mnist_loader.load_data(tmp_path)
     assert len(mnist_loader.load_data(tmp_path / "train.csv")[0][1]) == 42
     (tmp_path / "test.csv").unlink()
     with pytest.raises(FileNotFoundError, match="a csv file alone can be passed by its path"):
@@ -477,6 +579,30 @@ def test_synthetic_pixels():
     ):
         np.testing.assert_array_equal(images.array / np.float32(256), x)
         np.testing.assert_array_equal(labels, y)
+
+
+@pytest.mark.parametrize("form", ["csv", "idx", "npz"])
+def test_black_and_white_pixels_stored_as_0_and_1(form, tmp_path, raw):  # noqa: F811
+    x, y, u, v = raw
+    bits = x >> 7, y, u >> 7, v
+    path = tmp_path / "mnist.npz"
+    if form == "npz":
+        np.savez(path, **dict(zip(("x_train", "y_train", "x_test", "y_test"), bits)))
+    elif form == "idx":
+        path = write_idx(tmp_path / "idx", bits)
+    else:
+        path = write_csv(tmp_path / "one.csv", *bits[:2])
+    message = r"the training images: the largest pixel is 1, expected up to 255; .*X \* 256"
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        (images, _), *_ = mnist_loader.load_data(path)
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(RuntimeWarning, match=r"fastbp.Pixels\(X.array, scale=1.0\)"):
+        (pixels, _), *_ = mnist_loader.load_data(path, pixels=True)
+    wanted = bits[0].reshape(60, 784)[: len(images)]
+    np.testing.assert_array_equal(images * 256, wanted)  # the advice
+    np.testing.assert_array_equal(Pixels(pixels.array, scale=1.0).values(np.float32), wanted)
+    white = write_csv(tmp_path / "white.csv", bits[0] * 255, y)  # and its last part: no warning
+    assert mnist_loader.load_data(white)[0][0].max() == np.float32(255 / 256)
 
 
 @pytest.mark.parametrize("name", ["pixels", "transpose"])

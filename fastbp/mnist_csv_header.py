@@ -1,0 +1,116 @@
+"""The header line of a csv file: whether there is one, and whether it puts the label first.
+
+Invariant: a header is never ignored where it contradicts `label,pixel,pixel,...`.
+"""
+
+import re
+
+from fastbp import files
+
+BYTE_ORDER_MARK = "\xef\xbb\xbf"  # of UTF-8, read as Latin-1
+_LABEL = re.compile(
+    r"(.*[ _.-])?(label|class|target|digit|category|character|letter)(e?s)?|categories|y"
+)
+_INDEX = re.compile(r"id|index|image[ _.-]?id")  # wherever it stands
+_UNNAMED = re.compile(r"|unnamed: [0-9]+")  # an index that pandas wrote, if before the label
+_LONGEST = 80  # characters of a name that are compared
+_FEWEST_NUMBERS = 4  # 0,1,2 can be an image of two pixels
+_MOST_RANGES = 20  # in a message
+
+
+def check_header(line, path, number):
+    """Return the number of names in a header line, or 0 if the line holds a sample.
+
+    Parameters
+    ----------
+    line : str
+        The first line of the file that is not blank.
+    path : path
+    number : int
+        The number of the line in the file, counted from 1.
+
+    Raises
+    ------
+    ValueError
+        It is a header that does not say `label,pixel,pixel,...`, or its names are 0,1,2,...,n.
+    """
+    cells = line.removeprefix(BYTE_ORDER_MARK).split(",")
+    names = [cell.strip(" \t\"'#")[:_LONGEST].lower() for cell in cells]
+    if len(names) < 2:
+        return 0
+    where = f"{path}, line {number}"
+    labels = [column for column, name in enumerate(names) if _LABEL.fullmatch(name)]
+    if labels:
+        _check_order(names, labels, path, number)
+        return len(names)
+    if not names[0] or names[0][0].isalpha():
+        advice = "if the first column holds the labels, write label as its name"
+        if _UNNAMED.fullmatch(names[0]):
+            advice = "pandas writes its index so: use to_csv(path, index=False)"
+        raise ValueError(
+            f"{where}: the header begins with {files.brief(names[0], 40)!r} and names no column as "
+            f"the label, expected label,pixel,pixel,...; {advice}. A file without labels, as "
+            f"Kaggle's test.csv, can be used neither for training nor for testing: pass the path "
+            f"of the file that has labels instead of the folder, to use it alone"
+        )
+    if len(names) >= _FEWEST_NUMBERS and names == [str(k) for k in range(len(names))]:
+        raise ValueError(
+            f"{where} is 0,1,2,...,{len(names) - 1}: a header of column numbers, as pandas writes "
+            f"it? If so, and if the first column holds the labels, delete the line, or write the "
+            f"file by to_csv(path, index=False, header=False). If it is a sample, put the line "
+            f"label,pixels before it"
+        )
+    return 0
+
+
+def check_width(n_names, width, path):
+    """Raise ValueError unless a header of n_names names fits to lines of `width` columns.
+
+    A header of two names, `label,pixels`, fits to any.
+    """
+    if n_names > 2 and n_names != width:
+        raise ValueError(
+            f"{path}: the header names {n_names} columns, the next line has {width}, expected as "
+            f"many; if the lines begin with row names, as R writes them, use write.csv(data, file, "
+            f"row.names=FALSE)"
+        )
+
+
+def _check_order(names, labels, path, number):
+    """Raise ValueError unless the label is column 0 and all others are pixels."""
+    label = labels[0]
+    dropped = [
+        column
+        for column, name in enumerate(names)
+        if column in labels[1:] or _INDEX.fullmatch(name)
+        or (column < label and _UNNAMED.fullmatch(name))
+    ]  # fmt: skip
+    if label == 0 and not dropped:
+        return
+    seen = f"column {label + 1}, {files.brief(names[label], 40)!r}, as the label"
+    if dropped:
+        others = ", ".join(
+            f"column {column + 1}, {files.brief(names[column], 40)!r}" for column in dropped[:3]
+        )
+        seen += f", and {others}{', ...' * (len(dropped) > 3)}, which holds no pixels"
+    raise ValueError(
+        f"{path}, line {number}: the header names {seen}; expected label,pixel,pixel,...; "
+        f"{_rewriting(len(names), label, dropped, path, number)}"
+    )
+
+
+def _rewriting(n, label, dropped, path, number):
+    """Return advice: an expression that writes the file with the label first, then the pixels."""
+    ranges, start = [], 0
+    for stop in sorted({label, *dropped, n}):
+        if stop > start:
+            ranges.append(f"*range({start}, {stop})")
+        start = stop + 1
+    if len(ranges) > _MOST_RANGES:
+        return "write its columns in this order to another file, without those that are no pixels"
+    columns = ", ".join([str(label), *ranges])
+    return (
+        f"to write it in this order to another file: "
+        f"numpy.savetxt({'label_first_' + path.name!r}, numpy.loadtxt({str(path)!r}, int, "
+        f'delimiter=",", skiprows={number})[:, [{columns}]], "%d", ",")'
+    )
