@@ -129,6 +129,11 @@ def check_choice(name, value, *choices):
 # ------------------------------------------------ parameters
 
 
+def separate(flat, plan):
+    """Return (weights, biases): lists of new arrays, each with memory of its own."""
+    return tuple([array.copy() for array in part] for part in views(flat, plan))
+
+
 def views(flat, plan):
     """Return (weights, biases): lists of views (n_out, n_in) and (n_out, 1) into `flat`."""
     both = engine.layers_of(flat, plan)
@@ -141,6 +146,8 @@ def layers(weights, biases, plan):
     They may be lists, tuples, arrays of objects, or the 3-D array of layers of equal shape.
     Raises ValueError or TypeError where a list, an array's shape or its type does not.
     """
+    if _are_usual(weights, biases, plan.shapes):
+        return weights, biases
     lists = []
     for name, given, column in (("weights", weights, False), ("biases", biases, True)):
         if not isinstance(given, (list, tuple, np.ndarray)) or getattr(given, "ndim", 1) < 1:
@@ -162,6 +169,18 @@ def layers(weights, biases, plan):
                 raise ValueError(f"{name}[{l}] has shape {arrays[l].shape}, expected {wanted}")
         lists.append(arrays)
     return lists
+
+
+def _are_usual(weights, biases, shapes):
+    """Tell, in a microsecond, whether these are lists of arrays of floats of the right shapes."""
+    if not (type(weights) is type(biases) is list and len(weights) == len(biases) == len(shapes)):
+        return False
+    for w, b, (n_out, n_in) in zip(weights, biases, shapes):
+        if not (type(w) is type(b) is np.ndarray and w.dtype.kind == b.dtype.kind == "f"):
+            return False
+        if w.shape != (n_out, n_in) or b.shape != (n_out, 1):
+            return False
+    return True
 
 
 def flatten(weights, biases, plan, dtype):
@@ -215,8 +234,6 @@ def all_finite(*lists, dtype=None):
 
 def refuse_strange_weights(net):
     """Raise ValueError for the first weight or bias that is NaN or infinite."""
-    if net._is_published() and engine.is_finite(net._flat):
-        return
     lists = net.weights, net.biases
     with contextlib.suppress(TypeError, ValueError):  # those of somebody's own need not fit
         lists = layers(*lists, net._plan)

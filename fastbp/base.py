@@ -6,13 +6,11 @@ class or in its module; then the book's own structure runs instead of the kernel
 
 import contextlib
 import functools
-import itertools
-import operator
 import sys
 
 import numpy as np
 
-from fastbp import arrays, datasets, engine
+from fastbp import arrays, datasets, engine, reference_path
 from fastbp.warn import public
 
 
@@ -29,8 +27,8 @@ def sigmoid(z):
 class Compiled:
     """A network whose sizes, weights and biases are plain attributes, as in the book.
 
-    Between calls they may be assigned or changed at will: the next call uses what it finds. While
-    they are still the views into the flat vector that the last call published, no copy is made.
+    Between calls they may be assigned or changed at will: the next call uses what it finds. A call
+    that trains works on a copy, and binds new lists of new arrays.
     """
 
     dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
@@ -72,21 +70,19 @@ class Compiled:
         X, Y = datasets.training_arrays(batch, self._plan, self.dtype, "the batch")
         return self._summed_gradient(X, Y)
 
-    def _summed_gradient(self, X, Y):
+    def _summed_gradient(self, X, Y, name="the batch"):
         """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
         plan = self._plan
         if self._general(*self._gradient_points):
-            return self._sum_of_gradients(datasets.pairs((X, Y), plan, self.dtype, "data"))
-        nabla_w, nabla_b = arrays.views(self._gradient(X, Y, "the batch"), plan)
+            pairs = datasets.pairs((X, Y), plan, self.dtype, name)
+            return reference_path.summed_gradient(self.backprop, pairs)
+        with self._explained(name, X, Y):
+            samples = engine.Samples(X, Y, name)
+            flat = engine.gradient(self._parameters(), plan, samples, self.threads)
+            if self._stops and not engine.is_finite(flat):
+                raise engine.Diverged(0)
+        nabla_w, nabla_b = arrays.separate(flat, plan)
         return nabla_b, nabla_w
-
-    def _sum_of_gradients(self, pairs):
-        """Return (nabla_b, nabla_w): what backprop returns, summed over pairs."""
-        sums = None
-        for x, y in pairs:
-            both = [*itertools.chain(*self.backprop(x, y))]
-            sums = both if sums is None else [total + n for total, n in zip(sums, both)]
-        return sums[: len(sums) // 2], sums[len(sums) // 2 :]
 
     @public
     def gradient_norms(self, data):
@@ -105,57 +101,31 @@ class Compiled:
     # ------------------------------------------------ parameters
 
     def _publish(self, flat):
-        """Bind new lists of weights and biases: views into `flat`, which from now on is theirs."""
-        self.weights, self.biases = arrays.views(flat, self._plan)
-        self._flat, self._flat_plan = flat, self._plan
-        self._views = (*self.weights, *self.biases)
-
-    def _is_published(self):
-        """Tell whether weights and biases are still the views into the flat vector, so that
-        whatever was written into them is there already."""
-        if self.__dict__.get("_flat_plan") is not self._plan or self._flat.dtype != self.dtype:
-            return False
-        try:
-            now = (*self.weights, *self.biases)
-        except TypeError:  # None, a number
-            return False
-        return len(self._views) == len(now) and all(map(operator.is_, self._views, now))
+        """Bind new lists of new arrays of weights and biases, with the values of a flat vector."""
+        self.weights, self.biases = arrays.separate(flat, self._plan)
 
     def _parameters(self):
-        """Return the flat vector of what weights and biases hold now. Not to be written to."""
-        if self._is_published():
-            return self._flat
+        """Return a new flat vector of what weights and biases hold now."""
         return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
 
     def _layers(self):
         """Return (weights, biases) as they are now, sure to fit the network."""
-        if self._is_published():
-            return self.weights, self.biases
         return arrays.layers(self.weights, self.biases, self._plan)
-
-    def _gradient(self, X, Y, name):
-        """Return the flat gradient on the kernels, summed over the rows of X and Y."""
-        with self._explained(name, X, Y):
-            samples = engine.Samples(X, Y, name)
-            flat = engine.gradient(self._parameters(), self._plan, samples, self.threads)
-            # What is NaN in a sample, or in weights, is NaN in its Deltas: the gradient by biases.
-            looked_at = [flat] if len(X) > 1 else arrays.views(flat, self._plan)[1]
-            if self._stops and not all(map(engine.is_finite, looked_at)):
-                raise engine.Diverged(0)
-        return flat
 
     def _refuse_strange_weights(self):
         if self._stops:
             arrays.refuse_strange_weights(self)
 
-    def _sound_gradient(self, x, y):
-        """Return _backprop_general's gradient; raise what is wrong if it is not finite."""
-        with self._explained("the sample", x.T, y.T), np.errstate(over="ignore", invalid="ignore"):
-            if self._stops and not (engine.is_finite(x) and engine.is_finite(y)):
-                raise engine.NotFinite
-            both = self._backprop_general(x, y)
-            if self._stops and not arrays.all_finite(*both):
-                raise engine.Diverged(0)
+    def _gradient_of_one(self, x, y, activations, output_error):
+        """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
+        weights, biases = self._layers()
+        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
+            both = reference_path.backprop(x, y, weights, biases, activations, output_error)
+        if self._stops:
+            finite = engine.is_finite(x) and engine.is_finite(y)
+            if not (finite and arrays.all_finite(both[0])):
+                arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+                self._refuse("the sample")
         return both
 
     def _refuse_strange_step(self, *lists):
@@ -175,7 +145,7 @@ class Compiled:
     def _train(self, samples, order, m, eta, on_samples=None, **how):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
         arrays.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
-        params, sound = self._parameters().copy(), True
+        params, sound = self._parameters(), True
         try:
             engine.train(
                 params, self._plan, samples, order, m, eta, self.threads, on_samples, **how
@@ -190,7 +160,7 @@ class Compiled:
     def _step(self, mini_batch, eta, **how):
         """Take one step with a mini-batch on the kernels; if it can't be taken, none is."""
         X, Y = datasets.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
-        params, m = self._parameters().copy(), len(X)
+        params, m = self._parameters(), len(X)
         with self._explained("mini_batch", X, Y):
             samples, order = engine.Samples(X, Y, "mini_batch"), np.arange(m)
             engine.train(
@@ -219,26 +189,19 @@ class Compiled:
 
     def _standing(self):
         """Return all that a training call changes, for _stand to bring back."""
-        names = "_flat", "_flat_plan", "_views"
-        return {
-            "weights": self.weights,
-            "biases": self.biases,
-            **{name: self.__dict__[name] for name in names if name in self.__dict__},
-        }
+        return self.weights, self.biases
 
     def _stand(self, standing):
-        for name, value in standing.items():
-            setattr(self, name, value)
+        self.weights, self.biases = standing
 
     def __getstate__(self):
-        """Leave out the flat vector: copies and pickles hold plain, separate arrays."""
+        """Leave out what only a run sets, for as long as it lasts."""
         state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
         attributes, *slots = state if isinstance(state, tuple) else (state,)
-        left_out = "_flat", "_views", "_flat_plan", "_stops"
-        kept = {k: v for k, v in attributes.items() if k not in left_out}
+        kept = {k: v for k, v in attributes.items() if k != "_stops"}
         return (kept, *slots) if slots else kept
 
-    # ------------------------------------------------ the general path
+    # ------------------------------------------------ what has been overridden
 
     def _general(self, *names):
         """Tell whether any of these override points has been changed by anyone.

@@ -71,6 +71,7 @@ class Plan:
         codes = [ACTIVATIONS[name] for name in activations]
         slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
         self.codes = np.array([codes, slopes]).T
+        self.shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
         counts = [n for a, b in itertools.pairwise(sizes) for n in (a * b, b)]
         starts = [0, *itertools.accumulate(counts)]
         self.offsets = [*zip(starts[:-1:2], starts[1::2])]
@@ -276,18 +277,6 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
     return out
 
 
-def feedforward_columns(a, weights, biases):
-    """Return the outputs (n_out, m) for the columns a (n_in, m) of a few samples, sigmoid neurons.
-
-    A product with one column is bound by memory, and many columns would have to be turned into
-    rows for the kernels: here NumPy's products are as fast as it gets.
-    """
-    with np.errstate(all="ignore"):  # whoever asks looks at the outcome
-        for w, b in zip(weights, biases):
-            a = 1.0 / (1.0 + np.exp(-(np.dot(w, a) + b)))
-    return a
-
-
 def _net(here, weights, target, samples, order):
     """Return the Net of a call; here: a Layout."""
     check = samples.limit_check(here.dtype)
@@ -438,35 +427,6 @@ class _Guard:
         for kept, array in zip(self.kept, self.state):
             np.copyto(array, kept)
         return self.done
-
-
-def ruled_step(params, nabla, velocity, plan, eta, m, rules):
-    """Take the step of a mini-batch of m samples on flat params, by the flat gradient nabla.
-
-    In place; velocity: flat, too, or None. The twin in NumPy of what programs have as steps.
-    """
-    rate, moving = eta / m, itertools.repeat((None, None))
-    if velocity is not None:
-        moving = layers_of(velocity, plan)
-    layers = zip(layers_of(params, plan), layers_of(nabla, plan), moving)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # a guard looks for it
-        for (w, b), (nabla_w, nabla_b), (v_w, v_b) in layers:
-            pull = -eta * (rules.l2 * w + rules.l1 * np.sign(w))
-            _move(w, v_w, pull - rate * nabla_w, rules)
-            _move(b, v_b, -rate * nabla_b, rules)
-            if rules.max_norm:
-                norms = np.sqrt((w * w).sum(axis=1, keepdims=True))
-                w *= rules.max_norm / np.maximum(norms, rules.max_norm)
-
-
-def _move(w, v, step, rules):
-    """Take a step in place, with momentum if there is a velocity v."""
-    if v is None:
-        w += step
-        return
-    v *= rules.momentum
-    v += step
-    w += step + rules.momentum * v if rules.nesterov else v
 
 
 def layers_of(flat, plan):

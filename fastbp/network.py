@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, npz, training
+from fastbp import answers, arrays, base, datasets, engine, files, npz, reference_path, training
 from fastbp.base import sigmoid
 from fastbp.warn import public
 
@@ -57,13 +57,8 @@ class Network(base.Compiled):
         Raises ValueError for any other shape.
         """
         a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
-        if self._general("sigmoid") or not self._is_published():
-            out = a
-            with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
-                for w, b in zip(*self._layers()):
-                    out = sigmoid(np.dot(w, out) + b)
-        else:
-            out = engine.feedforward_columns(a, self.weights, self.biases)
+        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
+            out = reference_path.feedforward(a, *self._layers(), self._activations())
         return self._refuse_strange_output(out, a)
 
     @public
@@ -119,11 +114,11 @@ class Network(base.Compiled):
             self._step(mini_batch, eta)
             return
         pairs = datasets.pairs(mini_batch, plan, dtype, "mini_batch")
-        weights, biases = self._layers()
-        nabla_b, nabla_w = self._sum_of_gradients(pairs)
-        rate = eta / len(pairs)
-        weights = [w - rate * n for w, n in zip(weights, nabla_w)]
-        biases = [b - rate * n for b, n in zip(biases, nabla_b)]
+        nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
+        rules, m = engine.NO_RULES, len(pairs)
+        weights, biases = reference_path.update(
+            *self._layers(), nabla_b, nabla_w, None, eta, m, rules
+        )
         self._refuse_strange_step(weights, biases)
         self.weights, self.biases = weights, biases
 
@@ -138,10 +133,7 @@ class Network(base.Compiled):
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
-        if self._general("cost_derivative", "sigmoid") or not self._is_published():
-            return self._sound_gradient(x, y)
-        nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
-        return nabla_b, nabla_w
+        return self._gradient_of_one(x, y, self._activations(), self._output_error)
 
     @public
     def evaluate(self, test_data):
@@ -204,21 +196,18 @@ class Network(base.Compiled):
             raise engine.Diverged(0)
         return int((answers.answers(out, OUTPUT) == labels).sum())
 
-    # ------------------------------------------------ the general path
+    # ------------------------------------------------ the reference path
 
-    def _backprop_general(self, x, y):
-        weights, biases = self._layers()
-        activations, zs = [x], []
-        for w, b in zip(weights, biases):
-            zs.append(np.dot(w, activations[-1]) + b)
-            activations.append(sigmoid(zs[-1]))
-        delta = self.cost_derivative(activations[-1], y) * sigmoid_prime(zs[-1])
-        nabla_b, nabla_w = [delta], [np.dot(delta, activations[-2].T)]
-        for l in range(len(zs) - 2, -1, -1):
-            delta = np.dot(weights[l + 1].T, delta) * sigmoid_prime(zs[l])
-            nabla_b.append(delta)
-            nabla_w.append(np.dot(delta, activations[l].T))
-        return nabla_b[::-1], nabla_w[::-1]
+    def _activations(self):
+        """Return the pair (f, f') of each layer: this module's sigmoid, as it is now."""
+        functions = reference_path.ACTIVATIONS[OUTPUT]
+        if self._general("sigmoid"):  # somebody has patched it
+            functions = sigmoid, lambda z, a: sigmoid_prime(z)
+        return [functions] * (len(self._plan.sizes) - 1)
+
+    def _output_error(self, z, a, y):
+        """Return BP1, the Delta of the output layer."""
+        return self.cost_derivative(a, y) * self._activations()[-1][1](z, a)
 
 
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")

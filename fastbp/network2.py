@@ -11,8 +11,9 @@ import json
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, training
+from fastbp import answers, arrays, base, datasets, engine, files, reference_path, training
 from fastbp.base import sigmoid
+from fastbp.reference_path import softmax  # noqa: F401  (a public name of this module)
 from fastbp.warn import public
 
 FORMAT_VERSION = 1
@@ -77,21 +78,6 @@ class LogLikelihoodCost:
         return a - y
 
 
-@np.errstate(under="ignore")
-def softmax(z):
-    """Return exp(z) / sum of exp(z) of each column (book, chapter 3)."""
-    e = np.exp(z - np.max(z, axis=0))
-    return e / e.sum(axis=0)
-
-
-# The general path's functions; the kernels have their own. A reader may patch sigmoid.
-_FUNCTIONS = {
-    "sigmoid": (lambda z: sigmoid(z), lambda z: sigmoid_prime(z)),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "relu": (lambda z: np.where(z < 0, 0, z), lambda z: (z > 0).astype(z.dtype)),
-    "linear": (lambda z: z, np.ones_like),
-    "softmax": (softmax, None),
-}
 COSTS = {
     "quadratic": QuadraticCost,
     "cross-entropy": CrossEntropyCost,
@@ -152,10 +138,8 @@ class Network(base.Compiled):
         Raises ValueError for any other shape.
         """
         a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
-        out = a
         with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
-            for (w, b), name in zip(zip(*self._layers()), self.activations):
-                out = _FUNCTIONS[name][0](np.dot(w, out) + b)
+            out = reference_path.feedforward(a, *self._layers(), self._functions())
         return self._refuse_strange_output(out, a)
 
     @public
@@ -222,7 +206,9 @@ class Network(base.Compiled):
         if not self._general("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules=rules)
             return
-        self._general_step(datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None)
+        self._reference_step(
+            datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
+        )
 
     @public
     def backprop(self, x, y):
@@ -234,10 +220,7 @@ class Network(base.Compiled):
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
-        if self._general("cost", "sigmoid"):
-            return self._sound_gradient(x, y)
-        nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
-        return nabla_b, nabla_w
+        return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
     def accuracy(self, data, convert=False):
@@ -359,35 +342,32 @@ class Network(base.Compiled):
         sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
         return cost / len(X) + 0.5 * (lmbda / len(X)) * squares + l1 / len(X) * sizes
 
-    # ------------------------------------------------ the general path
+    # ------------------------------------------------ the reference path
 
-    def _backprop_general(self, x, y):
-        weights, biases = self._layers()
-        activations, zs = [x], []
-        for w, b, name in zip(weights, biases, self.activations):
-            zs.append(np.dot(w, activations[-1]) + b)
-            activations.append(_FUNCTIONS[name][0](zs[-1]))
+    def _functions(self):
+        """Return the pair (f, f') of each layer; the sigmoid is this module's, as it is now."""
+        functions = reference_path.ACTIVATIONS
+        if self._general("sigmoid"):  # somebody has patched it
+            functions = functions | {"sigmoid": (sigmoid, lambda z, a: sigmoid_prime(z))}
+        return [functions[name] for name in self.activations]
+
+    def _output_error(self, z, a, y):
+        """Return BP1, the Delta of the output layer."""
         if self._cost_name() == "quadratic":
-            delta = (activations[-1] - y) * _FUNCTIONS[self.activations[-1]][1](zs[-1])
-        else:
-            delta = self.cost.delta(zs[-1], activations[-1], y)
-        nabla_b, nabla_w = [delta], [np.dot(delta, activations[-2].T)]
-        for l in range(len(zs) - 2, -1, -1):
-            slope = _FUNCTIONS[self.activations[l]][1](zs[l])
-            delta = np.dot(weights[l + 1].T, delta) * slope
-            nabla_b.append(delta)
-            nabla_w.append(np.dot(delta, activations[l].T))
-        return nabla_b[::-1], nabla_w[::-1]
+            return (a - y) * self._functions()[-1][1](z, a)
+        return self.cost.delta(z, a, y)
 
-    def _general_step(self, pairs, eta, rules, velocity):
-        """Take a step by backprop, sample by sample, with the rules that the kernels have."""
-        nabla_b, nabla_w = self._sum_of_gradients(pairs)
+    def _reference_step(self, pairs, eta, rules, velocity):
+        """Take a step by backprop, sample by sample; velocity: a flat vector, or None."""
         plan = self._plan
-        params = self._parameters().copy()
-        nabla = arrays.flatten(nabla_w, nabla_b, plan, self.dtype)
-        engine.ruled_step(params, nabla, velocity, plan, eta, len(pairs), rules)
-        self._refuse_strange_step([params])
-        self._publish(params)
+        nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
+        if velocity is not None:
+            velocity = arrays.views(velocity, plan)
+        weights, biases = reference_path.update(
+            *self._layers(), nabla_b, nabla_w, velocity, eta, len(pairs), rules
+        )
+        self._refuse_strange_step(weights, biases)
+        self.weights, self.biases = weights, biases
 
 
 @functools.lru_cache(maxsize=64)
@@ -412,7 +392,7 @@ def _checked_cost(cost):
 def _checked_activations(activation, output, sizes, cost_name):
     """Return a tuple with the activation of each layer after the input, or raise."""
     num_layers = len(sizes)
-    names = [name for name in _FUNCTIONS if name != "softmax"]
+    names = [name for name in engine.ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
             f"activation is {arrays.brief(activation)}, expected a name or a list of names"
@@ -429,9 +409,9 @@ def _checked_activations(activation, output, sizes, cost_name):
             )
     if output is None:
         output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
-    if output not in _FUNCTIONS:
+    if output not in engine.ACTIVATIONS:
         raise ValueError(
-            f"output is {arrays.brief(output)}, expected one of {', '.join(_FUNCTIONS)}"
+            f"output is {arrays.brief(output)}, expected one of {', '.join(engine.ACTIVATIONS)}"
         )
     if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
         fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
@@ -617,7 +597,7 @@ class _Run(training.Run):
             self.net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
         else:
             how = self.rules()
-            self.net._general_step(batch, self.eta, how["rules"], how["velocity"])
+            self.net._reference_step(batch, self.eta, how["rules"], how["velocity"])
 
     def extra_state(self):
         about = {
@@ -678,7 +658,7 @@ class _Run(training.Run):
         better = value if self.stop_on.endswith("accuracy") else -value
         if self.best is None or better > self.best or self.best != self.best:  # NaN is no best
             self.best, self.waited, self.halved_at = better, 0, 0
-            self.best_weights = self.net._parameters().copy()
+            self.best_weights = self.net._parameters()
             return
         self.waited += 1
         if self.halving and self.waited - self.halved_at >= (self.patience or PATIENCE):

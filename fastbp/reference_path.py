@@ -4,8 +4,6 @@ It runs where somebody has overridden a part of the algorithm (a method, a cost,
 sigmoid), and for single samples, where a compiled call would cost more than it saves.
 """
 
-import itertools
-
 import numpy as np
 
 
@@ -107,8 +105,3 @@ def numerical_gradient(cost, params, which, h):
         params[p] = before
         gradient[t] = (both[0] - both[1]) / (2 * h)
     return gradient
-
-
-def layer_shapes(sizes):
-    """Return [(n_out, n_in), ...], the shapes of the weights of each layer."""
-    return [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]

@@ -250,7 +250,7 @@ def a_folder_of_two_sets(folder):
                 ("images-idx3", 2051, (n, 28, 28)), ("labels-idx1", 2049, (n,))
             ):  # fmt: skip
                 header = np.array([magic, *shape], ">u4").tobytes()
-                content = np.ones(shape, np.uint8).tobytes()
+                content = np.full(shape, 1 if kind.startswith("l") else 255, np.uint8).tobytes()
                 (folder / f"{prefix}{part}-{kind}-ubyte").write_bytes(header + content)
 
 
