@@ -252,10 +252,10 @@ def refuse_strange_weights(net):
 def columns(a, n, dtype, name, m=None, check_size=True):
     """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
 
-    check_size: warn of numbers that are larger than usual.
+    check_size: warn of numbers that are larger than usual, raise for what is not finite.
     Raises ValueError for any other shape; a 1-D vector is the most common mistake.
     """
-    array = numeric(a, name)
+    array = a if type(a) is np.ndarray and a.dtype == dtype else numeric(a, name)
     if array.ndim != 2 or array.shape[0] != n or (m is not None and array.shape[1] != m):
         letter = name.split()[-1]
         wanted = f"({n}, 1)" if m == 1 else f"({n}, 1), or ({n}, m) for m samples"
@@ -264,13 +264,9 @@ def columns(a, n, dtype, name, m=None, check_size=True):
         )
     array = cast(array, dtype)
     if check_size and not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
+        _refuse_strange(array, name, "mend it")
         warn.of_large_inputs(array, name)
     return array
-
-
-def refuse_strange_column(a, name):
-    """Raise ValueError for the first number in an array that is not finite."""
-    _refuse_strange(a, name, "mend it")
 
 
 def refuse_strange(X, Y, dtype, name):

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from fastbp import arrays, datasets, engine, reference_path
+from fastbp import arrays, datasets, engine, reference_path, warn
 from fastbp.warn import public
 
 
@@ -22,6 +22,9 @@ def sigmoid(z):
         z = z.astype(np.float64)
     with np.errstate(over="ignore"):  # exp(-z) = inf is right: the sigmoid is 0 there
         return 1.0 / (1.0 + np.exp(-z))
+
+
+FEW = 64  # samples: for fewer, NumPy's products are faster than packing the weights for the kernels
 
 
 class Compiled:
@@ -119,27 +122,39 @@ class Compiled:
     def _gradient_of_one(self, x, y, activations, output_error):
         """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
         weights, biases = self._layers()
-        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
-            both = reference_path.backprop(x, y, weights, biases, activations, output_error)
-        if self._stops:
-            finite = engine.is_finite(x) and engine.is_finite(y)
-            if not (finite and arrays.all_finite(both[0])):
-                arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
-                self._refuse("the sample")
+        both = reference_path.backprop(x, y, weights, biases, activations, output_error)
+        if self._stops and not all(map(engine.is_finite, both[0])):
+            arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+            self._refuse("the sample")
         return both
 
     def _refuse_strange_step(self, *lists):
         if self._stops and not arrays.all_finite(*lists):
             self._refuse("mini_batch")
 
-    def _refuse_strange_output(self, out, a):
-        """Return the outputs for the columns a; raise ValueError if what went in is not finite."""
-        if self._stops and not (engine.is_finite(out) and engine.is_finite(a)):
-            arrays.refuse_strange_column(a, "a")
+    def _finite_output(self, out):
+        """Return outputs; raise what is wrong if they are not finite."""
+        if self._stops and not engine.is_finite(out):
             arrays.refuse_strange_weights(self)
             raise FloatingPointError(
                 f"a: outputs beyond {self.dtype} come of it; take smaller weights"
             )
+        return out
+
+    def _outputs_of(self, X, name, sound):
+        """Return the outputs (n, n_out) for rows of X; sound: raise Diverged if not finite."""
+        arrays.check_fits(self._plan, self.dtype, X.shape[1])
+        if len(X) < FEW:
+            values = datasets.as_values(X, self.dtype)
+            if not np.vdot(values, values) <= warn.USUAL**2:
+                engine.Samples(X, X, name).check(self.dtype)
+            with np.errstate(over="ignore", invalid="ignore"):
+                columns = reference_path.feedforward(values.T, *self._layers(), self._functions())
+            out = columns.T
+        else:
+            out = engine.feedforward(self._parameters(), self._plan, X, self.threads, name)
+        if sound and not np.isfinite(out).all():
+            raise engine.Diverged(0)
         return out
 
     def _train(self, samples, order, m, eta, on_samples=None, **how):

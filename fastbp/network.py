@@ -50,16 +50,15 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
-    @public
+    @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
         Raises ValueError for any other shape.
         """
         a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
-        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
-            out = reference_path.feedforward(a, *self._layers(), self._activations())
-        return self._refuse_strange_output(out, a)
+        out = reference_path.feedforward(a, *self._layers(), self._functions())
+        return self._finite_output(out)
 
     @public
     def SGD(
@@ -122,7 +121,7 @@ class Network(base.Compiled):
         self._refuse_strange_step(weights, biases)
         self.weights, self.biases = weights, biases
 
-    @public
+    @public(ignore=("under", "over", "invalid"))
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
 
@@ -133,7 +132,7 @@ class Network(base.Compiled):
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
-        return self._gradient_of_one(x, y, self._activations(), self._output_error)
+        return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
     def evaluate(self, test_data):
@@ -158,7 +157,6 @@ class Network(base.Compiled):
         with self._explained("test_data", X):
             return self._count_correct(X, labels, self._stops)
 
-    @np.errstate(under="ignore")
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
         return output_activations - y
@@ -190,24 +188,21 @@ class Network(base.Compiled):
 
     def _count_correct(self, X, labels, sound=False):
         """Return how many are right; sound: outputs that are not finite are an error."""
-        arrays.check_fits(self._plan, self.dtype, X.shape[1])
-        out = engine.feedforward(self._parameters(), self._plan, X, self.threads, "test_data")
-        if sound and not np.isfinite(out).all():
-            raise engine.Diverged(0)
+        out = self._outputs_of(X, "test_data", sound)
         return int((answers.answers(out, OUTPUT) == labels).sum())
 
     # ------------------------------------------------ the reference path
 
-    def _activations(self):
+    def _functions(self):
         """Return the pair (f, f') of each layer: this module's sigmoid, as it is now."""
         functions = reference_path.ACTIVATIONS[OUTPUT]
         if self._general("sigmoid"):  # somebody has patched it
             functions = sigmoid, lambda z, a: sigmoid_prime(z)
         return [functions] * (len(self._plan.sizes) - 1)
 
-    def _output_error(self, z, a, y):
+    def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
-        return self.cost_derivative(a, y) * self._activations()[-1][1](z, a)
+        return self.cost_derivative(a, y) * slope(z, a)
 
 
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")

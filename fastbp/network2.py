@@ -131,16 +131,15 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the book's methods
 
-    @public
+    @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a):
         """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
 
         Raises ValueError for any other shape.
         """
         a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
-        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
-            out = reference_path.feedforward(a, *self._layers(), self._functions())
-        return self._refuse_strange_output(out, a)
+        out = reference_path.feedforward(a, *self._layers(), self._functions())
+        return self._finite_output(out)
 
     @public
     def SGD(
@@ -210,7 +209,7 @@ class Network(base.Compiled):
             datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
         )
 
-    @public
+    @public(ignore=("under", "over", "invalid"))
     def backprop(self, x, y):
         """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
 
@@ -314,11 +313,7 @@ class Network(base.Compiled):
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
-            arrays.check_fits(self._plan, self.dtype, X.shape[1])
-            out = engine.feedforward(self._parameters(), self._plan, X, self.threads, "data")
-            if self._stops and not np.isfinite(out).all():
-                raise engine.Diverged(0)
-            return out
+            return self._outputs_of(X, "data", self._stops)
         values = datasets.as_values(X, self.dtype)
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
@@ -351,10 +346,10 @@ class Network(base.Compiled):
             functions = functions | {"sigmoid": (sigmoid, lambda z, a: sigmoid_prime(z))}
         return [functions[name] for name in self.activations]
 
-    def _output_error(self, z, a, y):
+    def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
         if self._cost_name() == "quadratic":
-            return (a - y) * self._functions()[-1][1](z, a)
+            return (a - y) * slope(z, a)
         return self.cost.delta(z, a, y)
 
     def _reference_step(self, pairs, eta, rules, velocity):

@@ -42,14 +42,15 @@ def feedforward(a, weights, biases, activations):
 def backprop(x, y, weights, biases, activations, output_error):
     """Return (nabla_b, nabla_w), the gradient for one sample, by BP1 to BP4.
 
-    x (n_in, 1); y (n_out, 1); output_error(z, a, y): BP1, the Delta of the output layer. The lists
-    are shaped like biases and weights. Source: book, chapter 2.
+    x (n_in, 1); y (n_out, 1); output_error(z, a, y, slope): BP1, the Delta of the output layer, whose
+    f'(z) is slope(z, a). The lists are shaped like biases and weights. Source: book, chapter 2.
     """
     A, Z = [x], []
     for w, b, (f, _) in zip(weights, biases, activations):
-        Z.append(np.dot(w, A[-1]) + b)
-        A.append(f(Z[-1]))
-    Delta = output_error(Z[-1], A[-1], y)
+        z = np.dot(w, A[-1]) + b
+        Z.append(z)
+        A.append(f(z))
+    Delta = output_error(z, A[-1], y, activations[-1][1])
     nabla_b, nabla_w = [Delta], [np.dot(Delta, A[-2].T)]
     for l in range(len(Z) - 2, -1, -1):
         slope = activations[l][1]

@@ -17,26 +17,35 @@ USUAL = 16  # inputs that are larger than this are pixels that nobody has scaled
 _PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
 
 
-_call = threading.local()  # depth: of public calls, one in another; warned: of large inputs
+class _Call(threading.local):
+    """What is known of the public call that this thread is in."""
+
+    depth = 0  # of public calls, one in another
+    warned = False  # of large inputs
 
 
-def public(function):
+_call = _Call()
+
+
+def public(function=None, *, ignore=("under",)):
     """Decorate a public function or method.
 
     What underflows in it is 0, which is right, also for users who have set np.seterr(all="raise").
+    ignore: these kinds of floating-point errors, where the outcome is looked at.
     """
+    if function is None:
+        return functools.partial(public, ignore=ignore)
+    quiet = np.errstate(**dict.fromkeys(ignore, "ignore"))(function)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        outermost = not getattr(_call, "depth", 0)
-        if outermost:
-            _call.depth, _call.warned = 1, False
+        if _call.depth:
+            return quiet(*args, **kwargs)
+        _call.depth, _call.warned = 1, False
         try:
-            with np.errstate(under="ignore"):
-                return function(*args, **kwargs)
+            return quiet(*args, **kwargs)
         finally:
-            if outermost:
-                _call.depth = 0
+            _call.depth = 0
 
     return call
 
@@ -57,7 +66,7 @@ def of_large_inputs(X, name):
     largest = max(float(stored.max()), -float(stored.min())) * abs(scale)
     if not USUAL < largest < np.inf:  # what is not finite is an error, found elsewhere
         return
-    if getattr(_call, "depth", 0):
+    if _call.depth:
         if _call.warned:
             return
         _call.warned = True
