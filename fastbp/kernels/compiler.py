@@ -12,8 +12,8 @@ import os
 
 import numba
 from numba.core import compiler
-from numba.core.registry import cpu_target
 from numba.core.codegen import JITCodeLibrary
+from numba.core.registry import cpu_target
 
 TESTED = ((0, 68),)  # (major, minor) versions of Numba
 
