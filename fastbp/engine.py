@@ -201,16 +201,16 @@ class _Calls:
         if threads.mode == "always":
             self.n_threads = threads.usable(n_threads)
         self.tuner = threads.tuner(names, *work, self.n_threads)
-        self.ready = False
+        self.key = names, net.scale.dtype, rules is None  # one compilation for each
 
     def __call__(self, part):
         """Run the samples `part`; return (the seconds it took, those that the next may take)."""
         net = self.net._replace(order=_fixed(part), n_samples=len(part))
         arguments = net, self.rules, *self.more
-        if not self.ready:
-            with interrupts.welcome():  # it compiles
+        if self.key not in _compiled:
+            with interrupts.welcome():
                 jit.prepare(self.serial, *arguments)
-            self.ready = True
+            _compiled.add(self.key)
         parallel = self.n_threads > 1 and self.tuner.parallel and self._can_be_parallel(arguments)
         began = time.perf_counter()
         with threads.launching(self.n_threads if parallel else 1) as parallel:
@@ -230,19 +230,19 @@ class _Calls:
 
     def _can_be_parallel(self, arguments):
         """Tell whether the parallel driver is compiled; a thread of its own does that meanwhile."""
-        key = self.parallel, self.net.scale.dtype, self.rules is None
-        if key not in _compiling:
+        if self.key not in _compiling:
             compiling = threading.Thread(
                 target=jit.prepare, args=(self.parallel, *arguments, self.n_threads)
             )
-            _compiling[key] = compiling
+            _compiling[self.key] = compiling
             compiling.start()
         if threads.mode == "always":
-            _compiling[key].join()
-        return not _compiling[key].is_alive()
+            _compiling[self.key].join()
+        return not _compiling[self.key].is_alive()
 
 
-_compiling = {}  # threads, by driver and types
+_compiled = set()  # keys of _Calls whose serial driver is compiled
+_compiling = {}  # threads that compile the parallel driver, by key
 
 
 def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):

@@ -42,8 +42,9 @@ def feedforward(a, weights, biases, activations):
 def backprop(x, y, weights, biases, activations, output_error):
     """Return (nabla_b, nabla_w), the gradient for one sample, by BP1 to BP4.
 
-    x (n_in, 1); y (n_out, 1); output_error(z, a, y, slope): BP1, the Delta of the output layer, whose
-    f'(z) is slope(z, a). The lists are shaped like biases and weights. Source: book, chapter 2.
+    x (n_in, 1); y (n_out, 1); output_error(z, a, y, slope): BP1, the Delta of the output layer,
+    whose f'(z) is slope(z, a). The lists are shaped like biases and weights. Source: book,
+    chapter 2.
     """
     A, Z = [x], []
     for w, b, (f, _) in zip(weights, biases, activations):

@@ -118,7 +118,7 @@ def interrupted(monkeypatch):
     monkeypatch.setattr(training.Run, "_count", count)
     # A few mini-batches per kernel call: many places to stop at.
     monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
-    monkeypatch.setattr(engine, "TRIAL_SECONDS", 1e-5)
+    monkeypatch.setattr(engine.threads, "PROBE_SECONDS", 1e-5)
     return lambda k: left.__setitem__(0, k)
 
 

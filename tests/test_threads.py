@@ -132,6 +132,8 @@ def test_training_tries_both_ways_and_small_work_neither(monkeypatch, rng):
         samples = engine.Samples(X, Y)
         for _ in range(100):
             engine.train(np.zeros(plan.n_params), plan, samples, np.arange(3000), m, 0.1)
+            for compiling in list(engine._compiling.values()):
+                compiling.join()
             if True in taken:
                 break
         assert (True in taken) is tried

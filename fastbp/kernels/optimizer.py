@@ -115,6 +115,7 @@ def limit_norms(W, n_in, limit):
         squares = squares + w * w
     norm = sqrt(squares)
     if any_true(norm > limit):
-        factor = where(norm > limit, full(norm, limit) / norm, full(norm, 1.0))
+        most = full(norm, limit)
+        factor = most / where(norm > limit, norm, most)
         for k in range(n_in):
             store(W.place, k * W.stride, load(W.place, k * W.stride) * factor)

@@ -345,17 +345,23 @@ def _(builder, result, kinds, vector):
 
 
 def add_lanes(vector):
-    """Return the sum of a vector's numbers, first to last."""
-    total = vector[0]
-    for number in vector[1:]:
-        total = total + number
-    return total
+    """Return the sum of a vector's numbers: of halves, of halves of these, and so on."""
+    while vector.size > 1:
+        vector = vector[: vector.size // 2] + vector[vector.size // 2 :]
+    return vector[0]
 
 
 @twin_of(add_lanes, lambda vector: vector.dtype)
 def _(builder, result, kinds, vector):
-    numbers = [builder.extract_element(vector, I32(k)) for k in range(vector.type.count)]
-    return functools.reduce(builder.fadd, numbers)
+    while vector.type.count > 1:
+        half = vector.type.count // 2
+        low, high = (
+            ir.Constant(ir.VectorType(I32, half), [I32(k) for k in range(start, start + half)])
+            for start in (0, half)
+        )
+        low, high = (builder.shuffle_vector(vector, vector, order) for order in (low, high))
+        vector = builder.fadd(low, high)
+    return builder.extract_element(vector, I32(0))
 
 
 def _rounding(name):

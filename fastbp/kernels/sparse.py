@@ -99,16 +99,36 @@ def list_nonzero(columns, starts, X, batch, rows, ahead):
         list_of(columns, starts, X.bytes, X.n, batch, rows, ahead)
 
 
+def values_of(rows):
+    """Return the kernel that reads the listed pixels of so many samples a, b, c."""
+
+    @kernel
+    def values_of_rows(values, columns, count, a, b, c, scale):
+        """values[t, i] = the pixel columns[t] of sample i."""
+        for t in range(count):
+            k, to = columns[t], at(values, t * rows)
+            to[0] = a[k] * scale
+            if rows > 1:
+                to[1] = b[k] * scale
+            if rows > 2:
+                to[2] = c[k] * scale
+
+    return values_of_rows
+
+
+values_of_1, values_of_2, values_of_3 = map(values_of, (1, 2, 3))
+
+
 @kernel
 def listed_values(values, columns, count, x, n, batch, rows, scale):
     """read_values for rows of n pixels at x, but for the last column."""
-    i, j = rows // 2, rows - 1  # the samples of a group are 0, i and j: some of these are equal
-    a, b, c = at(x, batch[0] * n), at(x, batch[i] * n), at(x, batch[j] * n)
-    for t in range(count):
-        k, to = columns[t], at(values, t * rows)
-        to[0] = a[k] * scale
-        to[i] = b[k] * scale
-        to[j] = c[k] * scale
+    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
+    if rows == 3:
+        values_of_3(values, columns, count, a, b, c, scale)
+    elif rows == 2:
+        values_of_2(values, columns, count, a, b, c, scale)
+    else:
+        values_of_1(values, columns, count, a, b, c, scale)
 
 
 @routine(lambda dtype: (types.CPointer(dtype), COLUMNS, I, pixels_type(dtype), BATCH, I), I)

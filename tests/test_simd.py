@@ -1,0 +1,195 @@
+"""The vector type: what is emitted for Numba does what its twin in Python does."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import JIT
+from numba import njit
+from numba.core.errors import TypingError
+
+from fastbp.kernels import jit
+from fastbp.kernels.simd import (
+    add_lanes,
+    add_outer,
+    add_sum,
+    any_true,
+    at,
+    count_bits,
+    first_bit,
+    fma,
+    full,
+    lanes,
+    load,
+    load_block,
+    nonzero_bits,
+    part,
+    polynomial,
+    prefetch,
+    register,
+    rest,
+    rint,
+    sqrt,
+    store,
+    store_block,
+    times_power,
+    transpose,
+    where,
+    zero_block,
+)  # fmt: skip
+
+DTYPES = [np.float64, np.float32]
+needs_jit = pytest.mark.skipif(not JIT, reason="a property of compiled code")
+
+
+def both(function, dtype, rng):
+    """Run function(out, x, y) as Python and compiled, on the same numbers; compare the results."""
+    x, y = (rng.standard_normal(4096).astype(dtype) for _ in range(2))
+    outs = []
+    for f in (function, njit(**jit.OPTIONS, _nrt=False)(function)):
+        out = np.zeros(4096, dtype)
+        outs.append((f(out, x.copy(), y.copy()), out))
+    (a, out_a), (b, out_b) = outs
+    rtol = 1e-14 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(out_a, out_b, rtol=rtol, atol=rtol)
+    assert a == b or a == pytest.approx(b, rel=10 * rtol)
+    return out_a
+
+
+def arithmetic(out, x, y):
+    x, y, o = at(x, 0), at(y, 3), at(out, 0)
+    a, b, v = load(x, 0), load(y, 1), lanes(x)
+    store(o, 0, fma(a, b, a))
+    store(o, v, (a + b) * 2.0 - 1.0 / (b * b + 1.0))
+    store(o, 2 * v, where(a > b, 3.0, where(a < 0.0, a, full(b, 0.5))))
+    store(o, 3 * v, rint(a * 10.0) + sqrt(b * b))
+    store(o, 4 * v, polynomial(a, (0.5, 0.25, 2.0)))
+    store(o, 5 * v, times_power(b, rint(a * 3.0)))
+    prefetch(x, 100)
+    return add_lanes(a)
+
+
+def questions(out, x, y):
+    a = load(at(x, 0), 0)
+    return 2 * any_true(a > 100.0) + any_true(a < 100.0)
+
+
+def places(out, x, y):
+    p = part(x, 5, 20)
+    o = rest(at(out, 2), 1, 30)
+    for k in range(20):
+        o[k] = p[k]
+    return lanes(p) + 100 * register(p)
+
+
+def transposed(out, x, y):
+    transpose(at(out, 0), at(x, 1))
+
+
+def sums_of_tiles(out, x, y):
+    x, y, o = at(x, 0), at(y, 0), at(out, 0)
+    v, one = lanes(x), np.intp(1)
+    sums = load_block(3, False, y, v)
+    for t in range(5):
+        sums = add_outer(sums, at(x, t), np.intp(7), at(y, t * v))
+    store_block(o, v, sums)
+    half = add_outer(zero_block(2, True, x), x, one, y)
+    store_block(at(o, 3 * v), v, half)
+    add_sum(at(o, 6 * v), x, one, sums)
+
+
+@needs_jit
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "function", [arithmetic, questions, places, transposed, sums_of_tiles], ids=lambda f: f.__name__
+)
+def test_what_is_emitted_does_what_its_twin_does(function, dtype, rng):
+    both(function, dtype, rng)
+
+
+@needs_jit
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_masks_of_what_is_not_zero(dtype, rng):
+    def masks(a, b, c):
+        mask = nonzero_bits(at(a, 0), at(b, 1), at(c, 2))
+        return mask, count_bits(mask), first_bit(mask)
+
+    for density in (0.02, 0.5):
+        a, b, c = ((rng.random((3, 80)) < density) * 3).astype(dtype)
+        seen, wanted = njit(masks)(a, b, c), masks(a, b, c)
+        assert (seen[0] % 2**64, *seen[1:]) == (wanted[0] % 2**64, *wanted[1:])
+
+
+def test_the_twins_stay_inside():
+    a = np.arange(40.0)
+    for wrong in (
+        lambda: load(a, 30),
+        lambda: load(a, -1),
+        lambda: store(a, 30, np.zeros(lanes(a))),
+        lambda: part(a, 30, 11),
+        lambda: at(a, 41),
+        lambda: load_block(3, False, a, lanes(a)),
+        lambda: transpose(a, a[:5]),
+    ):
+        with pytest.raises(IndexError):
+            wrong()
+
+
+@needs_jit
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: load(x, 0), r"load\(place, index\): place is array\(.*, expected a place"),
+        (lambda x: load(at(x, 0), 1.5), r"index is float64, expected an integer"),
+        (lambda x: at(1.5, 0), r"array is float64, expected an array or a place"),
+        (lambda x: store(at(x, 0), 0, 1.5), r"vector is float64, expected a vector"),
+        (lambda x: fma(1.5, 1.5, 1.5), r"like is float64, expected a vector"),
+        (lambda x: fma("a", 1.5, load(at(x, 0), 0)), r"a is unicode_type, expected a vector or a"),
+        (lambda x: full(load(at(x, 0), 0), "a"), r"number is .*, expected a float"),
+        (lambda x: store_block(at(x, 0), 1, 2), r"block is .*, expected a block"),
+        (lambda x: prefetch(x, 0), r"prefetch\(place, index\): place is array"),
+    ],
+)
+def test_wrong_arguments_are_told_in_words(call, message):
+    with pytest.raises(TypingError, match=message):
+        njit(call)(np.zeros(64))
+
+
+AARCH64 = """
+import numpy as np
+from llvmlite import binding as llvm
+from fastbp import engine
+from fastbp.kernels import jit
+
+for rules in (engine.NO_RULES, engine.Rules(momentum=0.5)):
+    engine.warm_up(engine.plan_of((20, 7, 3)), np.dtype("{dtype}"), rules)
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+triple = "aarch64-unknown-linux-gnu"
+machine = llvm.Target.from_triple(triple).create_target_machine(cpu="generic", opt=2)
+for symbol, routine in jit._compiled.items():
+    text = routine.inspect_llvm()
+    assert "llvm.x86" not in text, symbol
+    lines = [line for line in text.splitlines() if not line.startswith("target ")]
+    module = llvm.parse_assembly("\\n".join([f'target triple = "{{triple}}"', *lines]))
+    module.data_layout = str(machine.target_data)
+    print(symbol, "fmla" in machine.emit_assembly(module))
+"""
+
+
+@needs_jit
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_routines_compile_for_aarch64(dtype, tmp_path):
+    """Vectors and masks on a processor with neither 256-bit nor 512-bit registers."""
+    done = subprocess.run(
+        [sys.executable, "-c", AARCH64.format(dtype=dtype)],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    uses_fma = dict(line.split() for line in done.stdout.splitlines())
+    for name in ("multiply", "sparse_multiply", "sparse_add", "activate"):
+        assert uses_fma[jit.SYMBOL.format(name, dtype, "plain")] == "True"
