@@ -80,8 +80,7 @@ class Compiled:
             pairs = datasets.pairs((X, Y), plan, self.dtype, name)
             return reference_path.summed_gradient(self.backprop, pairs)
         with self._explained(name, X, Y):
-            samples = engine.Samples(X, Y, name)
-            flat = engine.gradient(self._parameters(), plan, samples, self.threads)
+            flat = engine.gradient(self._parameters(), plan, X, Y, self.threads, name)
             if self._stops and not engine.is_finite(flat):
                 raise engine.Diverged(0)
         nabla_w, nabla_b = arrays.separate(flat, plan)

@@ -283,8 +283,12 @@ def _net(here, weights, target, samples, order):
     return here.net(weights, target, samples.stored, order, samples.sparse, check)
 
 
-def gradient(params, plan, samples, n_threads=None):
-    """Return the flat gradient of the plan's cost, summed over the samples. Raises NotFinite."""
+def gradient(params, plan, X, Y, n_threads=None, name="X"):
+    """Return the flat gradient of the plan's cost, summed over X (m, n_in) and Y (m, n_out).
+
+    Raises NotFinite.
+    """
+    samples = Samples(X, Y, name)
     m, order = min(len(samples), BATCH), np.arange(len(samples))
     here, flat = plan.layout(params.dtype, m), np.empty_like(params)
     weights = here.pack(layers_of(params, plan))

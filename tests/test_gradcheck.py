@@ -78,7 +78,9 @@ def test_quotients_do_not_depend_on_threads(threads, data):
     net.threads = threads
     X, Y = data[0], np.eye(4)[data[1]]
     seen = gradcheck.quotients(net, np.arange(net._plan.n_params), X, Y)
-    whole = engine.quotients(net._flat, net._plan, X, Y, np.arange(net._plan.n_params), 1e-5)
+    whole = engine.quotients(
+        net._parameters(), net._plan, X, Y, np.arange(net._plan.n_params), 1e-5
+    )
     np.testing.assert_array_equal(seen, whole)
 
 

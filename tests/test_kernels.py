@@ -12,7 +12,7 @@ from conftest import JIT
 from numba import njit
 from reference import Oracle, sigma
 
-from fastbp import engine, threads
+from fastbp import Pixels, engine, threads
 from fastbp.kernels import activations, jit, layers, layout, passes, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
@@ -287,8 +287,8 @@ def test_transposed_weights_are_those_of_the_layout(dtype, rng, guards):
 
 
 @compiled
-def call_read(columns, starts, values, pixels, kind, n, scale, batch, rows):
-    X = layout.Pixels(at(pixels, 0), kind, n, scale)
+def call_read(columns, starts, values, pixels, kind, n, scale, check, batch, rows):
+    X = layout.Pixels(at(pixels, 0), kind, n, scale, check)
     ahead = np.intp(0)
     sparse.list_nonzero(at(columns, 0), at(starts, 0), X, at(batch, 0), rows, ahead)
     count = starts[n // layout.KC + 1]
@@ -302,7 +302,7 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
     X = sparse_images(rng, stored, 7, n)
     if stored is not np.uint8:
         X[1, 0] = np.nan
-    pixels, kind = engine._stored(X)
+    pixels, kind, *_ = engine.Samples(X, X).stored
     scale = dtype(1 / 256 if stored is np.uint8 else 1)
     for batch in ([0], [1], [2, 6], [1, 4, 5]):
         rows = len(batch)
@@ -310,8 +310,9 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
         starts = layout.zeros(n // layout.KC + 2, np.int32)
         values = layout.zeros(rows * (n + 1), dtype)
         finite = call_read(
-            columns, starts, values, pixels, kind, n, scale, np.array(batch), np.intp(rows)
-        )
+            columns, starts, values, pixels, kind, n, scale, dtype(1), np.array(batch),
+            np.intp(rows),
+        )  # fmt: skip
         count = starts[-1]
         lit = np.flatnonzero((X[batch] != 0).any(axis=0))
         np.testing.assert_array_equal(columns[:count], [*lit, n])  # the last is the biases'
@@ -320,6 +321,27 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
         wanted = np.vstack([X[batch].astype(dtype).T[lit] * scale, np.ones(rows, dtype)])
         np.testing.assert_array_equal(values[: wanted.size].reshape(wanted.shape), wanted)
         assert finite == np.isfinite(wanted).all()
+
+
+@compiled
+def call_all_usual(numbers, n, check):
+    return sparse.all_usual(at(numbers, 0), n, check)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 15, 16, 33, 64, 300])
+def test_numbers_beyond_16_or_not_finite_are_not_usual(dtype, n):
+    numbers = layout.zeros(n, dtype)
+    numbers[:] = np.tile([16, -16, 0, 1e-30], n)[:n]
+    first, later = dtype(np.finfo(dtype).max / 16), dtype(1)
+    assert call_all_usual(numbers, np.intp(n), first)
+    for k in {0, n // 2, n - 1}:
+        for x in (16.1, -17, 1e30, np.nan, np.inf, -np.inf):
+            changed = numbers.copy()
+            changed[k] = x
+            with np.errstate(all="ignore"):
+                assert not call_all_usual(changed, np.intp(n), first)
+                assert bool(call_all_usual(changed, np.intp(n), later)) == np.isfinite(x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -414,12 +436,13 @@ def test_every_stored_type_trains_alike(is_sparse, dtype, stored, rng, monkeypat
     X = sparse_images(rng, stored, 23, 37)
     scale = 1 / 256 if stored is np.uint8 else 1.0
     other = params.copy()
-    for data, factor, result in ((X, scale, params), ((X * scale).astype(dtype), 1.0, other)):
-        engine.train(result, plan, engine.Samples(data, Y, factor), np.arange(23), 5, 0.7)
+    values = (X * scale).astype(dtype)
+    X = Pixels(X) if stored is np.uint8 else X
+    for data, result in ((X, params), (values, other)):
+        engine.train(result, plan, engine.Samples(data, Y), np.arange(23), 5, 0.7)
     np.testing.assert_array_equal(params, other)  # 1/256 is a power of two
     assert np.array_equal(
-        engine.feedforward(params, plan, X, None, scale),
-        engine.feedforward(params, plan, (X * scale).astype(dtype)),
+        engine.feedforward(params, plan, X), engine.feedforward(params, plan, values)
     )
 
 
