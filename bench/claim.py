@@ -1,6 +1,6 @@
 """Chapter 2's claim: backprop costs about two forward passes, finite differences a million.
 
-For the same samples, on one thread and plain loops, the form in which the gradient is computed.
+For the same samples, on one thread.
 Finite differences are timed for some of the weights, and scaled: two forward passes for each.
 """
 

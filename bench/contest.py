@@ -16,7 +16,7 @@ from bench import peers
 from bench.work import Work, accuracy
 from bench.worker import Worker, WorkerError
 
-OWN = ("matrix NumPy", "fastbp, loops", "fastbp")  # need no package of their own
+OWN = ("matrix NumPy", "fastbp")  # need no package of their own
 OTHERS = ("PyTorch autograd", "PyTorch by hand", "JAX scan", "scikit-learn", "plain C")
 SMALL = ("oracle", *OWN, *OTHERS)
 WIDE = ("matrix NumPy", "fastbp", *OTHERS)

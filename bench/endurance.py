@@ -1,7 +1,7 @@
 """python -m bench.endurance: kills, interrupts, files, a soak; what is promised, and what was seen.
 
 Each trial writes its figures to bench/results/endurance.json, and the page of promises is made of
-them: python -m bench.endurance kills interrupts cost files bounds soak page. All of them but the
+them: python -m bench.endurance kills interrupts cost files soak page. All of them but the
 soak (an hour, --seconds) take about half an hour.
 """
 
@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import random
-import re
 import signal
 import statistics
 import subprocess
@@ -230,7 +229,7 @@ def cost(options):
     return dict(nets=figures)
 
 
-# ------------------------------------------------ files, bounds
+# ------------------------------------------------ files
 
 
 def files(options):
@@ -239,30 +238,6 @@ def files(options):
     run = subprocess.run(command, cwd=work.ROOT, capture_output=True, text=True, check=False)
     print(run.stdout, run.stderr, file=sys.stderr, flush=True)
     return dict(command=" ".join(["python", *command[1:]]), table=run.stdout, failed=run.returncode)
-
-
-def bounds(options):
-    """Run the whole suite on plain loops that look whether an index is inside its array."""
-    settings = dict(NUMBA_BOUNDSCHECK="1", FASTBP_LOOPS="1", NUMBA_NUM_THREADS="1")
-    with tempfile.TemporaryDirectory() as cache:
-        settings["NUMBA_CACHE_DIR"] = cache
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--deselect=tests/test_without_jit.py",
-        ]
-        run = subprocess.run(
-            command, cwd=work.ROOT, capture_output=True, text=True, env=os.environ | settings,
-            check=False,
-        )  # fmt: skip
-    last = run.stdout.strip().splitlines()[-1]
-    print(run.stdout[-3000:], file=sys.stderr)
-    counts = {
-        word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", last)
-    }
-    return dict(settings={k: v for k, v in settings.items() if "CACHE" not in k}, **counts)
 
 
 # ------------------------------------------------ the soak
@@ -338,9 +313,7 @@ def page(options):
     (RESULTS / "promises.md").write_text(promises.page(figures))
 
 
-TRIALS = dict(
-    kills=kills, interrupts=interrupts, cost=cost, files=files, bounds=bounds, soak=soak, page=page
-)
+TRIALS = dict(kills=kills, interrupts=interrupts, cost=cost, files=files, soak=soak, page=page)
 
 if __name__ == "__main__":
     DATA = work.data()

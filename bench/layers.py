@@ -20,8 +20,12 @@ def first_layer(X, rounds):
     Zeros are skipped, but counted: the flops are those of the product over all pixels.
     """
     m, n = 100, len(X) // 100 * 100
-    net = kernel_list.Panels(FIRST, m, DTYPE, X, listed=True)
-    steps = net.call("read"), net.call("forward", 1), net.call("update", 1)
+    net = kernel_list.Network(FIRST, m, DTYPE, X, sparse=True)
+    steps = (
+        net.call(kernel_list.read),
+        net.call(kernel_list.forward, 1),
+        net.call(kernel_list.update, 1),
+    )
 
     def epoch():
         for first in range(0, n, m):
@@ -39,8 +43,12 @@ def first_layer(X, rounds):
 def dense_layer(rounds):
     """Return the GFLOP/s of forward, delta and update, and those of three products by OpenBLAS."""
     m, (n_in, n_out) = 128, DENSE
-    net = kernel_list.Panels((784, n_in, n_out), m, DTYPE)
-    steps = net.call("forward", 2), net.call("backward", 1), net.call("update", 2)
+    net = kernel_list.Network((784, n_in, n_out), m, DTYPE)
+    steps = (
+        net.call(kernel_list.forward, 2),
+        net.call(kernel_list.backward, 1),
+        net.call(kernel_list.update, 2),
+    )
     A, D, w = kernel_list.randoms(DTYPE, (m, n_in), (m, n_out), (n_out, n_in))
     out = [np.empty(shape, DTYPE) for shape in ((m, n_out), (m, n_in), (n_out, n_in))]
 

@@ -465,7 +465,6 @@ class Fastbp(Peer):
     name = "fastbp"
     threads = "any"
     epochs = 3
-    switches = {}  # environment variables during the call
 
     def __init__(self, work, threads, parallel="auto"):
         self.parallel = parallel
@@ -491,25 +490,15 @@ class Fastbp(Peer):
 
     @contextlib.contextmanager
     def _switched(self):
-        os.environ.update(self.switches)
         threads.mode = self.parallel
         try:
             yield
         finally:
-            for name in self.switches:
-                del os.environ[name]
             threads.mode = "auto"
 
     def parameters(self):
         self.weights, self.biases = self.net.weights, self.net.biases
         return super().parameters()
-
-
-class FastbpLoops(Fastbp):
-    """The same with plain loops only: no vector types, no lists of pixels."""
-
-    name = "fastbp, loops"
-    switches = {"FASTBP_LOOPS": "1"}
 
 
 PEERS = {
@@ -522,7 +511,6 @@ PEERS = {
         JaxScan,
         ScikitLearn,
         PlainC,
-        FastbpLoops,
         Fastbp,
     )
 }

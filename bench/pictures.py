@@ -11,7 +11,6 @@ COLOURS = {
     "JAX scan": "#009E73",
     "scikit-learn": "#CC79A7",
     "plain C": "#0072B2",
-    "fastbp, loops": "#F29B6B",
     "fastbp": "#D55E00",
 }
 MARKERS = "osD^vPX*"
@@ -93,15 +92,14 @@ def _bars(axis, row):
 def _roofline(results, path):
     """Draw kernels under the roof.
 
-    Colour says which of the equations, shape of the mark on which shape of layer; hollow marks are
-    the plain loops.
+    Colour says which of the equations, shape of the mark on which shape of layer.
     """
     from matplotlib import pyplot
 
     computing = [k for k in results["kernels"] if k.get("gflops")]
     kinds, shapes = ({}, {})
     for k in computing:
-        kind, shape, _ = _parts(k)
+        kind, shape = _parts(k)
         kinds.setdefault(kind, KIND_COLOURS[len(kinds) % len(KIND_COLOURS)])
         shapes.setdefault(shape, MARKERS[len(shapes) % len(MARKERS)])
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 6), sharey=True)
@@ -111,13 +109,12 @@ def _roofline(results, path):
         for k in computing:
             if k["dtype"] != dtype:
                 continue
-            kind, shape, loops = _parts(k)
+            kind, shape = _parts(k)
             at, marker = k["flops_per_byte"], shapes[shape]
             if blas := k.get("openblas_gflops"):
                 axis.plot([at, at], [blas, k["gflops"]], color="#BBBBBB", lw=0.8, zorder=1)
                 axis.plot(at, blas, "_", ms=12, mew=2, color="#222222", zorder=2)
-            face, edge = ("white", kinds[kind]) if loops else (kinds[kind], "white")
-            axis.plot(at, k["gflops"], marker, ms=9, mfc=face, mec=edge, mew=1.4, zorder=4 - loops)
+            axis.plot(at, k["gflops"], marker, ms=9, mfc=kinds[kind], mec="white", zorder=4)
         axis.set(xscale="log", yscale="log", xlim=(0.1, 200), ylim=(0.7, top))
         axis.set_title(dtype, loc="left", weight="bold")
         axis.set_xlabel("flops per byte of the kernel's arrays, each counted once")
@@ -132,10 +129,10 @@ def _roofline(results, path):
 
 
 def _parts(kernel):
-    """Return (equation, shape of the layer, whether it is one of the plain loops)."""
+    """Return (equation, shape of the layer)."""
     name, _, shape = kernel["name"].partition(" ")
     kind, _, form = name.partition("_")
-    return kind, shape or "on lists" * (form == "listed") or "other", form == "layer"
+    return kind, shape or form or "other"
 
 
 def _roof(axis, peaks, dtype):
@@ -163,9 +160,6 @@ def _roofline_legend(figure, kinds, shapes):
 
     first = [mark(kind, "o", colour) for kind, colour in kinds.items()]
     second = [mark(shape, marker, "#777777") for shape, marker in shapes.items()]
-    second.append(
-        Line2D([], [], ls="", ms=8, label="loops", marker="o", mfc="white", mec="#777777")
-    )
     second.append(
         Line2D([], [], ls="", marker="_", ms=12, mew=2, color="#222222", label="OpenBLAS")
     )

@@ -55,9 +55,9 @@ TESTS = [
         "pytest tests/test_files.py tests/test_checkpoint.py",
     ),
     (
-        "Every line of the loops in kernels.py is tested, with its bounds checked; each vector "
-        "tile against its loop",
-        "pytest tests/test_without_jit.py tests/test_kernels.py; python -m bench.endurance bounds",
+        "Every line of the kernels is tested, with guard values around every buffer; each vector "
+        "operation against its twin",
+        "pytest tests/test_without_jit.py tests/test_kernels.py tests/test_simd.py",
     ),
     ("Memory does not grow", "python -m bench.endurance soak"),
 ]
@@ -96,11 +96,6 @@ SEEN = {
         f"took {f['most']:.3f} s"
     ),
     "files": lambda f: "**Hostile files**: see the table below",
-    "bounds": lambda f: (
-        f"**Bounds checked**, the whole suite on loops, "
-        f"`{' '.join(f'{k}={v}' for k, v in f['settings'].items())}`: "
-        f"{f.get('passed', 0)} passed, {f.get('failed', 0)} failed, {f.get('skipped', 0)} skipped"
-    ),
     "soak": lambda f: (
         f"**A soak of {f['seconds'] / 60:.0f} minutes**, 4 threads that train, evaluate, save and "
         f"load: {f['rounds']:,} rounds, {len(f['errors'])} errors, memory {f['megabytes'][0]} MB "

@@ -230,12 +230,14 @@ class _Calls:
 
     def _can_be_parallel(self, arguments):
         """Tell whether the parallel driver is compiled; a thread of its own does that meanwhile."""
+        if threads.is_forked():
+            return False
         if self.key not in _compiling:
             compiling = threading.Thread(
                 target=jit.prepare, args=(self.parallel, *arguments, self.n_threads)
             )
-            _compiling[self.key] = compiling
-            compiling.start()
+            compiling.start()  # before others see it: two that compile the same do no harm
+            _compiling.setdefault(self.key, compiling)
         if threads.mode == "always":
             _compiling[self.key].join()
         return not _compiling[self.key].is_alive()

@@ -154,6 +154,11 @@ def _note_fork():
     _in_forked_child, _launch_lock = True, threading.Lock()
 
 
+def is_forked():
+    """Tell whether this process was forked off another one, and may launch nothing."""
+    return _in_forked_child
+
+
 if hasattr(os, "register_at_fork"):  # OpenMP ends a forked child at its first parallel region
     os.register_at_fork(after_in_child=_note_fork)
 

@@ -33,7 +33,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 HERE = pathlib.Path(__file__).parent
 PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
 LIMIT = 120  # seconds, for a process that takes a few
-AT_ONCE = 8
+AT_ONCE = 4
 
 
 # ------------------------------------------------ what the processes do
