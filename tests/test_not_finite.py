@@ -137,7 +137,7 @@ def test_single_samples(module, rng):
         wrong[6] = bad
         with pytest.raises(ValueError, match=rf"a is {bad} at \[6, 0\], expected finite numbers"):
             net.feedforward(wrong)
-        with pytest.raises(ValueError, match=rf"the sample\[0\]: x is {bad} at \[6\]"):
+        with pytest.raises(ValueError, match=rf"x is {bad} at \[6, 0\]"):
             net.backprop(wrong, y)
         with pytest.raises(ValueError, match=rf"the batch\[0\]: x is {bad} at \[6\]"):
             net.backprop_batch(wrong.T, y.T)
