@@ -56,9 +56,12 @@ class Network(base.Compiled):
 
         Raises ValueError for any other shape.
         """
-        a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
-        out = reference_path.feedforward(a, *self._layers(), self._functions())
-        return self._finite_output(out)
+        plan = self._plan
+        a = arrays.columns(a, plan.sizes[0], self.dtype, "a")
+        weights, biases = arrays.layers(self.weights, self.biases, plan)
+        return self._finite_output(
+            reference_path.feedforward(a, weights, biases, self._functions())
+        )
 
     @public
     def SGD(
@@ -196,15 +199,16 @@ class Network(base.Compiled):
     def _functions(self):
         """Return the pair (f, f') of each layer: this module's sigmoid, as it is now."""
         functions = reference_path.ACTIVATIONS[OUTPUT]
-        if self._general("sigmoid"):  # somebody has patched it
+        if sigmoid is not _SIGMOID or sigmoid_prime is not _SIGMOID_PRIME:  # they are patched
             functions = sigmoid, lambda z, a: sigmoid_prime(z)
-        return [functions] * (len(self._plan.sizes) - 1)
+        return [functions] * len(self.weights)
 
     def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
         return self.cost_derivative(a, y) * slope(z, a)
 
 
+_SIGMOID, _SIGMOID_PRIME = sigmoid, sigmoid_prime
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
 Network._original = base.originals(Network, _OVERRIDABLE)
 
