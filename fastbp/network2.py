@@ -218,10 +218,8 @@ class Network(base.Compiled):
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.columns(y, plan.sizes[-1], self.dtype, "y", 1)
-        if self._general("cost", "sigmoid"):
-            return self._sound_gradient(x, y)
-        nabla_w, nabla_b = arrays.views(self._gradient(x.T, y.T, "the sample"), plan)
-        return nabla_b, nabla_w
+        # For one column NumPy's products are as fast as it gets: they are bound by memory.
+        return self._sound_gradient(x, y)
 
     def accuracy(self, data, convert=False):
         """Return how many samples of data the network gets right.
