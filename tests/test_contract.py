@@ -686,8 +686,8 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
 
 def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     """Ctrl-C between two kernel calls: the weights are the oracle's after so many steps."""
-    for name in ("KERNEL_SECONDS",):
-        monkeypatch.setattr(f"fastbp.engine.{name}", 1e-9)  # one mini-batch per call
+    for name in ("engine.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
+        monkeypatch.setattr(f"fastbp.{name}", 1e-9)  # one mini-batch per call
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 

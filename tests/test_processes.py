@@ -306,7 +306,7 @@ def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
     left = set(cache.rglob("*.nbc"))
     (checksum, uncached), err = end(start(NO_MORE[happens] + REPORT, cache, **NOWHERE_ELSE))
     assert checksum == wanted[0]
-    assert int(uncached) > 3
+    assert int(uncached) > 2
     assert err.count("no writable directory for compiled code") == 1
     if happens != "taken away":  # and no halves of files either
         assert {path for path in cache.rglob("*") if path.is_file()} == left

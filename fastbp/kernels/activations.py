@@ -103,9 +103,9 @@ def activate(A, n, activation):
 
 @kernel
 def slope_of(a, slope):
-    """Return f'(z) of a vector a = f(z); slope: not LINEAR, which is 1."""
+    """Return f'(z) of a vector a = f(z); slope: of sigmoid, tanh or relu."""
     if slope == SIGMOID:
         return a * (1.0 - a)
     if slope == TANH:
         return (1.0 - a) * (a + 1.0)
-    return where(a > 0.0, 1.0, full(a, 0.0))  # RELU
+    return where(a > 0.0, 1.0, full(a, 0.0))

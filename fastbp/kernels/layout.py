@@ -99,12 +99,6 @@ def size_of(net, l):
 
 
 @kernel
-def lanes_of(net):
-    """Return how many numbers a vector of the network's type has."""
-    return lanes(net.work)
-
-
-@kernel
 def matrix(array, start, rows, stride):
     """Return the Matrix of `rows` rows from array[start] on."""
     return Matrix(part(array, start, rows * stride), rows, stride)

@@ -52,7 +52,10 @@ def decay_weights(W, decay, l1):
     """w = decay * w - l1 * sign(w), for rows of a panel. W (rows, lanes)."""
     for j in range(0, W.rows * W.stride, W.stride):
         w = load(W.place, j)
-        store(W.place, j, w * decay - l1_step(w, l1))
+        if l1 != 0:
+            store(W.place, j, w * decay - l1_step(w, l1))
+        else:
+            store(W.place, j, w * decay)
 
 
 @routine(lambda dtype: (matrix_type(dtype), matrix_type(dtype), *(dtype,) * 3, types.intp))

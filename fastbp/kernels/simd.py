@@ -175,8 +175,8 @@ twin_of(part, lambda array, index, count: types.CPointer(array.dtype))(_gep)
 
 
 def rest(array, index, count):
-    """Return the place of up to `count` numbers from array[index] on."""
-    return at(array, index)[: max(0, count)]
+    """Return the place of up to `count` numbers from array[index] on; of none, any place."""
+    return at(array, index)[:count] if count > 0 else array[:0]
 
 
 twin_of(rest, lambda array, index, count: types.CPointer(array.dtype))(_gep)
