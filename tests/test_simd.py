@@ -18,7 +18,6 @@ from fastbp.kernels.simd import (
     any_true,
     at,
     count_bits,
-    first_bit,
     fma,
     full,
     lanes,
@@ -34,6 +33,7 @@ from fastbp.kernels.simd import (
     sqrt,
     store,
     store_block,
+    store_set_bits,
     times_power,
     transpose,
     where,
@@ -114,12 +114,18 @@ def test_what_is_emitted_does_what_its_twin_does(function, dtype, rng):
 def test_masks_of_what_is_not_zero(dtype, rng):
     def masks(a, b, c):
         mask = nonzero_bits(at(a, 0), at(b, 1), at(c, 2))
-        return mask, count_bits(mask), first_bit(mask)
+        columns = np.zeros(40, np.int32)
+        for k in range(0, 24, 8):
+            store_set_bits(at(columns, 0), k, mask >> k, 100 + k)
+        return mask, count_bits(mask), columns
 
     for density in (0.02, 0.5):
         a, b, c = ((rng.random((3, 80)) < density) * 3).astype(dtype)
         seen, wanted = njit(masks)(a, b, c), masks(a, b, c)
-        assert (seen[0] % 2**64, *seen[1:]) == (wanted[0] % 2**64, *wanted[1:])
+        assert (seen[0] % 2**64, seen[1]) == (wanted[0] % 2**64, wanted[1])
+        np.testing.assert_array_equal(seen[2], wanted[2])
+        lit = [k for k in range(8) if wanted[0] >> k & 1]
+        assert seen[2][: len(lit)].tolist() == [100 + k for k in lit]
 
 
 def test_the_twins_stay_inside():
@@ -191,5 +197,5 @@ def test_the_routines_compile_for_aarch64(dtype, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     uses_fma = dict(line.split() for line in done.stdout.splitlines())
-    for name in ("multiply", "sparse_multiply", "sparse_add", "activate"):
+    for name in ("multiply", "forward", "update", "activate"):
         assert uses_fma[jit.SYMBOL.format(name, dtype, "plain")] == "True"

@@ -42,6 +42,7 @@ from fastbp.kernels.layout import (
 from fastbp.kernels.optimizer import begin_step, end_step, limit_norms, rules_type
 from fastbp.kernels.simd import at, lanes, prefetch
 from fastbp.kernels.sparse import (
+    later_of,
     list_nonzero,
     read_rows,
     read_values,
@@ -104,6 +105,12 @@ def part_block(A, mine):
 # ------------------------------------------------ forward
 
 
+@kernel
+def pixels_of(net):
+    """Return the Pixels of a call."""
+    return Pixels(net.pixels, net.kind, size_of(net, 0), net.scale, net.check)
+
+
 @routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I))
 def read_input(net, rules, start, thread_id, n_threads):
     """Write the input layer, or the lists of what in it is not zero; prefetch the rows of Y."""
@@ -118,15 +125,12 @@ def read_input(net, rules, start, thread_id, n_threads):
 
 @kernel
 def read_sparse(net, rules, start, mine):
-    """Write lists and values of the groups of a Part; prefetch the pixels of the next batch."""
-    n, ahead = size_of(net, 0), 0
-    X = Pixels(net.pixels, net.kind, n, net.scale, net.check)
-    if start + 2 * mine.size <= net.n_samples:
-        ahead = mine.size
+    """Write lists and values of the groups of a Part."""
+    n, X = size_of(net, 0), pixels_of(net)
     for g in range(mine.g0, mine.g1):
         group = group_of(net, g, mine.size)
         batch = at(net.order, start + group.first)
-        list_nonzero(group.columns, group.starts, X, batch, group.rows, ahead)
+        list_nonzero(group.columns, group.starts, X, batch, group.rows)
         count = group.starts[n // KC + 1]
         if not read_values(group.values, group.columns, count, X, batch, group.rows):
             net.usual[0] = 0
@@ -143,8 +147,7 @@ def read_sparse(net, rules, start, mine):
 @kernel
 def read_dense(net, rules, start, mine):
     """Write the pixels of the samples of a Part into the input layer."""
-    n = size_of(net, 0)
-    X = Pixels(net.pixels, net.kind, n, net.scale, net.check)
+    n, X = size_of(net, 0), pixels_of(net)
     A, batch = block(inputs_of(net, 1), mine.first, mine.m, 0), at(net.order, start + mine.first)
     if not read_rows(A, X, batch):
         net.usual[0] = 0
@@ -161,16 +164,24 @@ def drop(A, rules, batch, first, n, l):
 
 
 @kernel
-def forward_first(net, layer, mine):
-    """z of the first layer on the pixels that are listed."""
-    n, v = size_of(net, 0), lanes(layer.A.place)
+def forward_first(net, start, layer, mine):
+    """z of the first layer on the pixels that are listed.
+
+    Prefetches the pixels of the next mini-batch, a little at each step of a tile: all lines at once
+    are more than the processor can wait for.
+    """
+    n, v, X, ahead = size_of(net, 0), lanes(layer.A.place), pixels_of(net), 0
+    if start + 2 * mine.size <= net.n_samples:
+        ahead = mine.size
     for p in range(mine.p0, mine.p1):  # one panel at a time stays in the second-level cache
         W, narrow = row(layer.W, p), is_narrow(layer.W, layer.n, p)
         for g in range(mine.g0, mine.g1):
             group = group_of(net, g, mine.size)
             Z = block(layer.A, group.first, group.rows, p * v)
             count = group.starts[n // KC + 1]
-            sparse_multiply(Z, group.values, group.columns, count, W, narrow)
+            batch = at(net.order, start + ahead + group.first)
+            later = later_of(X, batch, group.rows, count)
+            sparse_multiply(Z, group.values, group.columns, count, W, narrow, later)
 
 
 @routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I, I))
@@ -180,7 +191,7 @@ def forward(net, rules, start, l, thread_id, n_threads):
     mine, layer = part_of(net, start, l, by_neurons, thread_id, n_threads), layer_of(net, l)
     Z, first = part_block(layer.A, mine), mine.p0 * lanes(layer.A.place)
     if l == 1 and net.sparse:
-        forward_first(net, layer, mine)
+        forward_first(net, start, layer, mine)
     else:
         A = block(inputs_of(net, l), mine.first, mine.m, 0)
         W = panels(layer.W, mine.p0, mine.p1)

@@ -448,14 +448,30 @@ def _(builder, result, kinds, mask):
     return builder.ctpop(mask)
 
 
-def first_bit(mask):
-    """Return the number of the lowest bit that is set in a mask; of 0, anything."""
-    return (int(mask) & -int(mask)).bit_length() - 1
+SET_BITS = np.zeros((256, 8), np.int32)  # for each byte the numbers of the bits that are set
+for _byte in range(256):
+    _set = [k for k in range(8) if _byte >> k & 1]
+    SET_BITS[_byte, : len(_set)] = _set
 
 
-@twin_of(first_bit, lambda mask: types.int64)
-def _(builder, result, kinds, mask):
-    return builder.cttz(mask, ir.IntType(1)(0))
+def store_set_bits(place, index, mask, count):
+    """Write count + k for each bit k < 8 of a mask that is set to place[index:], int32, in order.
+
+    Eight numbers are written, those behind the set bits of no use: without a branch.
+    """
+    place[index : index + 8] = SET_BITS[mask & 255] + count
+
+
+@twin_of(store_set_bits, lambda place, index, mask, count: types.none)
+def _(builder, result, kinds, place, index, mask, count):
+    byte = ir.IntType(8)
+    rows = [ir.Constant(ir.VectorType(byte, 8), [byte(int(k)) for k in row]) for row in SET_BITS]
+    table = ir.Constant(ir.ArrayType(ir.VectorType(byte, 8), 256), rows)
+    table = cgutils.global_constant(builder.module, "fastbp.set_bits", table)
+    row = builder.load(builder.gep(table, [INTP(0), builder.and_(mask, INTP(255))]))
+    row = builder.zext(row, ir.VectorType(I32, 8))
+    row = builder.add(row, _splat(builder, builder.trunc(count, I32), row.type))
+    builder.store(row, _numbers_at(builder, place, index, 8), align=1)
 
 
 # ------------------------------------------------ blocks of registers

@@ -5,6 +5,8 @@ are not zero in all of them, and the sums of the first layer run over this list.
 so the bits are those of the dense layer.
 """
 
+from collections import namedtuple
+
 import numpy as np
 from numba import types
 
@@ -20,7 +22,6 @@ from fastbp.kernels.layout import (
     row,
 )  # fmt: skip
 from fastbp.kernels.simd import (
-    VECTOR,
     add_lanes,
     add_outer,
     add_sum,
@@ -28,7 +29,6 @@ from fastbp.kernels.simd import (
     as_float64,
     at,
     count_bits,
-    first_bit,
     fma,
     lanes,
     load,
@@ -36,67 +36,68 @@ from fastbp.kernels.simd import (
     nonzero_bits,
     prefetch,
     store_block,
+    store_set_bits,
     zero_block,
 )  # fmt: skip
 
 I = types.intp
 COLUMNS, BATCH = types.CPointer(types.int32), types.CPointer(types.int64)
-LINE = 64  # bytes in a line of the cache
+
+# The pixels of up to three samples of the next mini-batch, as places of bytes; step: how many bytes
+# of each are prefetched at a time.
+Later = namedtuple("Later", "a b c step")
 
 # ------------------------------------------------ reading
 
 
 @kernel
-def nonzero_pixels(a, b, c, n):
-    """Return the mask of the pixels that are not zero in all of three samples, of 64 or n."""
-    if n >= 64:
-        return nonzero_bits(a, b, c)
-    mask = 0
-    for k in range(n):
-        mask |= ((a[k] != 0) | (b[k] != 0) | (c[k] != 0)) << k
+def nonzero_pixels(a, b, c, k, n):
+    """Return the mask of the pixels k, k + 1, ... that are not zero in any of a, b, c: 64 or fewer."""
+    left = n - k
+    if left >= 64:
+        return nonzero_bits(at(a, k), at(b, k), at(c, k))
+    if n >= 64:  # the last 64 pixels, without those of the mask before
+        mask = nonzero_bits(at(a, n - 64), at(b, n - 64), at(c, n - 64))
+        return (mask >> (64 - left)) & ((1 << left) - 1)
+    mask = np.int64(0)
+    for i in range(left):
+        mask |= ((a[k + i] != 0) | (b[k + i] != 0) | (c[k + i] != 0)) << i
     return mask
 
 
 @kernel
-def list_of(columns, starts, x, n, batch, rows, ahead):
+def list_of(columns, starts, x, n, batch, rows):
     """list_nonzero for rows of n pixels at x."""
-    count, line = 0, max(1, LINE * lanes(x) // VECTOR)
+    count = 0
     a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
     for k in range(0, n, 64):
-        for i in range(rows):  # all lines at once are more than the processor can wait for
-            for pixel in range(k, k + 64, line):
-                prefetch(x, batch[ahead + i] * n + pixel)
         if k % KC == 0:
             starts[k // KC] = count
-        mask = nonzero_pixels(at(a, k), at(b, k), at(c, k), n - k)
-        found, t = count_bits(mask), count
-        for _ in range(0, found, AT_ONCE):  # too many cost less than to guess how many
-            for _ in range(AT_ONCE):
-                columns[t] = k + first_bit(mask)
-                mask &= mask - 1
-                t += 1
-        count += found
+        mask = nonzero_pixels(a, b, c, k, n)
+        for first in range(k, min(k + 64, n), AT_ONCE):
+            store_set_bits(columns, count, mask, first)
+            count += count_bits(mask & 255)
+            mask >>= 8
     if n % KC == 0:
         starts[n // KC] = count
     columns[count] = n
     starts[n // KC + 1] = count + 1
 
 
-@routine(lambda dtype: (COLUMNS, COLUMNS, pixels_type(dtype), BATCH, I, I))
-def list_nonzero(columns, starts, X, batch, rows, ahead):
-    """Write the columns of the pixels that are not zero in all of `rows` samples, and n.
+@kernel
+def list_nonzero(columns, starts, X, batch, rows):
+    """Write the columns of the pixels that are not zero in any of `rows` samples, and n.
 
     The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
-    starts[b]: where the columns of block b of KC inputs begin in the list. Prefetches the pixels of
-    the samples that come `ahead` later in the order. columns (n + 1 + AT_ONCE,); starts (n // KC +
-    2,).
+    starts[b]: where the columns of block b of KC inputs begin in the list. columns (n + 1 +
+    AT_ONCE,); starts (n // KC + 2,).
     """
     if X.kind == FLOAT64:
-        list_of(columns, starts, as_float64(X.bytes, 0), X.n, batch, rows, ahead)
+        list_of(columns, starts, as_float64(X.bytes, 0), X.n, batch, rows)
     elif X.kind == FLOAT32:
-        list_of(columns, starts, as_float32(X.bytes, 0), X.n, batch, rows, ahead)
+        list_of(columns, starts, as_float32(X.bytes, 0), X.n, batch, rows)
     else:
-        list_of(columns, starts, X.bytes, X.n, batch, rows, ahead)
+        list_of(columns, starts, X.bytes, X.n, batch, rows)
 
 
 def values_of(rows):
@@ -131,7 +132,7 @@ def listed_values(values, columns, count, x, n, batch, rows, scale):
         values_of_1(values, columns, count, a, b, c, scale)
 
 
-@routine(lambda dtype: (types.CPointer(dtype), COLUMNS, I, pixels_type(dtype), BATCH, I), I)
+@kernel
 def read_values(values, columns, count, X, batch, rows):
     """Write the pixels of a list of `count` columns, the last of them the constant input 1.
 
@@ -200,13 +201,27 @@ def all_usual(a, n, check):
 # ------------------------------------------------ the layer
 
 
+@kernel
+def later_of(X, batch, rows, count):
+    """Return the Later of a group of samples: their rows of pixels, in `count` steps."""
+    row_bytes = X.n * (8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1)
+    a, b, c = batch[0], batch[rows // 2], batch[rows - 1]
+    a, b, c = at(X.bytes, a * row_bytes), at(X.bytes, b * row_bytes), at(X.bytes, c * row_bytes)
+    return Later(a, b, c, row_bytes // count + 1)
+
+
 @by_shape
 def sparse_tile(rows, narrow):
     @kernel
-    def tile(Z, values, columns, count, W):
+    def tile(Z, values, columns, count, W, later):
         """Z[i, :] = sum over k of values[k, i] * W[k, :], for the pixels k that are listed."""
         sums, one = zero_block(rows, narrow, Z.place), np.intp(1)
         for t in range(count):
+            prefetch(later.a, t * later.step)
+            if rows > 1:
+                prefetch(later.b, t * later.step)
+            if rows > 2:
+                prefetch(later.c, t * later.step)
             w = at(W, columns[t] * lanes(W))
             sums = add_outer(sums, at(values, t * rows), one, w)
         store_block(Z.place, Z.stride, sums)
@@ -214,17 +229,13 @@ def sparse_tile(rows, narrow):
     return tile
 
 
-def _sparse_arguments(dtype):
-    return matrix_type(dtype), types.CPointer(dtype), COLUMNS, I, types.CPointer(dtype), I
-
-
-@routine(_sparse_arguments)
-def sparse_multiply(Z, values, columns, count, W, narrow):
+@kernel
+def sparse_multiply(Z, values, columns, count, W, narrow, later):
     """Write A @ W into Z, for the listed pixels of a group. Z (rows, lanes); W (n_in + 1, lanes).
 
     values (count, rows); columns (count,).
     """
-    sparse_tile(Z.rows, narrow, Z, values, columns, count, W)
+    sparse_tile(Z.rows, narrow, Z, values, columns, count, W, later)
 
 
 @by_shape
@@ -239,12 +250,7 @@ def sparse_step(rows, narrow):
     return step
 
 
-def _sparse_add_arguments(dtype):
-    place = types.CPointer(dtype)
-    return place, place, COLUMNS, I, I, matrix_type(dtype), I
-
-
-@routine(_sparse_add_arguments)
+@kernel
 def sparse_add(W, values, columns, first, last, S, narrow):
     """Add A.T @ S to W, for the pixels of a group that stand in columns[first:last].
 
