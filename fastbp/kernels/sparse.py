@@ -52,7 +52,7 @@ Later = namedtuple("Later", "a b c step")
 
 @kernel
 def nonzero_pixels(a, b, c, k, n):
-    """Return the mask of the pixels k, k + 1, ... that are not zero in any of a, b, c: 64 or fewer."""
+    """Return the mask of the pixels k, k + 1, ... not zero in any of a, b, c: 64 or fewer."""
     left = n - k
     if left >= 64:
         return nonzero_bits(at(a, k), at(b, k), at(c, k))
