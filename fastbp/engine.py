@@ -27,6 +27,8 @@ MOST_NONZERO = 0.4
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
 PARALLEL_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
+# Weight decay by a scale, see _period
+PERIOD_FLOPS, MOST_PERIOD, LARGE_DECAY = 1e9, 1000, 0.01
 CHECK_COST = 200  # what training must take, in times of what a look at the weights takes
 
 ACTIVATIONS = {
@@ -247,16 +249,17 @@ _compiled = set()  # keys of _Calls whose serial driver is compiled
 _compiling = {}  # threads that compile the parallel driver, by key
 
 
-def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2):
+def _paced(run, order, m, flops, first=KERNEL_SECONDS / 2, period=1):
     """Run the samples of `order` in calls of about the length that they want.
 
-    flops: per mini-batch of m; first: how many seconds the first call may take, by a guess. Yields,
-    after each call, how many samples are done, and how long it took.
+    flops: per mini-batch of m; first: how many seconds the first call may take, by a guess; period:
+    each takes a multiple of so many mini-batches. Yields, after each call, how many samples are
+    done, and how long it took.
     """
     per_call = max(1, int(first * 1e10 / flops))
     start = 0
     while start < len(order):
-        part = order[start : start + per_call * m]
+        part = order[start : start + -(-per_call // period) * period * m]
         seconds, wanted = run(part)
         start += len(part)
         yield start, seconds
@@ -335,27 +338,28 @@ def train(
     here, flat = plan.layout(params.dtype, m), [params] if velocity is None else [params, velocity]
     state = [here.pack(layers_of(vector, plan)) for vector in flat]
     net = _net(here, state[0], state[0], samples, order)
-    settings = _settings(rules, state, len(plan.sizes))
+    period = _period(rules, eta, plan.flops * m)
+    settings = _settings(rules, state, len(plan.sizes), period)
     names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, m, params.dtype)
     run = _Calls(names, samples, net, settings, (float(eta),), work, plan.flops * m, n_threads)
     try:
-        return _descend(run, state, order, m, plan.flops * m, on_samples, watch)
+        return _descend(run, state, order, m, period, plan.flops * m, on_samples, watch)
     finally:
         for vector, packed in zip(flat, state):
             here.unpack(packed, layers_of(vector, plan))
 
 
-def _descend(run, state, order, m, flops, on_samples, watch):
+def _descend(run, state, order, m, period, flops, on_samples, watch):
     """Run all of the order, or until on_samples says so; see train."""
     done, on_samples = 0, on_samples or (lambda count: False)
     guard = _Guard(state) if watch else None
     first = threads.PROBE_SECONDS if run.n_threads > 1 else KERNEL_SECONDS / 2
     try:
-        for end, seconds in _paced(run, order, m, flops, first):
+        for end, seconds in _paced(run, order, m, flops, first, period):
             ends = bool(on_samples(end - done)) or end == len(order)
             done = end
             if guard and not guard.passes(done, seconds, ends):
-                raise Diverged(guard.last_sound(run, order[:done], m))
+                raise Diverged(guard.last_sound(run, order[:done], m, period))
             if ends:
                 break
     except (NotFinite, Diverged):
@@ -367,7 +371,18 @@ def _descend(run, state, order, m, flops, on_samples, watch):
     return done
 
 
-def _settings(rules, state, n_layers):
+def _period(rules, eta, flops):
+    """Return after how many mini-batches weight decay by a scale reaches the weights.
+
+    See optimizer.next_scale; 1 where there is no such scale. It follows from the work alone, and
+    every call of a driver takes a multiple of it, so that no bit depends on when a call ends.
+    """
+    if not rules.l2 or rules.l1 or rules.momentum or rules.max_norm or eta * rules.l2 > LARGE_DECAY:
+        return 1
+    return int(min(MOST_PERIOD, max(1, PERIOD_FLOPS / flops)))
+
+
+def _settings(rules, state, n_layers, period):
     """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none."""
     if rules == NO_RULES:
         return None
@@ -375,7 +390,7 @@ def _settings(rules, state, n_layers):
     return optimizer.Rules(
         float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
         float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * n_layers, np.float64),
-        int(rules.key), velocity,
+        int(rules.key), velocity, np.ones(2), period,
     )  # fmt: skip
 
 
@@ -406,18 +421,22 @@ class _Guard:
         self.seconds, self.cost = 0.0, time.perf_counter() - began
         return True
 
-    def last_sound(self, run, order, m):
+    def last_sound(self, run, order, m, period):
         """Go back to the copy and on, step by step, to the mini-batch that ends it.
 
         Returns how many samples came before it; the state is then that of this moment. The same
-        steps give the same bits, so it is there.
+        calls give the same bits; of shorter ones than a period that need not be so.
         """
-        for start in range(self.restore(), len(order), m):
-            run(order[start : start + m])
-            if not self.is_sound():
-                return self.restore()
-            self._keep(start + m)
-        raise AssertionError("the same steps gave another result")  # pragma: no cover
+        done = self.restore()
+        for size in sorted({period * m, m}, reverse=True):
+            while done < len(order):
+                run(order[done : done + size])
+                if not self.is_sound():
+                    done = self.restore()
+                    break
+                done = min(done + size, len(order))
+                self._keep(done)
+        return done
 
     def is_sound(self):
         """Tell whether all is finite now."""

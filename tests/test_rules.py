@@ -245,3 +245,42 @@ def test_rules_give_the_same_bits_on_any_number_of_threads(is_sparse, name, size
         results.append(trained(plan, params, X, Y, np.arange(n), m, rules))
     for one, other in itertools.pairwise(results):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("l2", [1e-4, 0.008, 0.3])
+def test_decay_by_a_scale_is_decay(dtype, l2, rng, monkeypatch):
+    """Of a sparse first layer, where nothing else happens to weights whose pixels are zero."""
+    sizes, m, eta, n = (137, 20, 10), 5, 1.0, 700
+    X = (rng.random((n, 137)) * (rng.random((n, 137)) < 0.2)).astype(dtype)
+    Y = rng.random((n, 10)).astype(dtype)
+    plan, order, results = engine.plan_of(sizes), rng.permutation(n), []
+    start = rng.standard_normal(plan.n_params).astype(dtype)
+    for most in (1, 7, 1000):  # 1: every step decays every weight
+        monkeypatch.setattr(engine, "MOST_PERIOD", most)
+        params = start.copy()
+        samples = engine.Samples(X, Y)
+        assert samples.sparse
+        engine.train(params, plan, samples, order, m, eta, 1, rules=engine.Rules(l2=l2))
+        results.append(params)
+    for params in results[1:]:
+        close(params, results[0], dtype)
+    assert (results[1] == results[0]).all() == (l2 > engine.LARGE_DECAY)
+
+
+def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):
+    X = rng.random((900, 40)) * (rng.random((900, 40)) < 0.2)
+    plan, order = engine.plan_of((40, 20, 10)), rng.permutation(900)
+    start, Y, results = rng.standard_normal(plan.n_params), rng.random((900, 10)), []
+    monkeypatch.setattr(engine, "MOST_PERIOD", 8)
+    for seconds in (1e-9, 1e-4, 0.1):
+        monkeypatch.setattr(engine, "KERNEL_SECONDS", seconds)
+        params, ends = start.copy(), []
+        engine.train(
+            params, plan, engine.Samples(X, Y), order, 7, 1.0, 1, ends.append,
+            rules=engine.Rules(l2=1e-3),
+        )  # fmt: skip
+        results.append(params)
+        assert all(count % (7 * 8) == 0 for count in ends[:-1])
+    for params in results[1:]:
+        np.testing.assert_array_equal(params, results[0])

@@ -11,10 +11,11 @@ from numba import prange
 from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
 from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
-from fastbp.kernels.optimizer import rule_places_of
+from fastbp.kernels.optimizer import next_scale, rule_places_of
 from fastbp.kernels.passes import (
     backward,
     batch_size,
+    end_scale,
     forward,
     limit_layer,
     read_input,
@@ -23,6 +24,21 @@ from fastbp.kernels.passes import (
 from fastbp.kernels.simd import float_mode
 
 # ------------------------------------------------ serial
+
+
+@kernel
+def begin_batch(net, rules, eta):
+    """Set the scale that the first layer's weights have after a mini-batch."""
+    if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
+        if net.sparse:
+            next_scale(rules, eta)
+
+
+@kernel
+def end_batch(net, rules, start):
+    """Let that scale hold; after the last mini-batch it is multiplied into the weights."""
+    if rules is not None:
+        end_scale(net, rules, start)
 
 
 @kernel
@@ -56,8 +72,10 @@ def sgd_steps(net, rules, eta):
     """
     net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
     for start in range(0, net.n_samples, net.m):
+        begin_batch(net, rules, eta)
         forward_pass(net, rules, start)
         descend(net, rules, start, eta, -eta / batch_size(net, start))
+        end_batch(net, rules, start)
     float_mode(mode)
 
 
@@ -193,9 +211,11 @@ def descend_parallel(net, rules, start, eta, rate, n_threads):
 def sgd_steps_parallel(net, rules, eta, n_threads):
     """sgd_steps on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
+        begin_batch(places_of(net), rule_places_of(rules), eta)
         forward_pass_parallel(net, rules, start, n_threads)
         rate = -eta / batch_size(net, start)
         descend_parallel(net, rules, start, eta, rate, n_threads)
+        end_batch(places_of(net), rule_places_of(rules), start)
 
 
 @parallel_driver

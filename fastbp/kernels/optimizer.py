@@ -19,14 +19,16 @@ from fastbp.kernels.layout import block, matrix_type
 from fastbp.kernels.simd import any_true, at, full, load, sqrt, store, where
 
 # l2, l1: lmbda / n each; nesterov: 0 or 1; max_norm: 0 for none; dropout (layers,): the share of
-# neurons that are left out; velocity: packed as the weights are, or empty. Numbers are float64.
-Rules = namedtuple("Rules", "l2 l1 momentum nesterov max_norm dropout key velocity")
+# neurons that are left out; velocity: packed as the weights are, or empty; scale: see next_scale;
+# period: after so many mini-batches the scale is multiplied into the weights.
+# Numbers are float64.
+Rules = namedtuple("Rules", "l2 l1 momentum nesterov max_norm dropout key velocity scale period")
 
 
 def rules_type(dtype):
     """Return Numba's type of Rules with places in place of arrays."""
     f, I, place = types.float64, types.intp, types.CPointer
-    return typed(Rules, f, f, f, I, f, place(types.float64), I, place(dtype))
+    return typed(Rules, f, f, f, I, f, place(f), I, place(dtype), place(f), I)
 
 
 @kernel
@@ -36,8 +38,25 @@ def rule_places_of(rules):
         return None
     return Rules(
         rules.l2, rules.l1, rules.momentum, rules.nesterov, rules.max_norm, at(rules.dropout, 0),
-        rules.key, at(rules.velocity, 0),
+        rules.key, at(rules.velocity, 0), at(rules.scale, 0), rules.period,
     )  # fmt: skip
+
+
+@kernel
+def next_scale(rules, eta):
+    """Write the scale of a sparse first layer after the next step into scale[1].
+
+    Its weights are stored divided by scale[0]. Where weight decay is all that happens to weights
+    whose pixels are zero, it is a factor of the scale, and only the others are touched: a pass over
+    all weights would take as long as the sparse update. period is 1 where there is more.
+    """
+    rules.scale[1] = rules.scale[0] * (1 - eta * rules.l2 if rules.period > 1 else 1)
+
+
+@kernel
+def is_scaled(rules):
+    """Tell whether the next step decays the first layer's weights by their scale."""
+    return rules.scale[1] != rules.scale[0]
 
 
 @kernel

@@ -39,8 +39,15 @@ from fastbp.kernels.layout import (
     size_of,
     velocity_of,
 )  # fmt: skip
-from fastbp.kernels.optimizer import begin_step, end_step, limit_norms, rules_type
-from fastbp.kernels.simd import at, lanes, prefetch
+from fastbp.kernels.optimizer import (
+    begin_step,
+    decay_weights,
+    end_step,
+    is_scaled,
+    limit_norms,
+    rules_type,
+)  # fmt: skip
+from fastbp.kernels.simd import at, lanes, load, prefetch, store
 from fastbp.kernels.sparse import (
     later_of,
     list_nonzero,
@@ -184,6 +191,15 @@ def forward_first(net, start, layer, mine):
             sparse_multiply(Z, group.values, group.columns, count, W, narrow, later)
 
 
+@kernel
+def scale_rows(Z, n, factor):
+    """Multiply Z (m, n) by a factor."""
+    for i in range(Z.rows):
+        z = row(Z, i)
+        for j in range(0, n, lanes(z)):
+            store(z, j, load(z, j) * factor)
+
+
 @routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I, I))
 def forward(net, rules, start, l, thread_id, n_threads):
     """Write one thread's part of the activations of layer l > 0."""
@@ -192,6 +208,9 @@ def forward(net, rules, start, l, thread_id, n_threads):
     Z, first = part_block(layer.A, mine), mine.p0 * lanes(layer.A.place)
     if l == 1 and net.sparse:
         forward_first(net, start, layer, mine)
+        if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
+            if rules.scale[0] != 1:
+                scale_rows(Z, mine.n, rules.scale[0])
     else:
         A = block(inputs_of(net, l), mine.first, mine.m, 0)
         W = panels(layer.W, mine.p0, mine.p1)
@@ -224,6 +243,7 @@ def backward(net, rules, start, l, rate, thread_id, n_threads):
     v = lanes(A.place)
     S = block(panels(layer.S, mine.p0, mine.p1), 0, mine.p1 - mine.p0, mine.first * v)
     if rules is not None:
+        rate = rate / rules.scale[1] if l == 1 and net.sparse else rate
         multiply_slope(Delta, A, S, mine.n, rate, 1 - rules.dropout[l], layer.slope)
         if rules.dropout[l] > 0:
             drop(Delta, rules, batch, mine.p0 * v, mine.n, l)
@@ -254,7 +274,13 @@ def update_sparse(net, rules, layer, p, size, eta):
     """Take the step of panel p of the first layer, on the pixels that are listed."""
     n, W, S = size_of(net, 0), row(layer.target_W, p), panel(layer.S, p)
     narrow, blocks = is_narrow(layer.W, layer.n, p), n // KC + 1
-    if rules is not None:
+    if rules is None:
+        add_groups(net, size, W, S, 0, blocks, narrow)
+    elif is_scaled(rules):
+        biases = block(panel(layer.target_W, p), n, 1, 0)  # these do not decay
+        decay_weights(biases, rules.scale[0] / rules.scale[1], 0)
+        add_groups(net, size, W, S, 0, blocks, narrow)
+    else:
         V = velocity_of(net, rules, 1)
         for b in range(blocks):  # in the first-level cache: decay, all groups, velocity
             k, rows = b * KC, min(KC, n + 1 - b * KC)
@@ -263,8 +289,21 @@ def update_sparse(net, rules, layer, p, size, eta):
             begin_step(w, v, n, k, rules, eta)
             add_groups(net, size, row(V, p), S, b, b + 1, narrow)
             end_step(w, v, rules)
-    else:
-        add_groups(net, size, W, S, 0, blocks, narrow)
+
+
+@kernel
+def end_scale(net, rules, start):
+    """Let the scale hold that the step of the mini-batch at order[start] has set.
+
+    After `period` mini-batches, and after the last, it is multiplied into the weights.
+    """
+    rules.scale[0] = rules.scale[1]
+    is_last = start + net.m >= net.n_samples or (start // net.m + 1) % rules.period == 0
+    if is_last and rules.scale[0] != 1:
+        W = layer_of(net, 1).W
+        for p in range(W.rows):
+            decay_weights(panel(W, p), rules.scale[0], 0)
+        rules.scale[0] = 1
 
 
 @kernel
