@@ -174,12 +174,12 @@ class Contest:
         try:
             validation.prepare(worker, entry.key, peer, work, threads, arguments, self.n)
         except (WorkerError, ValueError) as error:
-            if peer.name == "fastbp":  # without it there is nothing to compare
-                raise
             self.refused.append(
                 {"name": peer.name, "variant": variant, "threads": threads, "why": str(error)}
             )
             self.say(f"  {entry.key} threads: not timed: {error}")
+            if peer.name == "fastbp":  # without it there is nothing to compare
+                raise
             if worker.alive():
                 worker("forget", entry.key)
             else:

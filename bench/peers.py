@@ -34,7 +34,7 @@ class Peer:
     one; caches: environment variables that name folders of compiled code.
     """
 
-    name = note = ""
+    name = ""
     needs = ()
     dtypes = ("float64", "float32")
     threads = "one"
@@ -91,7 +91,6 @@ class BookOracle(Peer):
     """The book's own algorithm, one sample at a time, on the book's list of pairs."""
 
     name = "oracle"
-    note = "the book's algorithm, NumPy"
     dtypes = ("float64",)
 
     def load(self):
