@@ -1,1 +1,1 @@
-"""The benchmarks, run from a checkout: `python -m bench` and `pytest bench`."""
+"""The benchmarks, run from a checkout; `python -m bench --help` names all commands."""

@@ -13,13 +13,23 @@ import tempfile
 from bench import claim, contest, kernel_list, layers, peaks, peers, pictures, report, target, work
 from bench import threads as by_threads
 
+COMMANDS = """all measurements:
+  python -m bench               this one: contestants, threads, kernels, time to 95 %
+  python -m bench.against       this checkout and another version of fastbp, in turns
+  python -m bench.single_calls  single calls and overrides against the book's code
+  python -m bench.endurance     kills, interrupts, hostile files, memory; the page of promises
+  pytest bench                  each kernel, by pytest-benchmark
+Each has a --help; tables are kept in bench/results/."""
 ROUNDS = 5
 QUICK_IMAGES = 2_560
 SEEDS = (1, 2, 3)
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, epilog=COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--peers", action="store_true", help="PyTorch, JAX, scikit-learn, C, too")
     parser.add_argument("--quick", action="store_true", help="fewer images, one round")
     options = parser.parse_args()
@@ -58,10 +68,8 @@ def measure(options, folder, X, test, names, cores):
     n = len(X)
     rounds = 1 if options.quick else ROUNDS
     counts = (1, cores) if cores > 1 else (1,)
-    # An empty cache, so that what a first call costs is measured, and not what a second one does.
-    empty = {} if options.quick else {"NUMBA_CACHE_DIR": f"{folder}/numba"}
     rows = []
-    with contest.Workers(empty) as workers:
+    with contest.Workers() as workers:
         for row in contest.ROWS:
             for dtype in row.dtypes[-1:] if options.quick and row.parallel else row.dtypes:
                 say(f"{list(row.sizes)}, mini-batch {row.m}, {dtype} ...")

@@ -1,4 +1,4 @@
-"""This checkout against another version of fastbp: `python -m bench.against PYTHON [--rows TEXT]`.
+"""This checkout against another version of fastbp: `python -m bench.against PYTHON`.
 
 PYTHON is the interpreter of an environment that has the other version installed. Both make the
 same calls (calls.py) in turns, each in a process of its own; what is printed is the median, over
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import calls
+from bench import calls, report
 from fastbp import mnist_loader
 
 FILE = Path(calls.__file__).resolve()
@@ -53,34 +53,39 @@ def compared(versions, name, threads, rounds):
     return ratios, *(statistics.median(column) for column in zip(*times))
 
 
+HEADER = ("call", "threads", "this, s", "other, s", "this / other, median (quartiles)")
+
+
+def rows(versions, options):
+    for name in calls.CALLS:
+        for threads in options.threads if options.rows in name else ():
+            ratios, this, other = compared(versions, name, threads, options.rounds)
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            yield (
+                name, threads, f"{this:.4f}", f"{other:.4f}",
+                f"**{middle:.3f}** ({low:.3f}-{high:.3f})",
+            )  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.against", description=__doc__)
     parser.add_argument("python", help="the interpreter of the environment of the other version")
     parser.add_argument("--rows", default="", help="only rows that hold this text")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--save", metavar="FILE", help="write the table to this file, too")
     options = parser.parse_args()
     (X, labels), *_ = mnist_loader.load_data()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         np.save(folder / "X.npy", (X * 256).astype(np.uint8))
         np.save(folder / "y.npy", labels)
-        versions = [
-            Version(sys.executable, folder, True), Version(options.python, folder, False)
-        ]  # fmt: skip
-        print("| call | threads | this, s | other, s | this / other, median (quartiles) |")
-        print("| --- | --- | --- | --- | --- |")
-        for name in calls.CALLS:
-            for threads in options.threads:
-                if options.rows not in name:
-                    continue
-                ratios, this, other = compared(versions, name, threads, options.rounds)
-                low, middle, high = statistics.quantiles(ratios, n=4)
-                print(
-                    f"| {name} | {threads} | {this:.4f} | {other:.4f} | "
-                    f"**{middle:.3f}** ({low:.3f}-{high:.3f}) |",
-                    flush=True,
-                )
+        here, there = (sys.executable, True), (options.python, False)
+        versions = [Version(python, folder, own) for python, own in (here, there)]
+        report.print_table(
+            "This version against another", HEADER, rows(versions, options),
+            f"python -m bench.against {options.python}", options.save,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

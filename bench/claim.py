@@ -4,6 +4,7 @@ For the same samples, on one thread.
 Finite differences are timed for some of the weights, and scaled: two forward passes for each.
 """
 
+import functools
 import statistics
 
 import numpy as np
@@ -27,16 +28,13 @@ def _of(sizes, rounds):
     X, Y = rng.random((SAMPLES, sizes[0])), rng.random((SAMPLES, sizes[-1]))
     which = np.arange(0, plan.n_params, -(-plan.n_params // WEIGHTS))
     calls = {
-        "forward": lambda: engine.feedforward(params, plan, X, 1),
-        "backprop": lambda: engine.gradient(params, plan, X, Y, 1),
-        "differences": lambda: engine.quotients(params, plan, X, Y, which, 1e-5),
+        "forward": (engine.feedforward, params, plan, X, 1),
+        "backprop": (engine.gradient, params, plan, X, Y, 1),
+        "differences": (engine.quotients, params, plan, X, Y, which, 1e-5),
     }
-    seconds = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(3 * rounds):
-        for name, call in calls.items():
-            seconds[name].append(peaks.timed(call))
+    calls = {name: functools.partial(peaks.timed, *call) for name, call in calls.items()}
+    peaks.in_turns(calls, 1)  # compiles
+    seconds = peaks.in_turns(calls, 3 * rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     medians["differences"] *= plan.n_params / len(which)
     return {

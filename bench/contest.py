@@ -1,18 +1,16 @@
 """The rows of the bench: which work, which contestants; and the loop that lets them take turns.
 
-One row is one network, mini-batch and dtype. Every form of every contestant is compiled, checked
-against float64 NumPy after two mini-batches, and tried on a few images; the best form of each goes
-into the contest: interleaved repetitions over the whole training set, of which medians count.
+One row is one network, mini-batch and dtype. Every form of every contestant is validated
+(validation.py) and tried on a few images; the best form of each goes into the contest: interleaved
+repetitions over the whole training set, of which medians count.
 """
 
 import dataclasses
-import itertools
 import statistics
+import tempfile
 import time
 
-import numpy as np
-
-from bench import peers
+from bench import peers, validation
 from bench.work import Work, accuracy
 from bench.worker import Worker, WorkerError
 
@@ -21,7 +19,7 @@ OTHERS = ("PyTorch autograd", "PyTorch by hand", "JAX scan", "scikit-learn", "pl
 SMALL = ("oracle", *OWN, *OTHERS)
 WIDE = ("matrix NumPy", "fastbp", *OTHERS)
 TURN_SECONDS = 1.0  # a contestant's turn: up to three repetitions, until so much time is spent
-HEAT_REPETITIONS = 3
+TRIAL_REPETITIONS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,29 +32,28 @@ class Row:
     names: tuple = WIDE
     dtypes: tuple = ("float64", "float32")
     parallel: bool = True  # try one thread and all, or one only
-    heat: int = 20  # mini-batches in a heat
+    trial: int = 20  # mini-batches in the trial of a form
     seconds: float = 100  # for the rounds of each dtype
     images: int = 50_000  # at most: results are scaled, and say so
 
 
 ROWS = (
-    Row((784, 30, 10), 10, 3.0, SMALL, parallel=False, heat=300, seconds=60),
-    Row((784, 100, 10), 10, 3.0, SMALL, parallel=False, heat=200, seconds=70),
-    Row((784, 800, 10), 100, 0.5, WIDE, dtypes=("float32",), heat=40, seconds=80),
-    Row((784, 1024, 1024, 10), 128, 0.5, WIDE, heat=10, seconds=150, images=12_800),
+    Row((784, 30, 10), 10, 3.0, SMALL, parallel=False, trial=300, seconds=60),
+    Row((784, 100, 10), 10, 3.0, SMALL, parallel=False, trial=200, seconds=70),
+    Row((784, 800, 10), 100, 0.5, WIDE, dtypes=("float32",), trial=40, seconds=80),
+    Row((784, 1024, 1024, 10), 128, 0.5, WIDE, trial=10, seconds=150, images=12_800),
 )
 
 
 class Workers:
     """The worker processes, by what they must start with."""
 
-    def __init__(self, environment=()):
-        self.environment = dict(environment)
+    def __init__(self):
         self.held = {}
 
     def get(self, peer, threads, arguments):
         """Return the worker of a peer family for this many threads, started when first asked."""
-        environment = self.environment | peer.environment(threads, arguments)
+        environment = peer.environment(threads, arguments)
         key = peer.needs or peer.name, threads, tuple(sorted(environment.items()))
         if key not in self.held:
             self.held[key] = Worker(environment)
@@ -90,9 +87,9 @@ class Entry:
     arguments: dict
     threads: int
     worker: Worker
-    compile_seconds: float = 0.0
-    heat_seconds: float = 0.0
+    trial_seconds: float = 0.0
     accuracy: float = 0.0
+    first_calls: list = dataclasses.field(default_factory=list)
     seconds: list = dataclasses.field(default_factory=list)
     cpu_seconds: list = dataclasses.field(default_factory=list)
 
@@ -105,18 +102,26 @@ class Entry:
         self.seconds.append(wall)
         self.cpu_seconds.append(cpu)
 
-    def median(self):
-        return statistics.median(self.seconds)
+    def measure_first_call(self, work, n):
+        """Time the first call of a new process; where code is kept in files, with and without."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            environment = self.peer.environment(self.threads, self.arguments)
+            environment |= dict.fromkeys(self.peer.caches, folder)
+            for _ in range(2 if self.peer.caches else 1):
+                worker = Worker(environment)
+                worker("prepare", self.key, self.peer, work, self.threads, self.arguments)
+                wall, _ = worker("repeat", self.key, n, self.peer.epochs)
+                worker.close(60)  # it may still be compiling what a later call would use
+                self.first_calls.append(wall * self.peer.epochs)
 
     def described(self):
         return {
             "name": self.peer.name,
-            "nearest": self.peer.nearest,
             "variant": self.variant,
             "threads": self.threads,
-            "compile_seconds": self.compile_seconds,
+            "first_calls": self.first_calls,
             "accuracy": self.accuracy,
-            "median": self.median(),
+            "median": statistics.median(self.seconds),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
         }
@@ -129,7 +134,7 @@ class Contest:
         self.row, self.test, self.workers, self.say = row, test, workers, say
         self.work = Work(row.sizes, row.m, row.eta, dtype, folder)
         self.n = min(n, row.images) // row.m * row.m
-        self.quick, self.heats, self.entries = quick, [], []
+        self.quick, self.trials, self.entries, self.refused = quick, [], [], []
 
     def run(self, names, thread_counts, rounds):
         """Enter the named contestants, let them take turns, and return what was measured."""
@@ -142,60 +147,65 @@ class Contest:
         return self.described()
 
     def enter(self, peer, thread_counts):
-        """Prepare every form of one contestant, and enter the best."""
+        """Validate and try every form of one contestant, and enter the best."""
         counts = thread_counts if self.row.parallel or peer.threads == "best" else (1,)
         forms = list(peers.forms(peer, self.work.dtype, counts, self.quick))
-        ready = [entry for form in forms if (entry := self._prepared(peer, *form))]
+        ready = [entry for form in forms if (entry := self._validated(peer, *form))]
         if len(forms) > 1:
-            n = min(self.n, self.row.heat * self.row.m)
-            for entry in ready:
-                seconds = [
-                    entry.worker("repeat", entry.key, n, peer.epochs)[0]
-                    for _ in range(1 + HEAT_REPETITIONS)
-                ][1:]  # JAX compiles anew for this number of images
-                entry.heat_seconds = min(seconds) * self.n / n
-        ready.sort(key=lambda entry: entry.heat_seconds)
-        for entry in ready:
-            self.heats.append(
-                {
-                    "name": peer.name,
-                    "variant": entry.variant,
-                    "threads": entry.threads,
-                    "compile_seconds": entry.compile_seconds,
-                    "scaled_seconds": entry.heat_seconds,
-                }
-            )
+            self._try(ready)
         for entry in ready[1:]:
             entry.worker("forget", entry.key)
         if ready:
-            best = ready[0]
+            best, work = ready[0], self._work_of(peer)
+            best.measure_first_call(work, self.n)
             best.worker("repeat", best.key, self.n, 1)
             best.accuracy = accuracy(*best.worker("parameters", best.key), self.test)
             self.entries.append(best)
 
-    def _prepared(self, peer, variant, arguments, threads):
-        """Return an Entry that is compiled and right, or None, having said why not."""
-        work = self.work
-        if peer is peers.BookOracle:
-            work = dataclasses.replace(work, dtype="float64")
-        worker = self.workers.get(peer, threads, arguments)
+    def _work_of(self, peer):
+        """Return the work, in a dtype that the peer has."""
+        dtype = self.work.dtype if self.work.dtype in peer.dtypes else "float64"
+        return dataclasses.replace(self.work, dtype=dtype)
+
+    def _validated(self, peer, variant, arguments, threads):
+        """Return an Entry whose weights are right, or None, having noted why not."""
+        work, worker = self._work_of(peer), self.workers.get(peer, threads, arguments)
         entry = Entry(peer, variant, arguments, threads, worker)
         try:
-            entry.compile_seconds = worker(
-                "prepare", entry.key, peer.name, work, threads, arguments
+            validation.prepare(worker, entry.key, peer, work, threads, arguments, self.n)
+        except (WorkerError, ValueError) as error:
+            self.refused.append(
+                {"name": peer.name, "variant": variant, "threads": threads, "why": str(error)}
             )
-            worker("repeat", entry.key, 2 * work.m, 1)
-            trained = worker("parameters", entry.key)
-        except WorkerError as error:
+            self.say(f"  {entry.key} threads: not timed: {error}")
             if peer.name == "fastbp":  # without it there is nothing to compare
                 raise
-            self.say(f"  {peer.name} ({variant or 'one form'}, {threads} threads) fails: {error}")
-            if not worker.alive():
+            if worker.alive():
+                worker("forget", entry.key)
+            else:
                 self.workers.drop(worker)
             return None
-        if not peer.nearest:
-            check(trained, work, peer.name)
         return entry
+
+    def _try(self, ready):
+        """Time the forms of a contestant on a few images, and sort them, the fastest first."""
+        n = min(self.n, self.row.trial * self.row.m)
+        for entry in ready:
+            seconds = [
+                entry.worker("repeat", entry.key, n, entry.peer.epochs)[0]
+                for _ in range(1 + TRIAL_REPETITIONS)
+            ][1:]  # JAX compiles anew for this number of images
+            entry.trial_seconds = min(seconds) * self.n / n
+        ready.sort(key=lambda entry: entry.trial_seconds)
+        self.trials += [
+            {
+                "name": entry.peer.name,
+                "variant": entry.variant,
+                "threads": entry.threads,
+                "scaled_seconds": entry.trial_seconds,
+            }
+            for entry in ready
+        ]
 
     def take_turns(self, rounds):
         """Interleave repetitions, for as many rounds as fit into the row's seconds, or one."""
@@ -219,18 +229,7 @@ class Contest:
             "dtype": self.work.dtype,
             "images": self.n,
             "contestants": [entry.described() for entry in self.entries],
-            "heats": self.heats,
+            "trials": self.trials,
+            "refused": self.refused,
             "idle_cpu_seconds": self.workers.idle_seconds(),
         }
-
-
-def check(trained, work, name):
-    """Raise ValueError if weights after two mini-batches are not those of float64 NumPy."""
-    exact = dataclasses.replace(work, dtype="float64")
-    yardstick = peers.MatrixNumPy(exact, 1)
-    yardstick.train(exact.orders(2 * work.m, 1))
-    rtol = 1e-8 if work.dtype == "float64" else 1e-3
-    expected = itertools.chain(*yardstick.parameters())
-    for ours, theirs in zip(itertools.chain(*trained), expected, strict=True):
-        if not np.allclose(ours, theirs, rtol=rtol, atol=rtol / 10):
-            raise ValueError(f"{name} does not train as the oracle does: nothing to time")

@@ -169,9 +169,9 @@ def interrupts(options):
                     time.sleep(chance.uniform(0.5, 4))
                     sent = time.monotonic()
                     os.kill(process.pid, signal.SIGINT)
-                    ended, sound = queue.get()
+                    ended, finite = queue.get()
                     process.join()
-                    assert sound
+                    assert finite
                     assert checkpoint.read(f"{folder}/run.npz")
                     seconds.append(ended - sent)
             figures[f"{name}, {dtype}"] = dict(

@@ -84,7 +84,8 @@ class Network:
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         samples = engine.Samples(X, np.zeros((len(X), sizes[-1]), dtype))
         self.order = np.random.default_rng(0).permutation(len(X))
-        self.net = layout.net(weights, weights, samples.stored, self.order[:m], sparse)
+        limit, order = samples.limit_check(dtype), self.order[:m]
+        self.net = layout.net(weights, weights, samples.stored, order, sparse, limit)
         self.net.work[:] = 1e-3
 
     def call(self, function, l=0):

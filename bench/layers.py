@@ -33,11 +33,11 @@ def first_layer(X, rounds):
                 step(net.order[first : first + m])
 
     epoch()
-    ours, peak = [], []
-    for _ in range(rounds):
-        ours.append(4 * n * FIRST[0] * FIRST[1] / peaks.timed(epoch) / 1e9)
-        peak.append(peaks.fma_peak(DTYPE, repetitions=3))
-    return _figures("first layer 784 x 800, forward + update", "multiply-adds", ours, peak)
+    calls = {
+        "fastbp": lambda: 4 * n * FIRST[0] * FIRST[1] / peaks.timed(epoch) / 1e9,
+        "multiply-adds": lambda: peaks.fma_peak(DTYPE, repetitions=3),
+    }
+    return _figures("first layer 784 x 800, forward + update", peaks.in_turns(calls, rounds))
 
 
 def dense_layer(rounds):
@@ -61,18 +61,20 @@ def dense_layer(rounds):
         np.dot(D, w, out=out[1])
         np.dot(D.T, A, out=out[2])
 
-    flops, ours, blas = 6 * m * n_in * n_out, [], []
+    def gflops(call):
+        return 6 * m * n_in * n_out / peaks.seconds_per_call(call, 0.02) / 1e9
+
+    calls = {"fastbp": lambda: gflops(tiles), "OpenBLAS": lambda: gflops(products)}
     limited = peaks.one_blas_thread()
     if limited is None:
         return None
     with limited:
-        for _ in range(10 * rounds):
-            ours.append(flops / peaks.seconds_per_call(tiles, 0.02) / 1e9)
-            blas.append(flops / peaks.seconds_per_call(products, 0.02) / 1e9)
-    return _figures("dense layer 1024 x 1024 x 128: three products", "OpenBLAS", ours, blas)
+        measured = peaks.in_turns(calls, 10 * rounds)
+    return _figures("dense layer 1024 x 1024 x 128: three products", measured)
 
 
-def _figures(name, limit, ours, theirs):
+def _figures(name, measured):
+    (_, ours), (limit, theirs) = measured.items()
     one, other = statistics.median(ours), statistics.median(theirs)
     return {
         "name": name,

@@ -103,7 +103,17 @@ def bandwidth(bytes_=1 << 29):
 CACHED = 1 << 18  # bytes
 
 
+def in_turns(calls, rounds):
+    """Return the results of calls, {name: [...]}, from rounds in which they take turns."""
+    results = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            results[name].append(call())
+    return results
+
+
 def timed(function, *arguments):
+    """Return the seconds of a call."""
     began = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - began

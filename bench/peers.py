@@ -1,8 +1,8 @@
 """The contestants, each at its best, behind one small interface; PEERS is the table of them all.
 
 Every peer does the same mathematics from the same initial weights in the same order of samples,
-with its data in memory in the form that it likes best. tests/test_peers.py holds each of them to
-the oracle; scikit-learn alone has another cost, and says so.
+with its data in memory in the form that it likes best. validation.py compares each of them with
+matrix NumPy before it is timed; scikit-learn alone has another cost, and says so.
 """
 
 import contextlib
@@ -30,14 +30,16 @@ class Peer:
 
     needs: the packages to install; dtypes; threads: "one", "any" (as many as the row has) or
     "best" (the best of one and all, in every row); variants: the forms it is tried in, each a
-    dictionary of arguments to the constructor; nearest: what differs, where something does.
+    dictionary of arguments to the constructor; log_loss: it trains this cost, not the quadratic
+    one; caches: environment variables that name folders of compiled code.
     """
 
-    name = note = ""
+    name = ""
     needs = ()
     dtypes = ("float64", "float32")
     threads = "one"
-    nearest = ""
+    log_loss = False
+    caches = ()
     variants = {"": {}}
     epochs = 1  # in one timed call
 
@@ -58,6 +60,12 @@ class Peer:
     def train(self, orders):
         """Run one epoch for each order, an array of sample numbers."""
         raise NotImplementedError
+
+    def first_steps(self, n, steps):
+        """Train on the first mini-batches of an epoch of n images; return the parameters."""
+        self.reset()
+        self.train([self.work.orders(n, 1)[0][: steps * self.work.m]])
+        return self.parameters()
 
     def parameters(self):
         """Return (weights, biases), each a list of float64 arrays, w (n_out, n_in), b (n_out,)."""
@@ -83,7 +91,6 @@ class BookOracle(Peer):
     """The book's own algorithm, one sample at a time, on the book's list of pairs."""
 
     name = "oracle"
-    note = "the book's algorithm, NumPy"
     dtypes = ("float64",)
 
     def load(self):
@@ -96,11 +103,13 @@ class BookOracle(Peer):
         self.oracle = Oracle(self.work.sizes)
         self.oracle.weights, biases = self.work.initial()
         self.oracle.biases = [b.reshape(-1, 1) for b in biases]
-        random.seed(self.work.seed)
 
     def train(self, orders):
-        pairs = self.pairs[: len(orders[0])]
-        self.oracle.train(pairs, len(orders), self.work.m, self.work.eta)
+        m = self.work.m
+        for order in orders:
+            pairs = [self.pairs[i] for i in order.tolist()]
+            for start in range(0, len(pairs), m):
+                self.oracle.step(pairs[start : start + m], self.work.eta)
 
     def parameters(self):
         self.weights, self.biases = self.oracle.weights, self.oracle.biases
@@ -112,6 +121,10 @@ class MatrixNumPy(Peer):
 
     name = "matrix NumPy"
     threads = "any"
+
+    def __init__(self, work, threads, log_loss=False):
+        self.log_loss = log_loss
+        super().__init__(work, threads)
 
     def reset(self):
         super().reset()
@@ -141,9 +154,10 @@ class MatrixNumPy(Peer):
         top = len(self.weights)
         np.subtract(A[top], self.Y[batch], out=Delta[top])
         for l in range(top, 0, -1):
-            np.subtract(1, A[l], out=T[l])
-            T[l] *= A[l]
-            Delta[l] *= T[l]
+            if l < top or not self.log_loss:
+                np.subtract(1, A[l], out=T[l])
+                T[l] *= A[l]
+                Delta[l] *= T[l]
             w, b = self.weights[l - 1], self.biases[l - 1]
             if l > 1:
                 np.dot(Delta[l], w, out=Delta[l - 1])
@@ -197,6 +211,7 @@ class TorchAutograd(Torch):
 
     name = "PyTorch autograd"
     threads = "best"
+    caches = ("TORCHINDUCTOR_CACHE_DIR",)
     variants = {
         "SGD(fused)": dict(fused=True),
         "SGD(foreach)": dict(foreach=True),
@@ -378,7 +393,8 @@ class ScikitLearn(Peer):
     name = "scikit-learn"
     needs = ("sklearn",)
     threads = "any"
-    nearest = "nearest: log loss"
+    log_loss = True
+    variants = {"nearest: log loss": {}}
 
     def load(self):
         from sklearn.neural_network import MLPClassifier
@@ -459,11 +475,16 @@ def _compiled_trainer(dtype):
         return ctypes.CDLL(str(library))
 
 
+class _EnoughError(Exception):
+    """Ends a call of SGD whose first steps were asked for."""
+
+
 class Fastbp(Peer):
     """The public API on arrays, all of the call's own cost included."""
 
     name = "fastbp"
     threads = "any"
+    caches = ("NUMBA_CACHE_DIR",)
     epochs = 3
 
     def __init__(self, work, threads, parallel="auto"):
@@ -482,19 +503,45 @@ class Fastbp(Peer):
         random.seed(self.work.seed)
 
     def train(self, orders):
-        n = len(orders[0])
-        with self._switched(), contextlib.redirect_stdout(io.StringIO()):
-            self.net.SGD(
-                (self.X[:n], self.Y[:n]), len(orders), self.work.m, self.work.eta, progress=False
-            )
+        self._train(orders, self.parallel)
 
-    @contextlib.contextmanager
-    def _switched(self):
-        threads.mode = self.parallel
+    def _train(self, orders, mode):
+        n, threads.mode = len(orders[0]), mode
+        data = self.X[:n], self.Y[:n]
         try:
-            yield
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.net.SGD(data, len(orders), self.work.m, self.work.eta, progress=False)
         finally:
             threads.mode = "auto"
+
+    def first_steps(self, n, steps):
+        """Begin the same call of SGD, and end it after so many mini-batches.
+
+        Where it is timed with more threads than one, it may run on one or on all: both are tried,
+        and must give the same bits.
+        """
+        modes = (self.parallel,)
+        if self.parallel == "auto" and self.n_threads != 1:
+            modes = "never", "always"
+        results = [self._begin(n, steps, mode) for mode in modes]
+        threads._tuners.clear()  # what was measured while it compiled is not for the timed calls
+        for one, other in zip(*(itertools.chain(*results[k]) for k in (0, -1))):
+            if not np.array_equal(one, other):
+                raise ValueError("serial and parallel training give different weights")
+        return results[0]
+
+    def _begin(self, n, steps, mode):
+        self.reset()
+        train = self.net._train
+
+        def train_part(samples, order, m, *arguments, **more):
+            train(samples, order[: steps * m], m, *arguments, **more)
+            raise _EnoughError
+
+        self.net._train = train_part
+        with contextlib.suppress(_EnoughError):
+            self._train(self.work.orders(n, self.epochs), mode)
+        return self.parameters()
 
     def parameters(self):
         self.weights, self.biases = self.net.weights, self.net.biases

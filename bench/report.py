@@ -10,10 +10,19 @@ import statistics
 from pathlib import Path
 
 import fastbp
+from bench import validation
 from bench.work import ROOT
+from fastbp import engine, files
 
 MARK = "<!-- bench -->"
 PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn")
+VALIDATED = (
+    "Before it is timed, each contestant trains on the first mini-batches of this work in the same "
+    f"process, {validation.STEPS['float64']:,} in float64, {validation.STEPS['float32']:,} in "
+    f"float32, {validation.LOG_LOSS_STEPS} with log loss, or an epoch where that is less; its "
+    f"weights must be those of matrix NumPy in float64 but for {validation.RTOL['float64']:.0e} or "
+    f"{validation.RTOL['float32']:.0e} of what training changes."
+)
 PER = 50_000  # images: what seconds are scaled to, where an epoch has fewer
 
 
@@ -36,15 +45,36 @@ def machine():
     }
 
 
-def machine_line(results):
-    at = results["machine"]
+def machine_line(at):
+    """Return what machine() returns as a line of text."""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
     return f"{at['processor']}, {at['cores']} cores; {versions}; {at['date']}"
 
 
 def markdown_table(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+    return "\n".join(map(table_row, (header, ["---"] * len(header), *rows))) + "\n"
+
+
+def table_row(cells):
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def print_table(title, header, rows, command, path=None):
+    """Print a table row by row, as rows are measured; write it to a file, too, if there is a path.
+
+    The file also says on which machine, and by which command, it was made.
+    """
+    for line in (header, ["---"] * len(header)):
+        print(table_row(line), flush=True)
+    done = []
+    for row in rows:
+        print(table_row(row), flush=True)
+        done.append(row)
+    if path:
+        text = f"# {title}\n\n{markdown_table(header, done)}\n"
+        text += f"{machine_line(machine())}. Made by `{command}`.\n"
+        with files.written_atomically(path) as file:
+            file.write(text.encode())
 
 
 def label(row):
@@ -72,32 +102,49 @@ def ratio(one, other):
     return f"{one['median'] / other['median']:.1f}x" if one and other else "-"
 
 
+def percent_of_peak(results, row, contestant):
+    """Return a contestant's GFLOP/s in percent of multiply-adds in registers, on as many threads.
+
+    Products with zeros count, whether they are computed or not: fastbp may exceed 100.
+    """
+    dtype = "float64" if contestant["name"] == "oracle" else row["dtype"]
+    peaks = results["peaks"]["fma" if contestant["threads"] == 1 else "fma_all_cores"]
+    flops = engine.plan_of(tuple(row["sizes"])).flops * row["images"] / contestant["median"]
+    return f"{flops / 1e9 / peaks[dtype]:.0%}".replace("%", " %")
+
+
 def _contest(results):
     header = (
-        "who", "threads", "seconds per 50,000 (range)", "images/s", "accuracy after an epoch",
-        "speed-up over the oracle", "fastbp is faster by", "first call, s",
+        "who", "threads", "seconds per 50,000 (range)", "images/s", "% of FMA peak",
+        "accuracy after an epoch", "speed-up over the oracle", "fastbp is faster by",
+        "first call, s",
     )  # fmt: skip
     for row in results["rows"]:
         lines, oracle, ours = [], of(row, "oracle"), of(row, "fastbp")
         for c in sorted(row["contestants"], key=lambda c: -c["median"]):
             scale = PER / row["images"]
-            kind = ", ".join(text for text in (c["variant"], c["nearest"]) if text)
             lines.append(
                 (
-                    c["name"] + (f" ({kind})" if kind else ""),
+                    c["name"] + (f" ({c['variant']})" if c["variant"] else ""),
                     c["threads"],
                     f"{scaled(row, c):.3f} ({min(c['seconds']) * scale:.3f}-"
                     f"{max(c['seconds']) * scale:.3f})",
                     f"{row['images'] / c['median']:,.0f}",
+                    percent_of_peak(results, row, c),
                     f"{c['accuracy']:.1%}",
                     ratio(oracle, c),
                     ratio(c, ours),
-                    f"{c['compile_seconds']:.1f}",
+                    " / ".join(f"{seconds:.2f}" for seconds in c["first_calls"]),
                 )
             )
         scaling = f"; {row['images']:,} images, scaled" if row["images"] < 0.99 * PER else ""
         yield f"### {label(row)}, {row['dtype']}, eta {row['eta']}{scaling}\n"
         yield markdown_table(header, lines)
+        yield from (
+            f"Not timed: {', '.join(filter(None, (r['name'], r['variant'])))}, {r['threads']} "
+            f"threads: {r['why']}.\n"
+            for r in row["refused"]
+        )
 
 
 def _threads(results):
@@ -216,11 +263,15 @@ def _claim(results):
 def whole(results):
     """Return everything as Markdown."""
     parts = [
-        f"# fastbp's benchmarks\n\n{machine_line(results)}.\n",
+        f"# fastbp's benchmarks\n\n{machine_line(results['machine'])}.\n",
         f"One epoch of {results['images']:,} images of {results['data']}; medians of interleaved "
         "repetitions; compiling and evaluation not included; the same initial weights, order and "
         "arithmetic for all. fastbp is timed as SGD of 3 epochs / 3, shuffling and preparing "
         "included; the others get their order ready-made. The oracle is float64 in every row.\n",
+        f"{VALIDATED} First call: all seconds of the first call of the timed work in a new process "
+        "(fastbp's is 3 epochs); where compiled code is kept in files, with an empty folder / with "
+        "what the call before has left there. % of FMA peak: multiplications by zero count, also "
+        "where they are left out, so that it may exceed 100.\n",
         *_contest(results),
         *_threads(results),
         *_target(results),
@@ -246,6 +297,7 @@ def summary(results):
                 f"{scaled(row, oracle):.2f}" if oracle else "-",
                 f"{best['name']}, {scaled(row, best):.2f}" if best else "-",
                 f"**{scaled(row, ours):.3f}**",
+                percent_of_peak(results, row, ours),
                 ratio(oracle, ours),
                 ratio(best_of(row, "PyTorch"), ours),
                 ratio(of(row, "JAX scan"), ours),
@@ -253,7 +305,7 @@ def summary(results):
         )
     header = (
         "net", "dtype", "the book's algorithm, s", "best other, s", "fastbp, s",
-        "over the book's", "over PyTorch", "over JAX",
+        "of FMA peak", "over the book's", "over PyTorch", "over JAX",
     )  # fmt: skip
     used = sorted({c["threads"] for row in results["rows"] for c in row["contestants"]})
     return (
@@ -261,8 +313,9 @@ def summary(results):
         f"Seconds per 50,000 images of {results['data']}; medians, compiling and evaluation not "
         f"included; the faster of {' or '.join(map(str, used))} threads. The book's algorithm runs "
         "in float64 always (-: too slow to measure); PyTorch is its fastest form, that by hand "
-        "included; JAX a whole epoch in one compiled scan. "
-        f"{machine_line(results)}. Made by `{results['command']}`.\n"
+        "included; JAX a whole epoch in one compiled scan. Of FMA peak: fastbp's operations per "
+        "second, zeros of the images counted, though left out, against multiply-adds in registers. "
+        f"{machine_line(results['machine'])}. Made by `{results['command']}`.\n"
     )
 
 

@@ -11,9 +11,8 @@ import time
 
 import numpy as np
 
-from bench.report import machine
+from bench import report
 from bench.work import Oracle, sigma
-from fastbp import files
 from fastbp.network import Network
 
 ROUNDS = 41
@@ -156,29 +155,22 @@ def measured(book, ours):
     return theirs, mine, statistics.median(m / t for t, m in rounds)
 
 
-def table():
-    yield "| net | call | the book's, us | fastbp, us | ratio | goal |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+HEADER = ("net", "call", "the book's, us", "fastbp, us", "ratio", "goal")
+
+
+def rows():
     for sizes in ([784, 30, 10], [784, 100, 10], [2, 3, 1]):
         for name, book, ours in calls(sizes):
             theirs, mine, ratio = measured(book, ours)
             met = "met" if ratio <= RATIO or mine <= theirs + MORE else "missed"
-            yield f"| {sizes} | {name} | {theirs:.1f} | {mine:.1f} | {ratio:.2f} | {met} |"
+            yield sizes, name, f"{theirs:.1f}", f"{mine:.1f}", f"{ratio:.2f}", met
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.single_calls", description=__doc__)
     parser.add_argument("--save", metavar="FILE", help="write the table to this file, too")
     options = parser.parse_args()
-    lines = []
-    for line in table():
-        print(line, flush=True)
-        lines.append(line)
-    if options.save:
-        text = "\n".join(["# Single calls", "", *lines, "", f"{machine()}. Made by "
-                          "`python -m bench.single_calls`.", ""])  # fmt: skip
-        with files.written_atomically(options.save) as file:
-            file.write(text.encode())
+    report.print_table("Single calls", HEADER, rows(), "python -m bench.single_calls", options.save)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ WORK = dict(sizes=(784, 30, 10), m=10, eta=3.0)
 def _run(peer, n, test):
     """Return (epochs, seconds) to the goal; epochs is None where MOST_EPOCHS are too few."""
     seconds = 0.0
-    order = peer.work.orders(n, 1)
-    for epoch in range(1, MOST_EPOCHS + 1):
+    for epoch, order in enumerate(peer.work.orders(n, MOST_EPOCHS), 1):
         began = time.perf_counter()
-        peer.train(order)  # oracle and fastbp shuffle on, each call from where the last one left
+        peer.train([order])  # fastbp draws its own order, on from where the last call left
         seconds += time.perf_counter() - began
         if accuracy(*peer.parameters(), test) >= GOAL:
             return epoch, seconds

@@ -1,8 +1,9 @@
 """fastbp's threads: what the second one brings, and whether the automatic choice is right."""
 
+import functools
 import statistics
 
-from bench import peaks, peers
+from bench import peaks, peers, validation
 from bench.contest import Workers
 from bench.work import Work
 
@@ -38,24 +39,25 @@ def scaling(folder, n, threads, rounds, workers):
     n = min(n, SCALING_IMAGES)
     for sizes, m, eta in SCALING:
         work = Work(sizes, m, eta, DTYPE, folder)
-        turns = {count: workers.get(peers.Fastbp, count, {}) for count in (1, threads)}
-        for count, worker in turns.items():
-            worker("prepare", "scaling", "fastbp", work, count, {})
-        seconds, peak = ({count: [] for count in turns} for _ in range(2))
-        for _ in range(rounds):
-            for count, worker in turns.items():
-                seconds[count].append(worker("repeat", "scaling", n // m * m, 1)[0])
-                peak[count].append(peaks.fma_peak(DTYPE, count, repetitions=3))
+        calls = {}
+        for count in (1, threads):
+            worker = workers.get(peers.Fastbp, count, {})
+            validation.prepare(worker, "scaling", peers.Fastbp, work, count, {}, n // m * m)
+            calls["fastbp", count] = functools.partial(worker, "repeat", "scaling", n // m * m, 1)
+            calls["peak", count] = functools.partial(peaks.fma_peak, DTYPE, count, 3)
+        measured = peaks.in_turns(calls, rounds)
         workers.forget()
+        one, all_ = ([wall for wall, _ in measured["fastbp", count]] for count in (1, threads))
+        peak_one, peak_all = measured["peak", 1], measured["peak", threads]
         results.append(
             {
                 **_described(sizes, m, n, threads),
-                "seconds_one": seconds[1],
-                "seconds_all": seconds[threads],
-                "speed_up": statistics.median(seconds[1]) / statistics.median(seconds[threads]),
-                "fma_speed_up": statistics.median(peak[threads]) / statistics.median(peak[1]),
-                "fma_gflops_one": peak[1],
-                "fma_gflops_all": peak[threads],
+                "seconds_one": one,
+                "seconds_all": all_,
+                "speed_up": statistics.median(one) / statistics.median(all_),
+                "fma_speed_up": statistics.median(peak_all) / statistics.median(peak_one),
+                "fma_gflops_one": peak_one,
+                "fma_gflops_all": peak_all,
             }
         )
     return results
@@ -70,13 +72,14 @@ def choices(folder, n, threads, rounds, workers):
     for sizes in CHOICES:
         for m in BATCHES:
             work = Work(sizes, m, 0.5, DTYPE, folder)
+            images, calls = n // m * m, {}
             for mode, (count, parallel) in modes.items():
-                worker("prepare", mode, "fastbp", work, count, {"parallel": parallel})
-            seconds = {mode: [] for mode in modes}
-            for _ in range(rounds):
-                for mode in modes:
-                    seconds[mode].append(worker("repeat", mode, n // m * m, 1)[0])
+                how = {"parallel": parallel}
+                validation.prepare(worker, mode, peers.Fastbp, work, count, how, images)
+                calls[mode] = functools.partial(worker, "repeat", mode, images, 1)
+            measured = peaks.in_turns(calls, rounds)
             workers.forget()
+            seconds = {mode: [wall for wall, _ in pairs] for mode, pairs in measured.items()}
             medians = {mode: statistics.median(s) for mode, s in seconds.items()}
             better = min(value for mode, value in medians.items() if mode != "automatic")
             results.append(

@@ -48,10 +48,11 @@ class Worker:
     def alive(self):
         return self._process.is_alive()
 
-    def close(self):
+    def close(self, seconds=5):
+        """End the process, after so many seconds by force."""
         with contextlib.suppress(OSError):
             self._pipe.close()
-        self._process.join(5)
+        self._process.join(seconds)
         if self._process.is_alive():
             self._process.terminate()
 
@@ -64,15 +65,12 @@ class _Contestants:
         self.ended = None  # CPU time when the last command ended
         self.idle = 0.0
 
-    def prepare(self, key, name, work, threads, arguments):
-        """Load, compile and take two steps; return the seconds of the first call of train."""
-        from bench import peers
+    def prepare(self, key, peer, work, threads, arguments):
+        """Make a contestant of a class of peers.py; nothing is trained or compiled yet."""
+        self.held[key] = peer(work, threads, **arguments)
 
-        peer = self.held[key] = peers.PEERS[name](work, threads, **arguments)
-        orders = work.orders(2 * work.m, 1)
-        began = time.perf_counter()
-        peer.train(orders)
-        return time.perf_counter() - began
+    def first_steps(self, key, n, steps):
+        return self.held[key].first_steps(n, steps)
 
     def repeat(self, key, n, epochs):
         """Train on n images from the initial weights; return (seconds, CPU seconds) per epoch."""

@@ -1,26 +1,24 @@
-"""The bench's contestants, from its own table, held to the oracle before anyone times them.
+"""The bench's contestants, from its own table, validated as the bench does before it times them.
 
-Those with packages of their own run in a worker process, as in the bench: what such a package does
-at import, to threads, warnings or forks, stays there.
+They run in worker processes, as in the bench: what a package does at import, to threads, warnings
+or forks, stays there.
 """
-
-import itertools
 
 import numpy as np
 import pytest
 
-from bench import peers
+from bench import contest, peers, validation
 from bench.work import Work, write_data
 from bench.worker import Worker
 
-SIZES, N, M, EPOCHS = (20, 7, 5, 3), 40, 8, 2
-RTOL = {"float64": 1e-8, "float32": 1e-3}
+SIZES, N, M = (20, 7, 5, 3), 48, 8
 FORMS = [
     pytest.param(peer, arguments, dtype, id=f"{peer.name}-{variant}-{dtype}")
     for peer in peers.PEERS.values()
     for dtype in peer.dtypes
     for variant, arguments, _ in peers.forms(peer, dtype, (1,), quick=True)
 ]
+ROW = contest.Row(SIZES, M, 1.5, parallel=False)
 
 
 @pytest.fixture
@@ -30,14 +28,8 @@ def folder(rng, tmp_path):
     return str(tmp_path)
 
 
-def trained_here(peer, work, arguments):
-    contestant = peer(work, 1, **arguments)
-    contestant.train(work.orders(N, EPOCHS))
-    return contestant.parameters()
-
-
 @pytest.fixture(scope="module")
-def trained_apart():
+def first_steps():
     """Train in a worker; one for each environment, so that a package is imported once."""
     workers = {}
 
@@ -46,9 +38,8 @@ def trained_apart():
         key = peer.needs, tuple(environment.items())
         if key not in workers:
             workers[key] = Worker(environment)
-        workers[key]("prepare", "it", peer.name, work, 1, arguments)
-        workers[key]("repeat", "it", N, EPOCHS)
-        return workers[key]("parameters", "it")
+        workers[key]("prepare", "it", peer, work, 1, arguments)
+        return workers[key]("first_steps", "it", N, N // M)
 
     yield train
     for worker in workers.values():
@@ -56,17 +47,75 @@ def trained_apart():
 
 
 @pytest.mark.parametrize(("peer", "arguments", "dtype"), FORMS)
-def test_every_contestant_trains_as_the_oracle_does(peer, arguments, dtype, folder, trained_apart):
+def test_every_contestant_is_valid(peer, arguments, dtype, folder, first_steps):
     if peer.missing():
         pytest.skip(f"{peer.name} is not here: {peer.missing()}")
     work = Work(SIZES, M, 1.5, dtype, folder)
-    trained = (trained_apart if peer.needs else trained_here)(peer, work, arguments)
-    expected = trained_here(peers.BookOracle, Work(SIZES, M, 1.5, "float64", folder), {})
-    for ours, theirs in zip(itertools.chain(*trained), itertools.chain(*expected), strict=True):
-        assert ours.shape == theirs.shape
-        assert np.isfinite(ours).all()
-        if not peer.nearest:
-            np.testing.assert_allclose(ours, theirs, rtol=RTOL[dtype], atol=RTOL[dtype] / 100)
+    validation.check(first_steps(peer, work, arguments), work, N, peer.log_loss)
+
+
+def test_the_reference_of_the_validation_is_the_oracle_s(folder):
+    work = Work(SIZES, M, 1.5, "float64", folder)
+    trained = peers.BookOracle(work, 1).first_steps(N, N // M)
+    assert validation.error_of(trained, work, N) < 1e-12
+
+
+class Wrong(peers.MatrixNumPy):
+    """A contestant whose gradient is too long by one hundredth."""
+
+    name = "wrong"
+
+    def _step(self, batch, rate):
+        super()._step(batch, rate * self.X.dtype.type(1.01))
+
+
+class Broken(peers.MatrixNumPy):
+    """A contestant whose weights become NaN in the end."""
+
+    name = "broken"
+
+    def train(self, orders):
+        super().train(orders)
+        self.weights[-1][0, 0] = np.nan
+
+
+class Failing(peers.MatrixNumPy):
+    name = "failing"
+
+    def train(self, orders):
+        raise RuntimeError("no memory")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_trains_otherwise_is_not_timed_and_says_why(dtype, folder, monkeypatch):
+    contestants = peers.MatrixNumPy, Wrong, Broken, Failing
+    monkeypatch.setattr(peers, "PEERS", {peer.name: peer for peer in contestants})
+    said, test = [], (np.zeros((1, SIZES[0])), np.zeros(1))
+    with contest.Workers() as workers:
+        event = contest.Contest(ROW, dtype, folder, N, test, workers, say=said.append)
+        result = event.run(list(peers.PEERS), (1,), rounds=1)
+    assert [c["name"] for c in result["contestants"]] == ["matrix NumPy"]
+    assert result["contestants"][0]["first_calls"][0] > 0
+    reasons = {refused["name"]: refused["why"] for refused in result["refused"]}
+    assert list(reasons) == ["wrong", "broken", "failing"]
+    assert "after 6 mini-batches the weights differ" in reasons["wrong"]
+    assert "nan of what training changed" in reasons["broken"]
+    assert reasons["failing"] == "RuntimeError: no memory"
+    assert len(said) == 3
+
+
+def test_fastbp_is_validated_on_the_call_that_is_timed(folder, monkeypatch):
+    """All images are there, and the first epoch's order; only the steps are fewer."""
+    fastbp = peers.Fastbp(Work(SIZES, M, 1.5, "float64", folder), 2)
+    seen = []
+
+    def train(params, plan, samples, order, *arguments, **more):
+        seen.append((len(samples), order.tolist(), peers.threads.mode))
+
+    monkeypatch.setattr("fastbp.engine.train", train)
+    fastbp.first_steps(N, 2)
+    first = fastbp.work.orders(N, 1)[0][: 2 * M].tolist()
+    assert seen == [(N, first, "never"), (N, first, "always")]
 
 
 def test_the_table_is_whole():
