@@ -1,14 +1,16 @@
-"""Compiled code and other processes: files that can be trusted, and forks that do not hang.
+"""Compiled code and other processes: files that can be trusted, forks and exits that do not hang.
 
 Invariant: nothing that goes wrong here ends a training; the code is then compiled anew.
 """
 
+import atexit
 import functools
 import glob
 import hashlib
 import os
 import pathlib
 import pickle
+import threading
 import warnings
 
 import llvmlite
@@ -125,3 +127,24 @@ if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_lock.__enter__, after_in_parent=_release, after_in_child=_release
         )
+
+
+# ------------------------------------------------ exits
+
+
+class CompilingThread(threading.Thread):
+    """A daemon thread that compiles: the interpreter's exit does not wait for the end of it."""
+
+    def __init__(self, target=None, args=()):
+        super().__init__(target=target, args=args, daemon=True)
+
+
+@atexit.register
+def _stop_compiling():
+    """Take LLVM's lock for good, so that no thread is in LLVM while its library is taken down.
+
+    That crashes the process. A call into LLVM that is under way is waited for, some 0.1 s; before
+    its next one the thread waits for this lock, and ends with the process.
+    """
+    if any(isinstance(thread, CompilingThread) for thread in threading.enumerate()):
+        ffi.lib._lock.__enter__()
