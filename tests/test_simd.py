@@ -28,7 +28,6 @@ from fastbp.kernels.simd import (
     part,
     polynomial,
     prefetch,
-    register,
     rest,
     rint,
     sqrt,
@@ -81,7 +80,7 @@ def places(out, x, y):
     o = rest(at(out, 2), 1, 30)
     for k in range(20):
         o[k] = p[k]
-    return lanes(p) + 100 * register(p)
+    return lanes(p)
 
 
 def transposed(out, x, y):
