@@ -15,7 +15,8 @@ import numpy as np
 from fastbp import interrupts, threads, warn
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, layout, optimizer
-from fastbp.kernels.cache import CompilingThread, uncached  # noqa: F401
+from fastbp.kernels.cache import uncached  # noqa: F401
+from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.pixels import Pixels
 
