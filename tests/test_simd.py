@@ -129,6 +129,7 @@ def test_the_twins_stay_inside():
         lambda: store(a, 30, np.zeros(lanes(a))),
         lambda: part(a, 30, 11),
         lambda: at(a, 41),
+        lambda: rest(a, 40, 1),
         lambda: load_block(3, False, a, lanes(a)),
         lambda: transpose(a, a[:5]),
     ):

@@ -103,8 +103,12 @@ def part(array, index, count):
 
 @emitted_by(emit.address, _place_in)
 def rest(array, index, count):
-    """Return the place of up to `count` numbers from array[index] on; of none, any place."""
-    return at(array, index)[:count] if count > 0 else array[:0]
+    """Return the place of 1 to `count` numbers from array[index] on; of none, any place."""
+    if count <= 0:
+        return array[:0]
+    if not 0 <= index < array.size:
+        raise IndexError(f"numbers from {index} on of {array.size}")
+    return array[index : index + count]
 
 
 def _as(dtype):
