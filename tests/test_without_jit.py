@@ -81,30 +81,37 @@ def of_the_compiler(path):
 
 SAME = """
 import numpy as np
-from fastbp import engine
+from fastbp import engine, threads
 rng = np.random.default_rng(3)
 plan = engine.plan_of((70, 33, 5))
 X = rng.random((20, 70)) * (rng.random((20, 70)) < 0.2)
 samples = engine.Samples(X, rng.random((20, 5)))
 for rules in (engine.NO_RULES, engine.Rules(l2=0.01, momentum=0.5, dropout=(0.2, 0.5, 0.0))):
-    params = rng.standard_normal(plan.n_params)
-    velocity = np.zeros_like(params) if rules.momentum else None
-    for epoch in range(2):
-        order = np.arange(20)
-        engine.train(params, plan, samples, order, 7, 0.5, 1, rules=rules, velocity=velocity)
-    print(params.tolist())
+    start = rng.standard_normal(plan.n_params)
+    for threads.mode in ("never", "always"):
+        threads.usable = lambda limit: 1 if threads.mode == "never" else 2
+        params = start.copy()
+        velocity = np.zeros_like(params) if rules.momentum else None
+        for epoch in range(2):
+            order = np.arange(20)
+            engine.train(params, plan, samples, order, 7, 0.5, rules=rules, velocity=velocity)
+        print(params.tolist())
+print(len(engine._compiling))
 """
 
 
 @pytest.mark.skipif(not JIT, reason="compares with compiled code")
 @pytest.mark.parametrize("way", ["NUMBA_DISABLE_JIT", "FASTBP_PLAIN_COMPILER"])
 def test_other_ways_train_the_same(tmp_path, way):
-    usual = run(
-        tmp_path, ["-c", SAME], NUMBA_CACHE_DIR=os.environ.get("NUMBA_CACHE_DIR", "")
-    ).split("\n")
-    other = run(tmp_path, ["-c", SAME], **{way: "1"}).split("\n")
-    for a, b in zip(usual[:2], other[:2]):
-        a, b = json.loads(a), json.loads(b)
+    """In parallel, too: no compiler makes one prange of two."""
+    usual = run(tmp_path, ["-c", SAME], NUMBA_CACHE_DIR=os.environ.get("NUMBA_CACHE_DIR", ""))
+    other = run(tmp_path, ["-c", SAME], **{way: "1"})
+    usual, other = map(json.loads, usual.split("\n")[:-1]), map(json.loads, other.split("\n")[:-1])
+    (*usual, calls), (*other, other_calls) = usual, other
+    assert calls == other_calls == 2  # drivers that ran in parallel: with rules, and without
+    assert usual[0::2] == usual[1::2]
+    assert other[0::2] == other[1::2]
+    for a, b in zip(usual, other, strict=True):
         assert a == pytest.approx(b, rel=1e-10, abs=1e-12)
         assert way == "NUMBA_DISABLE_JIT" or a == b
 
