@@ -61,11 +61,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     with _signals(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *where: _say(f"warning: {_one_line(message)}")
-        status = _run(options)
-    if any(isinstance(thread, _Compiling) for thread in threading.enumerate()):
-        # Left half-way: a compiler that is at work must not see the interpreter taken down.
-        os._exit(status)
-    return status
+        return _run(options)
 
 
 def _run(options):
@@ -252,13 +248,13 @@ def _SGD_2(net, options, training, validation, lasting):
     return len(accuracies)
 
 
-class _Compiling(threading.Thread):
+class _Compiling(engine.CompilingThread):
     """Calls a function that compiles, on a thread of its own, and takes the time."""
 
     said = False
 
     def __init__(self, function, *arguments, **options):
-        super().__init__(daemon=True)
+        super().__init__()
         self.work = functools.partial(function, *arguments, **options)
         self.start()
 

@@ -8,7 +8,6 @@ import functools
 import itertools
 import math
 import random
-import threading
 import time
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastbp import interrupts, threads, warn
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, layout, optimizer
 from fastbp.kernels.cache import uncached  # noqa: F401
+from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.pixels import Pixels
 
@@ -235,8 +235,8 @@ class _Calls:
         if threads.is_forked():
             return False
         if self.key not in _compiling:
-            compiling = threading.Thread(
-                target=jit.prepare, args=(self.parallel, *arguments, self.n_threads)
+            compiling = CompilingThread(
+                jit.prepare, args=(self.parallel, *arguments, self.n_threads)
             )
             compiling.start()  # before others see it: two that compile the same do no harm
             _compiling.setdefault(self.key, compiling)
@@ -487,8 +487,7 @@ def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     feedforward(params, plan, X, n_threads=1)
     if everything:
         gradient(params, plan, X, Y, n_threads=1)
-        net = plan.layout(params.dtype, 1).net(params, params, samples.stored, _fixed(Y), False)
-        net = net._replace(order=_fixed(np.arange(1)))
+        net = _net(plan.layout(params.dtype, 1), params, params, samples, _fixed(np.arange(1)))
         settings = _settings(rules, [params, params], len(plan.sizes))
         jit.prepare(drivers.sgd_steps_parallel, net, settings, 1.0, 1)
         jit.prepare(drivers.backprop_batch_parallel, net, None, 1)

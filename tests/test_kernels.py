@@ -22,7 +22,7 @@ DTYPES = [np.float64, np.float32]
 SHAPES = list(itertools.product([1, 2, 3, 4, 7, 11], [1, 3, 16, 17, 33], [1, 5, 33, 129]))
 SHAPES = SHAPES if JIT else SHAPES[::5]
 NETS = [[1, 1], [37, 5], [7, 5, 4, 3], [16, 32, 48, 3], [33, 47, 31, 17, 4]]
-NETS += [[128, 300, 280, 10]] if JIT else []
+NETS += [[128, 300, 280, 10], [65, 200, 20, 192, 150, 10]] if JIT else []
 exact_bits = pytest.mark.skipif(not JIT, reason="a property of compiled code")
 
 
@@ -471,6 +471,23 @@ def test_threads_give_the_bits_of_one(is_sparse, dtype, sizes, rng, monkeypatch,
     for result in results[1:]:
         for one, other in zip(results[0], result):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_input_that_is_not_finite_is_found(n_threads, is_sparse, dtype, bad, rng, monkeypatch):
+    """In each layout, by whichever thread reads it."""
+    read_sparsely(is_sparse, monkeypatch)
+    monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+    monkeypatch.setattr(threads, "usable", lambda limit: n_threads)
+    plan, params, _, Y, _ = problem([37, 5], 8, dtype)
+    for i, k in ((0, 0), (3, 36), (7, 20)):
+        X = sparse_images(rng, np.float64, 8, 37)
+        X[i, k] = bad
+        with np.errstate(all="ignore"), pytest.raises(engine.NotFinite):
+            engine.train(params, plan, engine.Samples(X, Y), np.arange(8), 4, 0.0)
 
 
 @exact_bits

@@ -3,7 +3,6 @@
 Each test trains in fresh processes, in all ways at once, and wants the bits of a lone one.
 """
 
-import concurrent.futures
 import hashlib
 import itertools  # noqa: F401
 import multiprocessing
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import numpy as np
@@ -24,7 +22,6 @@ from conftest import JIT, needs_threads
 
 import fastbp
 from fastbp import engine, threads
-from fastbp.kernels import cache as code_cache
 from fastbp.kernels import drivers, jit
 
 pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
@@ -396,50 +393,3 @@ def test_no_damaged_file_is_believed(warm, wanted):
     """
     (tried,) = run(code, warm)
     assert int(tried) > 1000
-
-
-def files_in(folder, stamp):
-    return code_cache.CodeFiles(str(folder), "f", stamp, lambda code: None)
-
-
-def test_what_threads_save_at_once_is_not_mixed_up(tmp_path):
-    """Keys are the types of one function: none may get the code of another."""
-    gate = threading.Barrier(AT_ONCE)
-
-    def save(key):
-        gate.wait()
-        files = files_in(tmp_path, "stamp")
-        files.save(key, f"code for {key}")
-        return files.load(key)
-
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for turn in range(20):
-            keys = [(turn, k) for k in range(AT_ONCE)]
-            assert list(pool.map(save, keys)) == [f"code for {key}" for key in keys]
-
-
-def test_files_of_another_version_are_not_read(tmp_path, monkeypatch):
-    files = files_in(tmp_path, "stamp of the source")
-    files.save("key", "code")
-    assert files.load("key") == "code"
-    assert files.load("another key") is None
-    assert files_in(tmp_path, "another stamp").load("key") is None
-    for module in (code_cache.numba, code_cache.llvmlite):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "__version__", "another")
-            assert files.load("key") is None
-    files.flush()
-    assert files.load("key") is None
-    assert list(tmp_path.glob("*.nbc")) == []
-
-
-def test_an_unwritable_cache_costs_one_warning(monkeypatch):
-    def no_place(function, on_load):
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(code_cache, "CodeCache", no_place)
-    monkeypatch.setattr(code_cache, "uncached", [])
-    with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
-        double = jit.driver(lambda x: x + x)
-    triple = jit.driver(lambda x: x + x + x)  # a second warning would be an error here
-    assert (double(2), triple(2)) == (4, 6)

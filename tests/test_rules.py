@@ -1,7 +1,5 @@
 """Chapter 3 in the kernels: activations, costs and the rules of a step, against their oracle."""
 
-import itertools
-
 import numpy as np
 import pytest
 from conftest import JIT
@@ -9,7 +7,7 @@ from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
 from test_kernels import activated, call_multiply_slope, compiled, guards, padded, read_sparsely  # noqa: F401
 
 from fastbp import engine, threads
-from fastbp.kernels import activations, dropout, layout
+from fastbp.kernels import activations, drivers, dropout, layout, passes
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 
@@ -230,28 +228,64 @@ def test_every_pair_trains_as_the_oracle_does(is_sparse, cost, output, hidden, m
     close(engine.feedforward(seen, plan, X), oracle.feedforward(X.astype(float)), np.float64)
 
 
+# One to four hidden layers; on three threads a layer is wide from 192 neurons on, on two from 128.
+DEPTHS = [
+    (37, 20, 10), (37, 300, 5), (37, 130, 200, 5), (33, 20, 300, 17, 10),
+    (65, 200, 20, 192, 150, 10),
+]  # fmt: skip
+DEPTHS = DEPTHS if JIT else [(4, 3, 2), (4, 9, 3, 2, 70, 2)]
+
+
+class Counted:
+    """A driver that counts its calls."""
+
+    def __init__(self, driver):
+        self.driver, self.calls = driver, 0
+        self.compile = getattr(driver, "compile", None)
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        return self.driver(*arguments)
+
+
 @pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("sizes", [(37, 300, 5), (37, 20, 10)] if JIT else [(4, 3, 2)], ids=str)
-def test_rules_give_the_same_bits_on_any_number_of_threads(is_sparse, name, sizes, monkeypatch):
+@pytest.mark.parametrize("sizes", DEPTHS, ids=str)
+def test_rules_give_the_same_bits_on_any_number_of_threads(
+    is_sparse, dtype, name, sizes, monkeypatch
+):
+    """Of a mini-batch of one, and of as few as make fewer groups than threads, too."""
     read_sparsely(is_sparse, monkeypatch)
-    n, m = (67, 13) if JIT else (7, 5)
-    rules = engine.Rules(**RULES[name])
-    plan, params, X, Y, _ = problem(sizes, ("relu", "softmax"), "log-likelihood", n, np.float32)
-    results = []
-    for n_threads in (1, 2, 3, 4):
-        monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
-        monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
-        results.append(trained(plan, params, X, Y, np.arange(n), m, rules))
-    for one, other in itertools.pairwise(results):
-        np.testing.assert_array_equal(one, other)
+    n, given, n_hidden = (67 if JIT else 7), dict(RULES[name]), len(sizes) - 2
+    if "dropout" in given:
+        of_inputs, of_hidden, _ = given["dropout"]
+        given["dropout"] = (of_inputs, *(of_hidden,) * n_hidden, 0.0)
+    if not JIT:
+        monkeypatch.setattr(passes, "WIDE", 3)
+    rules, functions = engine.Rules(**given), ("relu", "sigmoid", "tanh", "linear")[:n_hidden]
+    plan, params, X, Y, _ = problem(sizes, (*functions, "softmax"), "log-likelihood", n, dtype)
+    for m in (13, 4, 1) if JIT else (5, 1):
+        results, order = [], np.arange(n if m > 1 else 7)
+        for n_threads in (1, 2, 3):
+            parallel = Counted(drivers.sgd_steps_parallel)
+            with monkeypatch.context() as patch:
+                patch.setattr(drivers, "sgd_steps_parallel", parallel)
+                patch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+                patch.setattr(threads, "usable", lambda limit, n=n_threads: n)
+                results.append(trained(plan, params, X, Y, order, m, rules, 0.1))
+            assert (parallel.calls > 0) is (n_threads > 1)
+        assert np.isfinite(results[0]).all()
+        assert not np.array_equal(results[0], params)
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("l2", [1e-4, 0.008, 0.3])
 def test_decay_by_a_scale_is_decay(dtype, l2, rng, monkeypatch):
     """Of a sparse first layer, where nothing else happens to weights whose pixels are zero."""
-    sizes, m, eta, n = (137, 20, 10), 5, 1.0, 700
+    sizes, m, eta, n = (137, 20, 10), 5, 1.0, 700 if JIT else 60
     X = (rng.random((n, 137)) * (rng.random((n, 137)) < 0.2)).astype(dtype)
     Y = rng.random((n, 10)).astype(dtype)
     plan, order, results = engine.plan_of(sizes), rng.permutation(n), []

@@ -27,7 +27,6 @@ from fastbp.kernels.simd import (
     part,
     polynomial,
     prefetch,
-    register,
     rest,
     rint,
     sqrt,
@@ -81,7 +80,7 @@ def places(out, x, y):
     o = rest(at(out, 2), 1, 30)
     for k in range(20):
         o[k] = p[k]
-    return lanes(p) + 100 * register(p)
+    return lanes(p)
 
 
 def transposed(out, x, y):
@@ -136,6 +135,7 @@ def test_the_twins_stay_inside():
         lambda: store(a, 30, np.zeros(lanes(a))),
         lambda: part(a, 30, 11),
         lambda: at(a, 41),
+        lambda: rest(a, 40, 1),
         lambda: load_block(3, False, a, lanes(a)),
         lambda: transpose(a, a[:5]),
     ):

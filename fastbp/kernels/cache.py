@@ -1,4 +1,4 @@
-"""Compiled code and other processes: files that can be trusted, and forks that do not hang.
+"""Compiled code in files that processes share, and that can be trusted.
 
 Invariant: nothing that goes wrong here ends a training; the code is then compiled anew.
 """
@@ -13,12 +13,8 @@ import warnings
 
 import llvmlite
 import numba
-from llvmlite.binding import ffi
 from numba import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.compiler_lock import global_compiler_lock
-
-# ------------------------------------------------ files
 
 uncached = []  # the names of functions whose code could not be kept
 
@@ -113,15 +109,3 @@ class CodeFiles(IndexDataCacheFile):
         versions = numba.__version__, llvmlite.__version__, config.BOUNDSCHECK
         made_from = *versions, self._source_stamp, key
         return hashlib.sha256(repr(made_from).encode() + code).digest()
-
-
-# ------------------------------------------------ forks
-
-# A lock that another thread holds during a fork is never released in the child, whose first
-# compilation would wait for ever. So a fork waits until nobody compiles: the last lock first.
-if hasattr(os, "register_at_fork"):
-    for _lock in (ffi.lib._lock, global_compiler_lock):
-        _release = functools.partial(_lock.__exit__, None, None, None)
-        os.register_at_fork(
-            before=_lock.__enter__, after_in_parent=_release, after_in_child=_release
-        )

@@ -17,12 +17,13 @@ from numba import config, get_num_threads, njit, set_num_threads, typeof, types 
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import ParallelOptions
 from numba.core.errors import TypingError
 from numba.extending import lower_builtin, type_callable
 
-from fastbp.kernels import cache
+from fastbp.kernels import cache, processes  # noqa: F401  (what forks and exits do)
 from fastbp.kernels.compiler import PART, WHOLE, apart
-from fastbp.kernels.simd import call_symbol
+from fastbp.kernels.emit import call_symbol
 
 # The default error model's branch on x / 0 stops vectorisation. Views of arrays need not be
 # counted where nothing is allocated (_nrt): less to compile. In parallel regions Numba counts.
@@ -31,8 +32,9 @@ SYMBOL = "fastbp_routine_{}_{}_{}"
 _SYMBOLS = re.compile(SYMBOL.format("(\\w+?)", "(float(?:32|64))", "(plain|rules)").encode())
 
 kernel = njit(**OPTIONS, _nrt=False, no_cpython_wrapper=True, **PART)
-# The body of one prange, called by drivers: compiled into them.
-parallel_kernel = njit(**OPTIONS, parallel=True, no_cpython_wrapper=True, **PART)
+# The body of one prange, called by drivers: compiled into them. Numba must not make one of two.
+NOT_FUSED = ParallelOptions(dict(fusion=False))  # Numba empties a dictionary at its first use
+parallel_kernel = njit(**OPTIONS, parallel=NOT_FUSED, no_cpython_wrapper=True, **PART)
 
 
 def driver(function):
@@ -61,42 +63,40 @@ def routine(arguments, result=types.void):
     """Return the decorator for a function that is compiled once, apart from those that call it.
 
     arguments(dtype): the Numba types of its arguments, for float32 or float64; a dictionary among
-    them holds the types of `rules`: "plain" without, "rules" with them. The compiled code of all
-    drivers calls the same machine code by a symbol: what is large is compiled once, not in every
-    driver.
+    them holds the types of `rules`: "plain" without, "rules" with them. All drivers call the same
+    machine code by a symbol: what is large is compiled once, not in every driver.
     """
 
     def decorate(function):
-        if config.DISABLE_JIT:
-            return function
         name = function.__name__
         _routines[name] = function, arguments, result
 
-        def key_of(kinds):
-            dtype = _dtype_of(kinds)
-            if dtype is None:
-                raise TypingError(f"{name}: no argument tells whether it is float32 or float64")
-            given = zip(kinds, arguments(dtype))
-            with_rules = any(isinstance(a, dict) and k != types.none for k, a in given)
-            return name, str(dtype), "rules" if with_rules else "plain"
-
         def typer(*kinds):
-            key = key_of(kinds)
+            key = _key_of(name, kinds)
             _compile(*key)
             return _signature(*key)
 
-        typer.__signature__ = inspect.signature(function)
-
         def lower(context, builder, signature, values):
-            symbol = SYMBOL.format(*key_of(signature.args))
+            symbol = SYMBOL.format(*_key_of(name, signature.args))
             value = call_symbol(context, builder, symbol, signature, values)
             return context.get_dummy_value() if result == types.void else value
 
+        typer.__signature__ = inspect.signature(function)
         type_callable(function)(lambda context: typer)
         lower_builtin(function, types.VarArg(types.Any))(lower)
         return function
 
     return decorate
+
+
+def _key_of(name, kinds):
+    """Return the key of the routine that a call with arguments of these types calls."""
+    dtype = _dtype_of(kinds)
+    if dtype is None:
+        raise TypingError(f"{name}: no argument tells whether it is float32 or float64")
+    given = zip(kinds, _routines[name][1](dtype))
+    with_rules = any(isinstance(a, dict) and k != types.none for k, a in given)
+    return name, str(dtype), "rules" if with_rules else "plain"
 
 
 def _signature(name, dtype, variant):

@@ -16,7 +16,6 @@ from fastbp.kernels.simd import (
     lanes,
     load,
     load_block,
-    register,
     store,
     store_block,
     transpose,
@@ -191,7 +190,8 @@ def transpose_weights(T, W, n_out, k0, rows):
 
     W packed (panels, n_in + 1, lanes); T (n_out, lanes), of these inputs.
     """
-    v, n = lanes(W.place), register(W.place)
+    v = lanes(W.place)
+    n = v // 4  # in a register
     for p in range(W.rows):
         t, w = block(T, p * v, v, 0), block(panel(W, p), k0, v, 0)
         for j in range(0, min(v, n_out - p * v), n):
