@@ -227,7 +227,7 @@ def times_power(vector, like):
 def nonzero_bits(place, source, target):
     """Return a mask: bit k < 64 tells that number k at one of three places is not zero."""
     some = (place[:64] != 0) | (source[:64] != 0) | (target[:64] != 0)
-    return int.from_bytes(np.packbits(some, bitorder="little").tobytes(), "little")
+    return int.from_bytes(np.packbits(some, bitorder="little").tobytes(), "little", signed=True)
 
 
 @emitted_by(emit.count_bits, types.int64)
