@@ -658,3 +658,20 @@ def test_the_command_takes_the_inputs_from_the_data(tmp_path):
     write_csv(path, rng.integers(0, 17, (60, 64)), rng.integers(0, 10, 60), header=None)
     run = fastbp("train", "--data", path, "--epochs", 1)
     assert "42 training and 10 test images; network [64, 30, 10]" in run.stderr
+
+
+def test_the_command_turns_transposed_images(tmp_path, raw):  # noqa: F811
+    models = []
+    for name, images in (("plain", raw), ("turned", [
+        np.ascontiguousarray(a.transpose(0, 2, 1)) if a.ndim == 3 else a for a in raw
+    ])):  # fmt: skip
+        folder, model = tmp_path / name, tmp_path / f"{name}.npz"
+        folder.mkdir()
+        write_idx(folder, images)
+        turn = ("--transpose",) if name == "turned" else ()
+        run = fastbp("train", "--data", folder, "--epochs", 1, "--seed", 3, "--save", model, *turn)
+        assert run.returncode == 0, run.stderr
+        models.append(model.read_bytes())
+    assert models[0] == models[1]
+    run = fastbp("evaluate", model, "--data", tmp_path / "turned", "--transpose")
+    assert " / 20 (" in run.stdout
