@@ -146,7 +146,7 @@ class Compiled:
         if len(X) < FEW:
             values = datasets.as_values(X, self.dtype)
             if not np.vdot(values, values) <= warn.USUAL**2:
-                engine.Samples(X, X, name).check(self.dtype)
+                engine.check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):
                 columns = reference_path.feedforward(values.T, *self._layers(), self._functions())
             out = columns.T

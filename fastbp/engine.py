@@ -143,6 +143,15 @@ def _is_sparse(X):
     return np.count_nonzero(some) < MOST_NONZERO * some.size
 
 
+def check_inputs(X, dtype, name):
+    """Raise NotFinite if inputs are not finite in this type; warn if they are large."""
+    if not isinstance(X, Pixels):
+        with np.errstate(over="ignore"):
+            if not np.isfinite(X.astype(dtype, copy=False)).all():
+                raise NotFinite
+    warn.of_large_inputs(X, name)
+
+
 class Samples:
     """A data set as the kernels read it.
 
@@ -171,12 +180,8 @@ class Samples:
 
     def check(self, dtype):
         """Find out what is beyond the limit: raise NotFinite, or warn that inputs are large."""
-        if not isinstance(self.X, Pixels):
-            with np.errstate(over="ignore"):
-                if not np.isfinite(self.X.astype(dtype, copy=False)).all():
-                    raise NotFinite
+        check_inputs(self.X, dtype, self.name)
         self.checked = True
-        warn.of_large_inputs(self.X, self.name)
 
     def __len__(self):
         return self.n

@@ -189,6 +189,15 @@ def test_one_warning_on_the_reference_path(method, call):
     assert [w.filename for w in caught] == [__file__]
 
 
+def test_few_pixels_are_evaluated_as_their_values():
+    net = seeded(NETS["chapter 1"])
+    for n in (1, 5, 63, 64):
+        bright = np.full((n, 20), 250, np.uint8)
+        assert net.evaluate((Pixels(bright), LABELS[:n])) == net.evaluate(
+            (bright / 256, LABELS[:n])
+        )
+
+
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_matrices_of_bytes():
     pixels = Pixels(np.matrix(BYTES))
