@@ -166,17 +166,16 @@ class Samples:
         self.X, self.n_in, self.n, self.Y, self.name = X, X.shape[1], len(X), Y, name
         numbers = _fixed(stored.reshape(-1).view(np.uint8))
         self.stored = numbers, layout.STORED.index(stored.dtype), scale, _fixed(Y)
-        self.checked = False  # that they are finite, and how large they are
+        self.checked = False  # whether all inputs are finite, and how large they are
 
     def limit_check(self, dtype):
         """Return what the kernels take to find inputs that are not usual; 0 if there can be none.
 
-        These are larger than warn.USUAL or, once that has been looked into, not finite.
+        These are larger than warn.USUAL, or not finite.
         """
         _, kind, scale, _ = self.stored
-        if layout.STORED[kind] == np.uint8 and (self.checked or 255 * abs(scale) <= warn.USUAL):
-            return dtype.type(0)
-        return dtype.type(1 if self.checked else np.finfo(dtype).max / warn.USUAL)
+        usual_bytes = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.USUAL
+        return dtype.type(0 if self.checked or usual_bytes else np.finfo(dtype).max / warn.USUAL)
 
     def check(self, dtype):
         """Find out what is beyond the limit: raise NotFinite, or warn that inputs are large."""
@@ -348,7 +347,9 @@ def train(
     names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, m, params.dtype)
     run = _Calls(names, samples, net, settings, (float(eta),), work, plan.flops * m, n_threads)
     try:
-        return _descend(run, state, order, m, period, plan.flops * m, on_samples, watch)
+        done = _descend(run, state, order, m, period, plan.flops * m, on_samples, watch)
+        samples.checked |= done == len(samples)  # a whole epoch: the next need not look
+        return done
     finally:
         for vector, packed in zip(flat, state):
             here.unpack(packed, layers_of(vector, plan))
