@@ -494,7 +494,7 @@ def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     if everything:
         gradient(params, plan, X, Y, n_threads=1)
         net = _net(plan.layout(params.dtype, 1), params, params, samples, _fixed(np.arange(1)))
-        settings = _settings(rules, [params, params], len(plan.sizes))
+        settings = _settings(rules, [params, params], len(plan.sizes), 1)
         jit.prepare(drivers.sgd_steps_parallel, net, settings, 1.0, 1)
         jit.prepare(drivers.backprop_batch_parallel, net, None, 1)
         jit.prepare(drivers.feedforward_batch_parallel, net, None, Y, 1)

@@ -201,7 +201,7 @@ class Network(base.Compiled):
         functions = reference_path.ACTIVATIONS[OUTPUT]
         if sigmoid is not _SIGMOID or sigmoid_prime is not _SIGMOID_PRIME:  # they are patched
             functions = sigmoid, lambda z, a: sigmoid_prime(z)
-        return [functions] * len(self.weights)
+        return [functions] * len(self._plan.shapes)
 
     def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
