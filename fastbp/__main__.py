@@ -6,7 +6,6 @@ exit status 2.
 
 import argparse
 import contextlib
-import functools
 import math
 import os
 import random
@@ -249,23 +248,13 @@ def _SGD_2(net, options, training, validation, lasting):
 
 
 class _Compiling(engine.CompilingThread):
-    """Calls a function that compiles, on a thread of its own, and takes the time."""
+    """Calls a function that compiles, at once, on a thread of its own."""
 
     said = False
 
     def __init__(self, function, *arguments, **options):
-        super().__init__()
-        self.work = functools.partial(function, *arguments, **options)
+        super().__init__(function, *arguments, **options)
         self.start()
-
-    def run(self):
-        began = time.perf_counter()
-        self.error = None
-        try:
-            self.work()
-        except BaseException as error:
-            self.error = error
-        self.seconds = time.perf_counter() - began
 
     def wait(self):
         """Wait for the end; say what is going on, once, if that takes more than a second."""

@@ -239,14 +239,16 @@ class _Calls:
         if threads.is_forked():
             return False
         if self.key not in _compiling:
-            compiling = CompilingThread(
-                jit.prepare, args=(self.parallel, *arguments, self.n_threads)
-            )
-            compiling.start()  # before others see it: two that compile the same do no harm
+            compiling = CompilingThread(jit.prepare, self.parallel, *arguments, self.n_threads)
+            try:
+                compiling.start()  # before others see it: two that compile the same do no harm
+            except RuntimeError:  # the system has no more threads
+                return False
             _compiling.setdefault(self.key, compiling)
+        compiling = _compiling[self.key]
         if threads.mode == "always":
-            _compiling[self.key].join()
-        return not _compiling[self.key].is_alive()
+            compiling.join()
+        return not compiling.is_alive() and compiling.error is None  # else the serial one remains
 
 
 _compiled = set()  # keys of _Calls whose serial driver is compiled
@@ -380,10 +382,13 @@ def _descend(run, state, order, m, period, flops, on_samples, watch):
 def _period(rules, eta, flops):
     """Return after how many mini-batches weight decay by a scale reaches the weights.
 
-    See optimizer.next_scale; 1 where there is no such scale. It follows from the work alone, and
+    See optimizer.next_scale; 1 where there is no such scale: with other rules, which touch every
+    weight, and where a step decays so much that the scale would cost digits. It follows from the
+    work alone, and
     every call of a driver takes a multiple of it, so that no bit depends on when a call ends.
     """
-    if not rules.l2 or rules.l1 or rules.momentum or rules.max_norm or eta * rules.l2 > LARGE_DECAY:
+    others = rules.l1 or rules.momentum or rules.max_norm
+    if not rules.l2 or others or abs(eta * rules.l2) > LARGE_DECAY:
         return 1
     return int(min(MOST_PERIOD, max(1, PERIOD_FLOPS / flops)))
 

@@ -168,7 +168,8 @@ class Network(base.Compiled):
         improve, and to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns
         eta. With early_stopping_n or "halve" the best weights are kept in the end, not the last.
         monitor_subset: monitor the first so many samples only; monitor_every: monitor every so many
-        mini-batches, too. progress, on_divergence, checkpoint, checkpoint_every, resume: as in
+        mini-batches, too (with lmbda, weights then agree within rounding with those of other
+        intervals). progress, on_divergence, checkpoint, checkpoint_every, resume: as in
         network.Network.SGD.
 
         A cost or a method of one's own has no dropout; an update_mini_batch of one's own no

@@ -3,7 +3,7 @@
 Invariants: the bytes are never copied or changed here; a pixel's value is byte * scale.
 """
 
-import math
+import sys
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Pixels:
             )
         if isinstance(scale, (str, bytes)) or not np.isscalar(scale):
             raise TypeError(f"scale is {scale!r}, expected a number, e.g. 1/256")
-        if not math.isfinite(scale) or scale == 0:
+        if not abs(scale) <= sys.float_info.max or scale == 0:
             raise ValueError(f"scale is {scale}, expected a finite number that is not 0")
         self.array, self.scale = array, float(scale)
 

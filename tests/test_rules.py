@@ -318,3 +318,64 @@ def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):
         assert all(count % (7 * 8) == 0 for count in ends[:-1])
     for params in results[1:]:
         np.testing.assert_array_equal(params, results[0])
+
+
+@pytest.mark.parametrize("d", [1e-6, 3e-7])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch):
+    """1 - d, rounded to float32, is up to twice too far from 1, or not at all."""
+    read_sparsely(False, monkeypatch)
+    n, sizes = 2000 if JIT else 20, (30, 8, 2)
+    plan, rng = engine.plan_of(sizes), np.random.default_rng(3)
+    start = rng.uniform(1, 2, plan.n_params).astype(np.float32)
+    X, Y = np.zeros((n, 30), np.float32), np.zeros((n, 2), np.float32)
+    params, velocity = start.copy(), np.zeros_like(start)
+    rules = engine.Rules(l2=d, momentum=momentum)
+    engine.train(params, plan, engine.Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=rules,
+                 velocity=velocity if momentum else None)  # fmt: skip
+    w, _ = engine.layers_of(params, plan)[0]
+    v, _ = engine.layers_of(start, plan)[0]
+    asked = -d * n / (1 - momentum)
+    if n > 1000:
+        assert np.log(w.astype(float) / v).mean() == pytest.approx(asked, rel=0.1)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "linear", "tanh"])
+@pytest.mark.parametrize("dropout", [(), (0.0, 0.3, 0.3, 0.0)])
+def test_what_pads_the_weights_stays_zero(activation, dropout, rng):
+    """A padded neuron that learned would be looked at by the divergence monitor."""
+    plan = engine.plan_of((20, 5, 7, 3), (activation, activation, "linear"), "quadratic")
+    params = rng.standard_normal(plan.n_params)
+    X, Y = rng.random((30, 20)) * (rng.random((30, 20)) < 0.3), rng.random((30, 3))
+    packed = []
+    real = engine.layout.Layout.unpack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            engine.layout.Layout, "unpack",
+            lambda self, weights, layers: (packed.append((self, weights.copy())),
+                                           real(self, weights, layers)),
+        )  # fmt: skip
+        engine.train(params, plan, engine.Samples(X, Y), np.arange(30), 4, 0.01, 1,
+                     rules=engine.Rules(dropout=dropout, key=3))  # fmt: skip
+    (here, weights), *_ = packed
+    ones = here.pack([(np.ones(s), np.ones(s[0])) for s in plan.shapes])
+    assert (weights[: here.n_packed][ones[: here.n_packed] == 0] == 0).all()
+
+
+def test_subnormal_weights_are_flushed_on_any_number_of_threads(monkeypatch):
+    read_sparsely(True, monkeypatch)
+    plan, results = engine.plan_of((40, 20, 10)), []
+    start = np.ones(plan.n_params, np.float32)
+    w, _ = engine.layers_of(start, plan)[0]
+    w[:, 0] = 1.2e-38
+    X, Y = np.ones((60, 40), np.float32), np.zeros((60, 10), np.float32)
+    X[:, 0] = 0
+    for n_threads in (1, 2, 3):
+        monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+        monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
+        params = start.copy()
+        engine.train(params, plan, engine.Samples(X, Y), np.arange(60), 6, 1.0,
+                     rules=engine.Rules(l2=0.008))  # fmt: skip
+        results.append(params)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)

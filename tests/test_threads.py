@@ -200,3 +200,24 @@ def test_the_parallel_driver_is_compiled_while_the_serial_one_trains(always, mon
     assert engine.drivers.sgd_steps_parallel in started
     for thread in engine._compiling.values():
         thread.join()
+
+
+def test_a_parallel_driver_that_cannot_be_compiled_leaves_the_serial_one(rng, monkeypatch):
+    plan = engine.plan_of((5, 4, 3))
+    X, Y, start = rng.random((40, 5)), rng.random((40, 3)), rng.random(plan.n_params)
+    monkeypatch.setattr(threads, "usable", lambda limit: 2)
+    monkeypatch.setattr(engine, "_compiling", {})
+    results, real = [], engine.jit.prepare
+
+    def fails(function, *arguments):
+        if function is engine.drivers.sgd_steps_parallel:
+            raise ValueError("no parallel code")
+        real(function, *arguments)
+
+    for mode in ("never", "always"):
+        monkeypatch.setattr(threads, "mode", mode)
+        monkeypatch.setattr(engine.jit, "prepare", fails)
+        params = start.copy()
+        engine.train(params, plan, engine.Samples(X, Y), np.arange(40), 5, 1.0)
+        results.append(params)
+    np.testing.assert_array_equal(*results)

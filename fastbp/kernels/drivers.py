@@ -210,12 +210,14 @@ def descend_parallel(net, rules, start, eta, rate, n_threads):
 @parallel_driver
 def sgd_steps_parallel(net, rules, eta, n_threads):
     """sgd_steps on n_threads threads."""
+    mode = float_mode(0)  # of this thread, for end_batch
     for start in range(0, net.n_samples, net.m):
         begin_batch(places_of(net), rule_places_of(rules), eta)
         forward_pass_parallel(net, rules, start, n_threads)
         rate = -eta / batch_size(net, start)
         descend_parallel(net, rules, start, eta, rate, n_threads)
         end_batch(places_of(net), rule_places_of(rules), start)
+    float_mode(mode)
 
 
 @parallel_driver

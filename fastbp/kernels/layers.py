@@ -113,18 +113,26 @@ def set_bias_inputs(A, n):
 
 
 @kernel
+def clear_padding(Delta, n):
+    """Write 0 behind the n neurons of each row, up to whole vectors: their weights stay 0."""
+    v = lanes(Delta.place)
+    for i in range(Delta.rows):
+        delta = row(Delta, i)
+        for j in range(n, (n + v - 1) // v * v):
+            delta[j] = 0
+
+
+@kernel
 def output_delta(Delta, A, Y, batch, n):
     """BP1 but for the slope: write A - Y[batch] into Delta, and 0 into its padding.
 
     Delta, A (m, n); Y a place of rows of n; batch (m,).
     """
-    v = lanes(A.place)
     for i in range(A.rows):
         delta, a, y = row(Delta, i), row(A, i), at(Y, batch[i] * n)
         for j in range(n):
             delta[j] = a[j] - y[j]
-        for j in range(n, (n + v - 1) // v * v):
-            delta[j] = 0
+    clear_padding(Delta, n)
 
 
 @kernel
@@ -138,6 +146,7 @@ def backward_layer(Delta, Delta_out, T, n, n_out):
     d = Strided(Delta_out.place, Delta_out.stride, one)
     for p in range(T.rows):
         multiply(block(Delta, 0, Delta.rows, p * v), d, row(T, p), n_out, is_narrow(T, n, p), 0)
+    clear_padding(Delta, n)  # T holds biases there
 
 
 @kernel

@@ -5,9 +5,6 @@ A step on a block of weights, while it is in the first-level cache:
     begin_step   weight decay; the velocity, where there is one, is multiplied by the momentum
     (gradient)   update_layer or sparse_add add -eta/m * gradient to the velocity, or to the weights
     end_step     the weights move by the velocity
-
-An optimizer of another kind has the gradient added to a block of zeros, and computes from it, from
-its own state and from the weights in end_step.
 """
 
 from collections import namedtuple
@@ -16,7 +13,7 @@ from numba import types
 
 from fastbp.kernels.jit import kernel, routine, typed
 from fastbp.kernels.layout import block, matrix_type
-from fastbp.kernels.simd import any_true, at, full, load, sqrt, store, where
+from fastbp.kernels.simd import any_true, at, fma, full, load, sqrt, store, where
 
 # l2, l1: lmbda / n each; nesterov: 0 or 1; max_norm: 0 for none; dropout (layers,): the share of
 # neurons that are left out; velocity: packed as the weights are, or empty; scale: see next_scale;
@@ -68,18 +65,28 @@ def l1_step(w, l1):
 
 @routine(lambda dtype: (matrix_type(dtype), dtype, dtype))
 def decay_weights(W, decay, l1):
-    """w = decay * w - l1 * sign(w), for rows of a panel. W (rows, lanes)."""
+    """w -= decay * w + l1 * sign(w), for rows of a panel. W (rows, lanes).
+
+    decay is eta * lmbda / n: 1 minus so little is rounded to 1, or too far from it, in float32.
+    """
     for j in range(0, W.rows * W.stride, W.stride):
         w = load(W.place, j)
         if l1 != 0:
-            store(W.place, j, w * decay - l1_step(w, l1))
+            store(W.place, j, fma(w, -decay, w - l1_step(w, l1)))
         else:
-            store(W.place, j, w * decay)
+            store(W.place, j, fma(w, -decay, w))
+
+
+@kernel
+def scale_weights(W, factor):
+    """w *= factor, for rows of a panel. W (rows, lanes)."""
+    for j in range(0, W.rows * W.stride, W.stride):
+        store(W.place, j, load(W.place, j) * factor)
 
 
 @routine(lambda dtype: (matrix_type(dtype), matrix_type(dtype), *(dtype,) * 3, types.intp))
 def begin_momentum(W, V, decay, l1, momentum, nesterov):
-    """v = momentum * v + (decay - 1) * w - l1 * sign(w). W, V (rows, lanes), rows of a panel.
+    """v = momentum * v - decay * w - l1 * sign(w). W, V (rows, lanes), rows of a panel.
 
     Nesterov's form takes momentum * v, which the step before added, from w meanwhile.
     """
@@ -87,8 +94,8 @@ def begin_momentum(W, V, decay, l1, momentum, nesterov):
         w, v = load(W.place, j), load(V.place, j) * momentum
         if nesterov:
             store(W.place, j, w - v)
-        if decay != 1 or l1 != 0:
-            v = v + (w * (decay - 1) - l1_step(w, l1))
+        if decay != 0 or l1 != 0:
+            v = fma(w, -decay, v - l1_step(w, l1))
         store(V.place, j, v)
 
 
@@ -104,18 +111,18 @@ def begin_rows(W, V, rules, decay, l1):
     """begin_step for rows that are all weights, or all biases."""
     if rules.momentum != 0:
         begin_momentum(W, V, decay, l1, rules.momentum, rules.nesterov)
-    elif decay != 1 or l1 != 0:
+    elif decay != 0 or l1 != 0:
         decay_weights(W, decay, l1)
 
 
 @kernel
 def begin_step(W, V, n_in, k0, rules, eta):
     """Decay the weights of a panel's inputs from k0 on; the biases, input n_in, do not decay."""
-    decay, l1 = 1 - eta * rules.l2, eta * rules.l1
+    decay, l1 = eta * rules.l2, eta * rules.l1
     weights = min(W.rows, n_in - k0)
     begin_rows(block(W, 0, weights, 0), block(V, 0, weights, 0), rules, decay, l1)
     if weights < W.rows:
-        begin_rows(block(W, weights, 1, 0), block(V, weights, 1, 0), rules, 1.0, 0.0)
+        begin_rows(block(W, weights, 1, 0), block(V, weights, 1, 0), rules, 0.0, 0.0)
 
 
 @kernel

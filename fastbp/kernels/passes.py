@@ -1,7 +1,8 @@
 """One thread's part of a layer of a mini-batch: forward, backward, update.
 
 A wide layer is divided among threads by neurons, so that its weights stay with their core, a narrow
-one by samples; the update of a narrow layer by inputs. What a thread writes no other one touches.
+one by samples; the update of a narrow layer by inputs. No two threads write the same number, but
+for net.usual[0], which all may set to 0.
 """
 
 from collections import namedtuple
@@ -41,11 +42,11 @@ from fastbp.kernels.layout import (
 )  # fmt: skip
 from fastbp.kernels.optimizer import (
     begin_step,
-    decay_weights,
     end_step,
     is_scaled,
     limit_norms,
     rules_type,
+    scale_weights,
 )  # fmt: skip
 from fastbp.kernels.simd import at, lanes, load, prefetch, store
 from fastbp.kernels.sparse import (
@@ -278,7 +279,7 @@ def update_sparse(net, rules, layer, p, size, eta):
         add_groups(net, size, W, S, 0, blocks, narrow)
     elif is_scaled(rules):
         biases = block(panel(layer.target_W, p), n, 1, 0)  # these do not decay
-        decay_weights(biases, rules.scale[0] / rules.scale[1], 0)
+        scale_weights(biases, rules.scale[0] / rules.scale[1])
         add_groups(net, size, W, S, 0, blocks, narrow)
     else:
         V = velocity_of(net, rules, 1)
@@ -302,7 +303,7 @@ def end_scale(net, rules, start):
     if is_last and rules.scale[0] != 1:
         W = layer_of(net, 1).W
         for p in range(W.rows):
-            decay_weights(panel(W, p), rules.scale[0], 0)
+            scale_weights(panel(W, p), rules.scale[0])
         rules.scale[0] = 1
 
 

@@ -4,6 +4,7 @@ import atexit
 import functools
 import os
 import threading
+import time
 
 from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
@@ -19,10 +20,23 @@ if hasattr(os, "register_at_fork"):
 
 
 class CompilingThread(threading.Thread):
-    """A daemon thread that compiles: the interpreter's exit does not wait for the end of it."""
+    """A daemon thread that compiles: the interpreter's exit does not wait for the end of it.
 
-    def __init__(self, target=None, args=()):
-        super().__init__(target=target, args=args, daemon=True)
+    seconds: how long it took; error: what it raised, or None.
+    """
+
+    def __init__(self, function, *arguments, **options):
+        super().__init__(daemon=True)
+        self._work = functools.partial(function, *arguments, **options)
+        self.seconds, self.error = 0.0, None
+
+    def run(self):
+        began = time.perf_counter()
+        try:
+            self._work()
+        except BaseException as error:  # for those who wait for it
+            self.error = error
+        self.seconds = time.perf_counter() - began
 
 
 @atexit.register

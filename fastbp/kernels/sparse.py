@@ -1,8 +1,8 @@
 """The first layer, and how pixels are read: all of them, or those that are not zero.
 
 Of MNIST's pixels four fifths are zero. Groups of up to MR samples share a list of the pixels that
-are not zero in all of them, and the sums of the first layer run over this list. Zeros add nothing,
-so the bits are those of the dense layer.
+are not zero in at least one of them, and the sums of the first layer run over this list. Zeros add
+nothing, so the bits are those of the dense layer, but for weight decay: see optimizer.next_scale.
 """
 
 from collections import namedtuple
