@@ -10,7 +10,7 @@ a panel one row per input, the last row the biases, whose input is the constant 
              behind its neurons; S: -eta/m * Delta, packed (panels, m, lanes); of the input layer
              the values of the nonzero pixels, a row of up to MR samples per pixel
     columns  for each group of up to MR samples: where each block of KC columns begins in the list
-             of the pixels that are not zero in all of them, and this list
+             of the pixels that are not zero in at least one of them, and this list
     i j k l  sample, neuron, input, layer
 
 What pads weights and Deltas is 0 and stays 0. Each number is one sum in one order, whoever computes

@@ -59,8 +59,7 @@ def is_scaled(rules):
 @kernel
 def l1_step(w, l1):
     """Return l1 * sign(w) of a vector."""
-    zero = full(w, 0.0)
-    return where(w < 0.0, zero - l1, where(w > 0.0, l1, zero))
+    return where(w < 0.0, -l1, where(w > 0.0, l1, full(w, 0.0)))
 
 
 @routine(lambda dtype: (matrix_type(dtype), dtype, dtype))
