@@ -115,6 +115,14 @@ def test_an_exit_takes_the_lock_of_llvm_while_a_thread_compiles(monkeypatch):
     thread.join()
 
 
+def test_what_a_compile_thread_raises_is_kept_for_those_who_wait():
+    thread = processes.CompilingThread(int, "no number")
+    thread.start()
+    thread.join()
+    assert isinstance(thread.error, ValueError)
+    assert thread.seconds >= 0
+
+
 def test_a_vector_fills_four_registers():
     for dtype in (types.float32, types.float64):
         vector = simd.Vector(dtype, simd.lanes_of(dtype))

@@ -74,6 +74,8 @@ def RULES(dtype):
 @kernel
 def share_of(count, thread_id, n_threads):
     """Return the range (first, last) of `count` things that is one thread's."""
+    if n_threads == 1:  # divisions take as long as a small layer
+        return 0, count
     return thread_id * count // n_threads, (thread_id + 1) * count // n_threads
 
 

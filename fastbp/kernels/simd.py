@@ -233,7 +233,7 @@ def nonzero_bits(place, source, target):
 @emitted_by(emit.count_bits, types.int64)
 def count_bits(mask):
     """Return how many bits of a mask are set."""
-    return int(mask).bit_count()
+    return (int(mask) % 2**64).bit_count()
 
 
 @emitted_by(emit.store_set_bits, types.none)
