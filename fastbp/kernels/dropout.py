@@ -14,25 +14,29 @@ GOLDEN = 0x9E3779B9
 
 
 @kernel
+def low32(x):
+    """Return the last 32 bits of x. Numbers of 32 bits are hashed eight at a time, of 64 one."""
+    return np.uint32(np.uint64(x) & np.uint64(LOW))
+
+
+@kernel
 def lowbias32(x):
-    """Return 32 bits, each of which depends on all of x's last 32 (C. Wellons, 2018)."""
-    low = np.uint64(LOW)
-    x = x & low
-    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & low
-    x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & low
-    return x ^ (x >> np.uint64(16))
+    """Return 32 bits, each of which depends on all 32 of x (C. Wellons, 2018)."""
+    x = low32(np.uint64(low32(x ^ (x >> np.uint32(16)))) * np.uint64(0x7FEB352D))
+    x = low32(np.uint64(low32(x ^ (x >> np.uint32(15)))) * np.uint64(0x846CA68B))
+    return low32(x ^ (x >> np.uint32(16)))
 
 
 @kernel
 def sample_bits(key, l, sample):
     """Return 32 bits for a layer of a sample."""
-    return lowbias32(lowbias32(np.uint64(key) ^ np.uint64(l)) ^ np.uint64(sample))
+    return lowbias32(lowbias32(low32(key) ^ low32(l)) ^ low32(sample))
 
 
 @kernel
 def is_dropped(bits, j, limit):
     """Tell whether neuron j is left out. limit: the share of those that are, times 2**32."""
-    return lowbias32(bits + np.uint64(j) * np.uint64(GOLDEN)) < np.uint64(limit)
+    return lowbias32(low32(np.uint64(bits) + np.uint64(j) * np.uint64(GOLDEN))) < low32(limit)
 
 
 @kernel

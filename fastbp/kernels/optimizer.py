@@ -70,10 +70,8 @@ def decay_weights(W, decay, l1):
     """
     for j in range(0, W.rows * W.stride, W.stride):
         w = load(W.place, j)
-        if l1 != 0:
-            store(W.place, j, fma(w, -decay, w - l1_step(w, l1)))
-        else:
-            store(W.place, j, fma(w, -decay, w))
+        step = w - l1_step(w, l1) if l1 != 0 else w
+        store(W.place, j, fma(w, -decay, step))
 
 
 @kernel
@@ -93,8 +91,10 @@ def begin_momentum(W, V, decay, l1, momentum, nesterov):
         w, v = load(W.place, j), load(V.place, j) * momentum
         if nesterov:
             store(W.place, j, w - v)
-        if decay != 0 or l1 != 0:
-            v = fma(w, -decay, v - l1_step(w, l1))
+        if l1 != 0:
+            v = v - l1_step(w, l1)
+        if decay != 0:
+            v = fma(w, -decay, v)
         store(V.place, j, v)
 
 
