@@ -51,29 +51,45 @@ Later = namedtuple("Later", "a b c step")
 
 
 @kernel
-def nonzero_pixels(a, b, c, k, n):
-    """Return the mask of the pixels k, k + 1, ... not zero in any of a, b, c: 64 or fewer."""
-    left = n - k
-    if left >= 64:
-        return nonzero_bits(at(a, k), at(b, k), at(c, k))
-    if n >= 64:  # the last 64 pixels, without those of the mask before
-        mask = nonzero_bits(at(a, n - 64), at(b, n - 64), at(c, n - 64))
-        return (mask >> (64 - left)) & ((1 << left) - 1)
+def nonzero_of(x, batch, rows, k, n):
+    """Return nonzero_pixels for rows of n pixels at x."""
+    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
+    if n >= 64:  # the last 64 pixels overlap with those of the mask before
+        first = min(k, n - 64)
+        mask = nonzero_bits(at(a, first), at(b, first), at(c, first))
+        return mask if k == first else (mask >> (k - first)) & ((1 << (n - k)) - 1)
     mask = np.int64(0)
-    for i in range(left):
-        mask |= ((a[k + i] != 0) | (b[k + i] != 0) | (c[k + i] != 0)) << i
+    for i in range(n):
+        mask |= ((a[i] != 0) | (b[i] != 0) | (c[i] != 0)) << i
     return mask
 
 
 @kernel
-def list_of(columns, starts, x, n, batch, rows):
-    """list_nonzero for rows of n pixels at x."""
-    count = 0
-    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
+def nonzero_pixels(X, batch, rows, k):
+    """Return a mask of the pixels k, k + 1, ... that are not zero in at least one sample.
+
+    It is of 64 pixels, or of the rest.
+    """
+    if X.kind == FLOAT64:
+        return nonzero_of(as_float64(X.bytes, 0), batch, rows, k, X.n)
+    if X.kind == FLOAT32:
+        return nonzero_of(as_float32(X.bytes, 0), batch, rows, k, X.n)
+    return nonzero_of(X.bytes, batch, rows, k, X.n)
+
+
+@kernel
+def list_nonzero(columns, starts, X, batch, rows):
+    """Write the columns of the pixels that are not zero in at least one of `rows` samples, and n.
+
+    The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
+    starts[b]: where the columns of block b of KC inputs begin in the list. columns (n + 1 +
+    AT_ONCE,); starts (n // KC + 2,).
+    """
+    count, n = 0, X.n
     for k in range(0, n, 64):
         if k % KC == 0:
             starts[k // KC] = count
-        mask = nonzero_pixels(a, b, c, k, n)
+        mask = nonzero_pixels(X, batch, rows, k)
         for first in range(k, min(k + 64, n), AT_ONCE):
             store_set_bits(columns, count, mask, first)
             count += count_bits(mask & 255)
@@ -85,51 +101,15 @@ def list_of(columns, starts, x, n, batch, rows):
 
 
 @kernel
-def list_nonzero(columns, starts, X, batch, rows):
-    """Write the columns of the pixels that are not zero in any of `rows` samples, and n.
-
-    The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
-    starts[b]: where the columns of block b of KC inputs begin in the list. columns (n + 1 +
-    AT_ONCE,); starts (n // KC + 2,).
-    """
-    if X.kind == FLOAT64:
-        list_of(columns, starts, as_float64(X.bytes, 0), X.n, batch, rows)
-    elif X.kind == FLOAT32:
-        list_of(columns, starts, as_float32(X.bytes, 0), X.n, batch, rows)
-    else:
-        list_of(columns, starts, X.bytes, X.n, batch, rows)
-
-
-def values_of(rows):
-    """Return the kernel that reads the listed pixels of so many samples a, b, c."""
-
-    @kernel
-    def values_of_rows(values, columns, count, a, b, c, scale):
-        """values[t, i] = the pixel columns[t] of sample i."""
-        for t in range(count):
-            k, to = columns[t], at(values, t * rows)
-            to[0] = a[k] * scale
-            if rows > 1:
-                to[1] = b[k] * scale
-            if rows > 2:
-                to[2] = c[k] * scale
-
-    return values_of_rows
-
-
-values_of_1, values_of_2, values_of_3 = map(values_of, (1, 2, 3))
-
-
-@kernel
 def listed_values(values, columns, count, x, n, batch, rows, scale):
     """read_values for rows of n pixels at x, but for the last column."""
-    a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
-    if rows == 3:
-        values_of_3(values, columns, count, a, b, c, scale)
-    elif rows == 2:
-        values_of_2(values, columns, count, a, b, c, scale)
-    else:
-        values_of_1(values, columns, count, a, b, c, scale)
+    i, j = rows // 2, rows - 1  # the samples of a group are 0, i and j: some of these may be equal
+    a, b, c = at(x, batch[0] * n), at(x, batch[i] * n), at(x, batch[j] * n)
+    for t in range(count):
+        k, to = columns[t], at(values, t * rows)
+        to[0] = a[k] * scale
+        to[i] = b[k] * scale
+        to[j] = c[k] * scale
 
 
 @kernel
