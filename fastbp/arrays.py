@@ -255,14 +255,14 @@ def columns(a, n, dtype, name, m=None, check_size=True):
     check_size: warn of numbers that are larger than usual, raise for what is not finite.
     Raises ValueError for any other shape; a 1-D vector is the most common mistake.
     """
-    array = a if type(a) is np.ndarray and a.dtype == dtype else numeric(a, name)
+    array = a if type(a) is np.ndarray and a.dtype is dtype else numeric(a, name)
     if array.ndim != 2 or array.shape[0] != n or (m is not None and array.shape[1] != m):
         letter = name.split()[-1]
         wanted = f"({n}, 1)" if m == 1 else f"({n}, 1), or ({n}, m) for m samples"
         raise ValueError(
             f"{name} has shape {array.shape}, expected {wanted}{reshape_hint(a, n, letter)}"
         )
-    array = cast(array, dtype)
+    array = array if array.dtype is dtype else cast(array, dtype)
     if check_size and not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
         _refuse_strange(array, name, "mend it")
         warn.of_large_inputs(array, name)

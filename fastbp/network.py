@@ -59,9 +59,9 @@ class Network(base.Compiled):
         plan = self._plan
         a = arrays.columns(a, plan.sizes[0], self.dtype, "a")
         weights, biases = arrays.layers(self.weights, self.biases, plan)
-        return self._finite_output(
-            reference_path.feedforward(a, weights, biases, self._functions())
-        )
+        out = reference_path.feedforward(a, weights, biases, self._functions(plan))
+        # A product with itself is finite unless something in it is not, or it is huge.
+        return out if np.vdot(out, out) < np.inf else self._finite_output(out)
 
     @public
     def SGD(
@@ -135,7 +135,7 @@ class Network(base.Compiled):
         plan = self._plan
         x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
         y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
-        return self._gradient_of_one(x, y, self._functions(), self._output_error)
+        return self._gradient_of_one(x, y, self._functions(plan), self._output_error)
 
     @public
     def evaluate(self, test_data):
@@ -196,12 +196,12 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ the reference path
 
-    def _functions(self):
+    def _functions(self, plan=None):
         """Return the pair (f, f') of each layer: this module's sigmoid, as it is now."""
-        functions = reference_path.ACTIVATIONS[OUTPUT]
+        functions = _FUNCTIONS
         if sigmoid is not _SIGMOID or sigmoid_prime is not _SIGMOID_PRIME:  # they are patched
             functions = sigmoid, lambda z, a: sigmoid_prime(z)
-        return [functions] * len(self._plan.shapes)
+        return [functions] * len((plan or self._plan).shapes)
 
     def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
@@ -209,6 +209,7 @@ class Network(base.Compiled):
 
 
 _SIGMOID, _SIGMOID_PRIME = sigmoid, sigmoid_prime
+_FUNCTIONS = reference_path.ACTIVATIONS[OUTPUT]
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
 Network._original = base.originals(Network, _OVERRIDABLE)
 
