@@ -59,7 +59,7 @@ def main(arguments=None):
     SIGTERM."""
     options = _parser().parse_args(arguments)
     with _signals(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where: _say(f"warning: {_one_line(message)}")
+        warnings.showwarning = lambda message, *where: _say(f"warning: {arrays.one_line(message)}")
         return _run(options)
 
 
@@ -74,7 +74,7 @@ def _run(options):
     except (
         OSError, ValueError, TypeError, MemoryError, ImportError, FloatingPointError
     ) as error:  # fmt: skip
-        _say(f"error: {_one_line(error)}")
+        _say(f"error: {arrays.one_line(error)}")
         return 2
     except (KeyboardInterrupt, _Terminated) as reason:
         path = getattr(options, "checkpoint", None)
@@ -335,7 +335,7 @@ def _book(options):
     try:
         data = mnist_loader.load_data(None if options.data == "auto" else options.data)
     except mnist_loader.DataNotFoundError as error:
-        raise OSError(f"the book's results are those of MNIST: {_one_line(error)}") from None
+        raise OSError(f"the book's results are those of MNIST: {arrays.one_line(error)}") from None
     with training.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
         bar.set_description("the book", refresh=False)
         how = dict(dtype=options.dtype, threads=options.threads)
@@ -416,7 +416,7 @@ def _data(choice, transpose):
     try:
         return *_as_pixels_if_exact(path, transpose), name
     except mnist_loader.DataNotFoundError as error:
-        reason = _one_line(error).partition("; give load_data")[0]
+        reason = arrays.one_line(error).partition("; give load_data")[0]
         _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return _synthetic()
 
@@ -441,10 +441,6 @@ def _say(text):
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             print(f"fastbp: {text}", file=sys.stderr, flush=True)
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 # ------------------------------------------------ options

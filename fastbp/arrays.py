@@ -96,14 +96,12 @@ def check_rate(name, value, dtype):
     """Return a real number that is finite in `dtype` as a float, or raise."""
     try:
         rate = float(value)
-        if isinstance(value, (str, bytes, bytearray)):
-            raise TypeError(f"{name} is {brief(value)}, expected a number; use float({name})")
     except OverflowError:
         rate = np.inf
-    except (TypeError, ValueError) as error:
-        if "use float" in str(error):
-            raise
+    except (TypeError, ValueError):
         raise TypeError(f"{name} is {brief(value)}, expected a number") from None
+    if isinstance(value, (str, bytes, bytearray)):
+        raise TypeError(f"{name} is {brief(value)}, expected a number; use float({name})")
     if not abs(rate) <= float(np.finfo(dtype).max):
         raise ValueError(f"{name} is {rate}, expected a finite number in {dtype}")
     return rate

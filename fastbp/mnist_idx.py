@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import files
 from fastbp.bounded_reader import BoundedReader
-from fastbp.mnist_sets import check_labels
+from fastbp.mnist_sets import check_pair
 
 # Magic numbers: two zeros, the type (8: uint8, 12: int32), the number of dimensions.
 IMAGES, LABELS, LABELS_INT = 0x803, 0x801, 0xC02
@@ -47,12 +47,7 @@ def _pair(images_path, labels_path):
     images = read_file(images_path, IMAGES)
     labels = read_file(labels_path, LABELS, LABELS_INT)
     labels = labels[:, 0] if labels.ndim == 2 else labels
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels, "
-            f"expected as many"
-        )
-    check_labels(labels, labels_path)
+    check_pair(images, images_path, labels, labels_path)
     return images, labels
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from fastbp import files, npz
-from fastbp.mnist_sets import check_labels
+from fastbp.mnist_sets import check_labels, check_pair
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")
 ROLES = ("train-imgs", "train-labels", "test-imgs", "test-labels")
@@ -49,12 +49,7 @@ def read_four(*paths):
 def _read_pair(images_path, labels_path):
     images, labels = (_read_one(path, role) for path, role in (
         (images_path, "images"), (labels_path, "labels")))  # fmt: skip
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels, "
-            f"expected as many"
-        )
-    check_labels(labels, labels_path)
+    check_pair(images, images_path, labels, labels_path)
     return images, labels
 
 

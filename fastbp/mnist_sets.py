@@ -26,6 +26,16 @@ def check_labels(labels, where):
         )
 
 
+def check_pair(images, images_path, labels, labels_path):
+    """Raise ValueError unless there is a label, a possible one, for each image."""
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels, "
+            f"expected as many"
+        )
+    check_labels(labels, labels_path)
+
+
 def split(images, labels, most_of=6):
     """Return ((images, labels), (images, labels)): all but the last sixth, and the last sixth."""
     n = len(images) - len(images) // most_of

@@ -149,11 +149,8 @@ class Network(base.Compiled):
         """
         test_data = datasets.materialise(test_data, "test_data")
         own_forward = self._general("feedforward", "sigmoid")
-        few = len(test_data) < 4 and not datasets.is_arrays(test_data)
-        if few or own_forward:
-            pairs = datasets.labelled_pairs(
-                test_data, self._plan, self.dtype, OUTPUT, not own_forward
-            )
+        if own_forward:
+            pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT, False)
             return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
         X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
         self._refuse_strange_weights()
