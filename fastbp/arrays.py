@@ -247,10 +247,10 @@ def refuse_strange_weights(net):
 # ------------------------------------------------ data
 
 
-def columns(a, n, dtype, name, m=None, check_size=True):
+def columns(a, n, dtype, name, m=None):
     """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
 
-    check_size: warn of numbers that are larger than usual, raise for what is not finite.
+    Warns of numbers that are larger than usual, and raises ValueError for what is not finite.
     Raises ValueError for any other shape; a 1-D vector is the most common mistake.
     """
     array = a if type(a) is np.ndarray and a.dtype is dtype else numeric(a, name)
@@ -261,7 +261,7 @@ def columns(a, n, dtype, name, m=None, check_size=True):
             f"{name} has shape {array.shape}, expected {wanted}{reshape_hint(a, n, letter)}"
         )
     array = array if array.dtype is dtype else cast(array, dtype)
-    if check_size and not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
+    if not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
         _refuse_strange(array, name, "mend it")
         warn.of_large_inputs(array, name)
     return array

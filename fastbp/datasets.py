@@ -171,10 +171,10 @@ def pairs(data, plan, dtype, name="training_data"):
     return list(zip(as_values(X, dtype)[:, :, None], Y[:, :, None]))
 
 
-def labelled_pairs(data, plan, dtype, activation, check_x, name="test_data"):
+def labelled_pairs(data, plan, dtype, activation, name="test_data"):
     """Return test data as the book's list of pairs (x, label), for the general path.
 
-    check_x: hold x to the shape (n_in, 1), too; whoever writes their own feedforward need not.
+    The x of pairs are not looked at: whoever writes their own feedforward may have others.
     """
     n_out = plan.sizes[-1]
     if is_arrays(data):
@@ -185,12 +185,9 @@ def labelled_pairs(data, plan, dtype, activation, check_x, name="test_data"):
         raise empty(name)
     xs, labels = [], []
     for i, pair in enumerate(data):
-        where = f"{name}[{i}]"
-        x, y = _pair(pair, where, plan.sizes[0])
-        if check_x:  # feedforward warns of their size
-            x = arrays.columns(x, plan.sizes[0], dtype, f"{where}: x", 1, check_size=False)
+        x, y = _pair(pair, f"{name}[{i}]", plan.sizes[0])
         xs.append(x)
-        labels.append(_label(y, n_out, where))
+        labels.append(_label(y, n_out, f"{name}[{i}]"))
     if n_out == 1:
         labels = answers.check_expected(np.array(labels), activation, name).tolist()
     return list(zip(xs, labels))

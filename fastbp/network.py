@@ -148,9 +148,8 @@ class Network(base.Compiled):
         not fit.
         """
         test_data = datasets.materialise(test_data, "test_data")
-        own_forward = self._general("feedforward", "sigmoid")
-        if own_forward:
-            pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT, False)
+        if self._general("feedforward", "sigmoid"):
+            pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT)
             return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
         X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
         self._refuse_strange_weights()
@@ -246,7 +245,7 @@ class _Run(training.Run):
         data = datasets.materialise(data, "test_data")
         self.n_test = len(data[0]) if datasets.is_arrays(data) else len(data)
         if self.net._general("evaluate") and datasets.is_arrays(data):
-            data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT, True)
+            data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT)
         self.evaluate = lambda: self.net.evaluate(data)
         if not self.own_test:
             X, labels = datasets.labelled_arrays(data, self.net._plan, self.net.dtype, OUTPUT)
