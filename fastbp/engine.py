@@ -27,8 +27,8 @@ MOST_NONZERO = 0.4
 KERNEL_SECONDS = 0.1  # return to Python about this often: Ctrl-C and progress live there
 PARALLEL_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
-# Weight decay by a scale, see _period
-PERIOD_FLOPS, MOST_PERIOD, LARGE_DECAY = 1e9, 1000, 0.01
+# How long inputs may lag, see _period
+PERIOD_FLOPS, MOST_PERIOD, LARGE_DECAY = 2e9, 1000, 0.01
 CHECK_COST = 200  # what training must take, in times of what a look at the weights takes
 
 ACTIVATIONS = {
@@ -345,7 +345,7 @@ def train(
     state = [here.pack(layers_of(vector, plan)) for vector in flat]
     net = _net(here, state[0], state[0], samples, order)
     period = _period(rules, eta, plan.flops * m)
-    settings = _settings(rules, state, len(plan.sizes), period)
+    settings = _settings(rules, state, plan.sizes, eta, min(period, -(-len(order) // m)))
     names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, m, params.dtype)
     run = _Calls(names, samples, net, settings, (float(eta),), work, plan.flops * m, n_threads)
     try:
@@ -380,28 +380,30 @@ def _descend(run, state, order, m, period, flops, on_samples, watch):
 
 
 def _period(rules, eta, flops):
-    """Return after how many mini-batches weight decay by a scale reaches the weights.
+    """Return after how many mini-batches no input lags any more; see optimizer.py.
 
-    See optimizer.next_scale; 1 where there is no such scale: with other rules, which touch every
-    weight, and where a step decays so much that the scale would cost digits. It follows from the
-    work alone, and
-    every call of a driver takes a multiple of it, so that no bit depends on when a call ends.
+    1 with L1, whose step is not linear; with max-norm, which needs all weights after each step; and
+    where a scale would vanish. It follows from the work alone, and every call of a driver takes a
+    multiple of it, so that no bit depends on when a call ends.
     """
-    others = rules.l1 or rules.momentum or rules.max_norm
-    if not rules.l2 or others or abs(eta * rules.l2) > LARGE_DECAY:
+    vanishes = not rules.momentum and abs(eta * rules.l2) > LARGE_DECAY
+    if rules.l1 or rules.max_norm or vanishes or not (rules.l2 or rules.momentum):
         return 1
     return int(min(MOST_PERIOD, max(1, PERIOD_FLOPS / flops)))
 
 
-def _settings(rules, state, n_layers, period):
+def _settings(rules, state, sizes, eta, period):
     """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none."""
     if rules == NO_RULES:
         return None
-    velocity = state[1] if len(state) > 1 else layout.zeros(1, state[0].dtype)
+    dtype = state[0].dtype
+    velocity = state[1] if len(state) > 1 else layout.zeros(1, dtype)
+    decay = float(rules.l2), float(rules.momentum), int(rules.nesterov), float(eta)
     return optimizer.Rules(
         float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
-        float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * n_layers, np.float64),
-        int(rules.key), velocity, np.ones(2), period,
+        float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * len(sizes), np.float64),
+        int(rules.key), velocity, period, optimizer.powers_of(*decay, period, dtype),
+        *optimizer.inputs_table(sizes),
     )  # fmt: skip
 
 
@@ -499,7 +501,7 @@ def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     if everything:
         gradient(params, plan, X, Y, n_threads=1)
         net = _net(plan.layout(params.dtype, 1), params, params, samples, _fixed(np.arange(1)))
-        settings = _settings(rules, [params, params], len(plan.sizes), 1)
+        settings = _settings(rules, [params, params], plan.sizes, 1.0, 1)
         jit.prepare(drivers.sgd_steps_parallel, net, settings, 1.0, 1)
         jit.prepare(drivers.backprop_batch_parallel, net, None, 1)
         jit.prepare(drivers.feedforward_batch_parallel, net, None, Y, 1)

@@ -282,9 +282,11 @@ def test_rules_give_the_same_bits_on_any_number_of_threads(
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("l2", [1e-4, 0.008, 0.3])
-def test_decay_by_a_scale_is_decay(dtype, l2, rng, monkeypatch):
-    """Of a sparse first layer, where nothing else happens to weights whose pixels are zero."""
+@pytest.mark.parametrize("l2", [0, 1e-4, 0.3])
+@pytest.mark.parametrize("momentum", [0, 0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lagging_inputs_catch_up(dtype, l2, momentum, nesterov, rng, monkeypatch):
+    """Of a sparse first layer: several steps at once are as good as each at its time."""
     sizes, m, eta, n = (137, 20, 10), 5, 1.0, 700 if JIT else 60
     X = (rng.random((n, 137)) * (rng.random((n, 137)) < 0.2)).astype(dtype)
     Y = rng.random((n, 10)).astype(dtype)
@@ -293,13 +295,16 @@ def test_decay_by_a_scale_is_decay(dtype, l2, rng, monkeypatch):
     for most in (1, 7, 1000):  # 1: every step decays every weight
         monkeypatch.setattr(engine, "MOST_PERIOD", most)
         params = start.copy()
-        samples = engine.Samples(X, Y)
+        samples, velocity = engine.Samples(X, Y), np.zeros_like(start)
         assert samples.sparse
-        engine.train(params, plan, samples, order, m, eta, 1, rules=engine.Rules(l2=l2))
-        results.append(params)
-    for params in results[1:]:
-        close(params, results[0], dtype)
-    assert (results[1] == results[0]).all() == (l2 > engine.LARGE_DECAY)
+        rules = engine.Rules(l2=l2, momentum=momentum, nesterov=nesterov)
+        engine.train(params, plan, samples, order, m, eta, 1, rules=rules, velocity=velocity)
+        results.append((params, velocity))
+    for params, velocity in results[1:]:
+        close(params, results[0][0], dtype)
+        close(velocity, results[0][1], dtype)
+        none_lags = momentum == 0 and (l2 == 0 or l2 > engine.LARGE_DECAY)
+        assert (params == results[0][0]).all() == none_lags
 
 
 def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):

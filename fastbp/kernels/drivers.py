@@ -11,11 +11,11 @@ from numba import prange
 from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
 from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
-from fastbp.kernels.optimizer import next_scale, rule_places_of
+from fastbp.kernels.optimizer import rule_places_of
 from fastbp.kernels.passes import (
     backward,
     batch_size,
-    end_scale,
+    find_lagging,
     forward,
     limit_layer,
     read_input,
@@ -24,21 +24,6 @@ from fastbp.kernels.passes import (
 from fastbp.kernels.simd import float_mode
 
 # ------------------------------------------------ serial
-
-
-@kernel
-def begin_batch(net, rules, eta):
-    """Set the scale that the first layer's weights have after a mini-batch."""
-    if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
-        if net.sparse:
-            next_scale(rules, eta)
-
-
-@kernel
-def end_batch(net, rules, start):
-    """Let that scale hold; after the last mini-batch it is multiplied into the weights."""
-    if rules is not None:
-        end_scale(net, rules, start)
 
 
 @kernel
@@ -56,6 +41,8 @@ def descend(net, rules, start, eta, rate):
     one, zero, top = np.intp(1), np.intp(0), net.top
     for l in range(top, 0, -1):
         backward(net, rules, start, l, rate, zero, one)
+    if rules is not None:
+        find_lagging(net, rules, start)
     for l in range(1, top + 1):
         update(net, rules, start, l, eta, zero, one)
     if rules is not None:
@@ -72,10 +59,8 @@ def sgd_steps(net, rules, eta):
     """
     net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
     for start in range(0, net.n_samples, net.m):
-        begin_batch(net, rules, eta)
         forward_pass(net, rules, start)
         descend(net, rules, start, eta, -eta / batch_size(net, start))
-        end_batch(net, rules, start)
     float_mode(mode)
 
 
@@ -201,6 +186,8 @@ def descend_parallel(net, rules, start, eta, rate, n_threads):
     """descend on n_threads threads."""
     for l in range(net.top, 0, -1):
         backward_parallel(net, rules, start, l, rate, n_threads)
+    if rules is not None:
+        find_lagging(places_of(net), rule_places_of(rules), start)
     update_parallel(net, rules, start, eta, n_threads)
     if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
         if rules.max_norm > 0:
@@ -210,14 +197,10 @@ def descend_parallel(net, rules, start, eta, rate, n_threads):
 @parallel_driver
 def sgd_steps_parallel(net, rules, eta, n_threads):
     """sgd_steps on n_threads threads."""
-    mode = float_mode(0)  # of this thread, for end_batch
     for start in range(0, net.n_samples, net.m):
-        begin_batch(places_of(net), rule_places_of(rules), eta)
         forward_pass_parallel(net, rules, start, n_threads)
         rate = -eta / batch_size(net, start)
         descend_parallel(net, rules, start, eta, rate, n_threads)
-        end_batch(places_of(net), rule_places_of(rules), start)
-    float_mode(mode)
 
 
 @parallel_driver

@@ -41,14 +41,25 @@ from fastbp.kernels.layout import (
     velocity_of,
 )  # fmt: skip
 from fastbp.kernels.optimizer import (
+    ALL,
+    LAGGING,
+    LAGS,
+    TAKEN,
     begin_step,
+    catch_up,
     end_step,
+    ends_period,
+    input_list,
     is_scaled,
     limit_norms,
+    list_lagging,
+    only_gradients,
     rules_type,
-    scale_weights,
+    scale_rows,
+    stepping_inputs,
+    weight_scale,
 )  # fmt: skip
-from fastbp.kernels.simd import at, lanes, load, prefetch, store
+from fastbp.kernels.simd import at, lanes, prefetch
 from fastbp.kernels.sparse import (
     later_of,
     list_nonzero,
@@ -194,15 +205,6 @@ def forward_first(net, start, layer, mine):
             sparse_multiply(Z, group.values, group.columns, count, W, narrow, later)
 
 
-@kernel
-def scale_rows(Z, n, factor):
-    """Multiply Z (m, n) by a factor."""
-    for i in range(Z.rows):
-        z = row(Z, i)
-        for j in range(0, n, lanes(z)):
-            store(z, j, load(z, j) * factor)
-
-
 @routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I, I))
 def forward(net, rules, start, l, thread_id, n_threads):
     """Write one thread's part of the activations of layer l > 0."""
@@ -212,8 +214,10 @@ def forward(net, rules, start, l, thread_id, n_threads):
     if l == 1 and net.sparse:
         forward_first(net, start, layer, mine)
         if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
-            if rules.scale[0] != 1:
-                scale_rows(Z, mine.n, rules.scale[0])
+            if is_scaled(rules):
+                scale = weight_scale(rules, start // net.m % rules.period)
+                for p in range(mine.p1 - mine.p0):
+                    scale_rows(block(Z, 0, mine.m, p * lanes(Z.place)), scale)
     else:
         A = block(inputs_of(net, l), mine.first, mine.m, 0)
         W = panels(layer.W, mine.p0, mine.p1)
@@ -246,7 +250,8 @@ def backward(net, rules, start, l, rate, thread_id, n_threads):
     v = lanes(A.place)
     S = block(panels(layer.S, mine.p0, mine.p1), 0, mine.p1 - mine.p0, mine.first * v)
     if rules is not None:
-        rate = rate / rules.scale[1] if l == 1 and net.sparse else rate
+        if l == 1 and net.sparse:
+            rate = rate / weight_scale(rules, start // net.m % rules.period + 1)
         multiply_slope(Delta, A, S, mine.n, rate, 1 - rules.dropout[l], layer.slope)
         if rules.dropout[l] > 0:
             drop(Delta, rules, batch, mine.p0 * v, mine.n, l)
@@ -264,7 +269,7 @@ def update(net, rules, start, l, eta, thread_id, n_threads):
     layer, mine = layer_of(net, l), part_of(net, start, l, True, thread_id, n_threads)
     if l == 1 and net.sparse:
         for p in range(mine.p0, mine.p1):
-            update_sparse(net, rules, layer, p, mine.size, eta)
+            update_sparse(net, rules, layer, p, start, mine.size, eta)
     elif layer.n >= WIDE * n_threads:
         update_dense(net, rules, l, mine, eta, 0, 1)
     else:
@@ -273,40 +278,67 @@ def update(net, rules, start, l, eta, thread_id, n_threads):
 
 
 @kernel
-def update_sparse(net, rules, layer, p, size, eta):
+def update_sparse(net, rules, layer, p, start, size, eta):
     """Take the step of panel p of the first layer, on the pixels that are listed."""
     n, W, S = size_of(net, 0), row(layer.target_W, p), panel(layer.S, p)
     narrow, blocks = is_narrow(layer.W, layer.n, p), n // KC + 1
-    if rules is None:
+    if rules is None or only_gradients(rules):
         add_groups(net, size, W, S, 0, blocks, narrow)
     elif is_scaled(rules):
-        biases = block(panel(layer.target_W, p), n, 1, 0)  # these do not decay
-        scale_weights(biases, rules.scale[0] / rules.scale[1])
+        steps = start // net.m % rules.period
+        before, after = weight_scale(rules, steps), weight_scale(rules, steps + 1)
+        scale_rows(block(panel(layer.target_W, p), n, 1, 0), before / after)  # biases do not decay
         add_groups(net, size, W, S, 0, blocks, narrow)
+        if ends_period(net, rules, start):
+            scale_rows(panel(layer.target_W, p), after)
     else:
-        V = velocity_of(net, rules, 1)
+        V, stepping = row(velocity_of(net, rules, 1), p), stepping_inputs(rules, start // net.m, n)
         for b in range(blocks):  # in the first-level cache: decay, all groups, velocity
-            k, rows = b * KC, min(KC, n + 1 - b * KC)
-            w = block(panel(layer.target_W, p), k, rows, 0)
-            v = block(panel(V, p), k, rows, 0)
-            begin_step(w, v, n, k, rules, eta)
-            add_groups(net, size, row(V, p), S, b, b + 1, narrow)
-            end_step(w, v, rules)
+            first = stepping.starts[b]
+            columns, count = at(stepping.columns, first), stepping.starts[b + 1] - first
+            begin_step(W, V, columns, count, n, rules, eta)
+            add_groups(net, size, V, S, b, b + 1, narrow)
+            end_step(W, V, columns, count, rules)
+        lagging, lags = input_list(rules, LAGGING, n), input_list(rules, LAGS, n)
+        count = lagging.starts[0]
+        momentum = 1 if rules.momentum != 0 else 0
+        catch_up(W, V, lagging.columns, lags.columns, count, rules.powers, momentum)
+
+
+@routine(lambda dtype: (net_type(dtype), rules_type(dtype), I))
+def find_lagging(net, rules, start):
+    """List the inputs that must catch up before the mini-batch after that at order[start].
+
+    These are inputs of the next mini-batch, and at the end of a period or of the call all inputs.
+    """
+    if not net.sparse or rules.l1 != 0 or only_gradients(rules) or is_scaled(rules):  # none lags
+        return
+    n, number = size_of(net, 0), start // net.m
+    steps = number % rules.period
+    if number == 0:
+        list_batch(net, rules, 0)
+    taken, stepping = input_list(rules, TAKEN, n).columns, stepping_inputs(rules, number, n)
+    if steps == 0:
+        for k in range(n + 1):
+            taken[k] = 0
+    for t in range(stepping.starts[n // KC + 1]):
+        taken[stepping.columns[t]] = steps + 1
+    if start + net.m < net.n_samples:
+        list_batch(net, rules, number + 1)
+    candidates = stepping_inputs(rules, number + 1, n)
+    if ends_period(net, rules, start):
+        candidates = input_list(rules, ALL, n)
+    count = candidates.starts[n // KC + 1]
+    lagging = input_list(rules, LAGGING, n)
+    lagging.starts[0] = list_lagging(rules, n, steps + 1, candidates.columns, count)
 
 
 @kernel
-def end_scale(net, rules, start):
-    """Let the scale hold that the step of the mini-batch at order[start] has set.
-
-    After `period` mini-batches, and after the last, it is multiplied into the weights.
-    """
-    rules.scale[0] = rules.scale[1]
-    is_last = start + net.m >= net.n_samples or (start // net.m + 1) % rules.period == 0
-    if is_last and rules.scale[0] != 1:
-        W = layer_of(net, 1).W
-        for p in range(W.rows):
-            scale_weights(panel(W, p), rules.scale[0])
-        rules.scale[0] = 1
+def list_batch(net, rules, number):
+    """List the inputs that are not zero in all samples of a mini-batch, and the biases."""
+    start, stepping = number * net.m, stepping_inputs(rules, number, size_of(net, 0))
+    batch, size = at(net.order, start), batch_size(net, start)
+    list_nonzero(stepping.columns, stepping.starts, pixels_of(net), batch, size)
 
 
 @kernel
@@ -339,16 +371,15 @@ def update_dense(net, rules, l, mine, eta, thread_id, n_threads):
 @kernel
 def update_with_rules(net, rules, l, mine, eta, k, rows):
     """Take the step of `rows` inputs from k on, of the panels of a Part."""
-    n_in, A = size_of(net, l - 1), block(inputs_of(net, l), 0, mine.size, 0)
-    W, V, layer = layer_of(net, l).target_W, velocity_of(net, rules, l), layer_of(net, l)
+    layer, A, n_in = layer_of(net, l), inputs_of(net, l), size_of(net, l - 1)
+    A = block(A, 0, mine.size, 0)
+    W, V, S = layer.target_W, velocity_of(net, rules, l), panels(layer.S, mine.p0, mine.p1)
+    columns = at(input_list(rules, ALL, size_of(net, 0)).columns, k)
     for p in range(mine.p0, mine.p1):
-        w, v = block(panel(W, p), k, rows, 0), block(panel(V, p), k, rows, 0)
-        begin_step(w, v, n_in, k, rules, eta)
-    S = panels(layer.S, mine.p0, mine.p1)
+        begin_step(row(W, p), row(V, p), columns, rows, n_in, rules, eta)
     update_layer(panels(V, mine.p0, mine.p1), A, S, mine.n, k, rows, mine.size)
     for p in range(mine.p0, mine.p1):
-        w, v = block(panel(W, p), k, rows, 0), block(panel(V, p), k, rows, 0)
-        end_step(w, v, rules)
+        end_step(row(W, p), row(V, p), columns, rows, rules)
 
 
 @routine(lambda dtype: (net_type(dtype), rules_type(dtype), I, I, I))

@@ -2,7 +2,7 @@
 
 Of MNIST's pixels four fifths are zero. Groups of up to MR samples share a list of the pixels that
 are not zero in at least one of them, and the sums of the first layer run over this list. Zeros add
-nothing, so the bits are those of the dense layer, but for weight decay: see optimizer.next_scale.
+nothing, so the bits are those of the dense layer, but for lagging inputs: see optimizer.py.
 """
 
 from collections import namedtuple
@@ -22,6 +22,7 @@ from fastbp.kernels.layout import (
     row,
 )  # fmt: skip
 from fastbp.kernels.simd import (
+    MR,
     add_lanes,
     add_outer,
     add_sum,
@@ -52,7 +53,7 @@ Later = namedtuple("Later", "a b c step")
 
 @kernel
 def nonzero_of(x, batch, rows, k, n):
-    """Return nonzero_pixels for rows of n pixels at x."""
+    """Return nonzero_pixels for up to MR rows of n pixels at x."""
     a, b, c = at(x, batch[0] * n), at(x, batch[rows // 2] * n), at(x, batch[rows - 1] * n)
     if n >= 64:  # the last 64 pixels overlap with those of the mask before
         first = min(k, n - 64)
@@ -70,11 +71,16 @@ def nonzero_pixels(X, batch, rows, k):
 
     It is of 64 pixels, or of the rest.
     """
-    if X.kind == FLOAT64:
-        return nonzero_of(as_float64(X.bytes, 0), batch, rows, k, X.n)
-    if X.kind == FLOAT32:
-        return nonzero_of(as_float32(X.bytes, 0), batch, rows, k, X.n)
-    return nonzero_of(X.bytes, batch, rows, k, X.n)
+    mask = np.int64(0)
+    for i in range(0, rows, MR):
+        some, count = at(batch, i), min(MR, rows - i)
+        if X.kind == FLOAT64:
+            mask |= nonzero_of(as_float64(X.bytes, 0), some, count, k, X.n)
+        elif X.kind == FLOAT32:
+            mask |= nonzero_of(as_float32(X.bytes, 0), some, count, k, X.n)
+        else:
+            mask |= nonzero_of(X.bytes, some, count, k, X.n)
+    return mask
 
 
 @kernel
