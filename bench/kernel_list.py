@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from fastbp import engine
-from fastbp.kernels import jit, passes
+from fastbp.kernels import jit, passes, updates
 from fastbp.kernels.layout import places_of
 
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]
@@ -61,7 +61,7 @@ def backward(net, l):
 
 
 def update(net, l):
-    passes.update(places_of(net), None, np.intp(0), l, 1e-9, np.intp(0), np.intp(1))
+    updates.update(places_of(net), None, np.intp(0), l, 1e-9, np.intp(0), np.intp(1))
 
 
 @functools.cache
@@ -84,7 +84,7 @@ class Network:
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         samples = engine.Samples(X, np.zeros((len(X), sizes[-1]), dtype))
         self.order = np.random.default_rng(0).permutation(len(X))
-        limit, order = samples.limit_check(dtype), self.order[:m]
+        limit, order = samples.range_check(dtype), self.order[:m]
         self.net = layout.net(weights, weights, samples.stored, order, sparse, limit)
         self.net.work[:] = 1e-3
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastbp import interrupts, threads, warn
 from fastbp.kernels import activations as act
-from fastbp.kernels import costs, drivers, jit, layout, optimizer
+from fastbp.kernels import costs, drivers, jit, lagging, layout, optimizer
 from fastbp.kernels.cache import uncached  # noqa: F401
 from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
@@ -168,14 +168,14 @@ class Samples:
         self.stored = numbers, layout.STORED.index(stored.dtype), scale, _fixed(Y)
         self.checked = False  # whether all inputs are finite, and how large they are
 
-    def limit_check(self, dtype):
-        """Return what the kernels take to find inputs that are not usual; 0 if there can be none.
+    def range_factor(self, dtype):
+        """Return by what the kernels find inputs that are not finite, or larger than warn.USUAL.
 
-        These are larger than warn.USUAL, or not finite.
+        See sparse.all_in_range; 0 if there can be none.
         """
         _, kind, scale, _ = self.stored
-        usual_bytes = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.USUAL
-        return dtype.type(0 if self.checked or usual_bytes else np.finfo(dtype).max / warn.USUAL)
+        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.USUAL
+        return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.USUAL)
 
     def check(self, dtype):
         """Find out what is beyond the limit: raise NotFinite, or warn that inputs are large."""
@@ -225,10 +225,10 @@ class _Calls:
             else:
                 self.serial(*arguments)
         seconds = time.perf_counter() - began
-        if not net.usual[0]:
+        if not net.in_range[0]:
             self.samples.check(net.scale.dtype)
-            net.usual[0] = 1
-            self.net = self.net._replace(check=self.samples.limit_check(net.scale.dtype))
+            net.in_range[0] = 1
+            self.net = self.net._replace(range_factor=self.samples.range_factor(net.scale.dtype))
         if self.n_threads > 1:
             self.tuner.note(parallel, seconds, len(part))
         probing = self.n_threads > 1 and self.tuner.probing
@@ -290,8 +290,8 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
 
 def _net(here, weights, target, samples, order):
     """Return the Net of a call; here: a Layout."""
-    check = samples.limit_check(here.dtype)
-    return here.net(weights, target, samples.stored, order, samples.sparse, check)
+    factor = samples.range_factor(here.dtype)
+    return here.net(weights, target, samples.stored, order, samples.sparse, factor)
 
 
 def gradient(params, plan, X, Y, n_threads=None, name="X"):
@@ -380,7 +380,7 @@ def _descend(run, state, order, m, period, flops, on_samples, watch):
 
 
 def _period(rules, eta, flops):
-    """Return after how many mini-batches no input lags any more; see optimizer.py.
+    """Return after how many mini-batches no input lags any more; see lagging.py.
 
     1 with L1, whose step is not linear; with max-norm, which needs all weights after each step; and
     where a scale would vanish. It follows from the work alone, and every call of a driver takes a
@@ -402,8 +402,8 @@ def _settings(rules, state, sizes, eta, period):
     return optimizer.Rules(
         float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
         float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * len(sizes), np.float64),
-        int(rules.key), velocity, period, optimizer.powers_of(*decay, period, dtype),
-        *optimizer.inputs_table(sizes),
+        int(rules.key), velocity, period, lagging.powers_of(*decay, period, dtype),
+        *lagging.inputs_table(sizes),
     )  # fmt: skip
 
 

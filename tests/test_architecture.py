@@ -12,7 +12,8 @@ PACKAGE = pathlib.Path(fastbp.__file__).parent
 # Reading order: a module imports only from those before it.
 KERNELS = [
     "compiler", "cache", "processes", "emit", "simd", "jit", "layout", "activations", "layers",
-    "sparse", "dropout", "optimizer", "costs", "passes", "drivers", "shuffle",
+    "sparse", "dropout", "optimizer", "costs", "ranges", "lagging", "passes",
+    "updates", "drivers", "shuffle",
 ]  # fmt: skip
 ORDER = [
     *(f"kernels.{name}" for name in ("__init__", *KERNELS)),

@@ -11,10 +11,10 @@ from conftest import JIT
 from numba import types
 from numba.core.errors import TypingError
 
-from fastbp.kernels import compiler, drivers, jit, layout, passes, processes, simd
+from fastbp.kernels import compiler, drivers, jit, layout, optimizer, processes, simd
 
 ROUTINES = list(jit._routines)
-PLAIN, RULES = types.none, passes.rules_type(types.float64)
+PLAIN, RULES = types.none, optimizer.rules_type(types.float64)
 
 
 def test_one_prange_per_compiled_function_and_none_elsewhere():
@@ -54,8 +54,8 @@ def test_a_routine_has_a_type_for_each_argument(name, dtype, variant):
     assert len(signature.args) == len(parameters)
     if "rules" in parameters:
         rules = signature.args[list(parameters).index("rules")]
-        limits = name == "limit_layer"  # there are none without a rule
-        assert (rules == types.none) is (variant == "plain" and not limits)
+        only_with_rules = name in ("limit_layer", "find_lagging")
+        assert (rules == types.none) is (variant == "plain" and not only_with_rules)
     assert jit._key_of(name, signature.args)[:2] == (name, dtype)
 
 

@@ -13,7 +13,7 @@ from numba import njit
 from reference import Oracle, sigma
 
 from fastbp import Pixels, engine, threads
-from fastbp.kernels import activations, jit, layers, layout, passes, simd, sparse
+from fastbp.kernels import activations, jit, layers, layout, ranges, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 
@@ -305,7 +305,7 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
     scale = dtype(1 / 256 if stored is np.uint8 else 1)
     for batch in ([0], [1], [2, 6], [1, 4, 5]):
         rows = len(batch)
-        columns = layout.zeros(n + 1 + layout.AT_ONCE, np.int32)
+        columns = layout.zeros(n + 1 + layout.UNROLL, np.int32)
         starts = layout.zeros(n // layout.KC + 2, np.int32)
         values = layout.zeros(rows * (n + 1), dtype)
         finite = call_read(
@@ -323,24 +323,24 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
 
 
 @compiled
-def call_all_usual(numbers, n, check):
-    return sparse.all_usual(at(numbers, 0), n, check)
+def call_all_in_range(numbers, n, check):
+    return sparse.all_in_range(at(numbers, 0), n, check)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 15, 16, 33, 64, 300])
-def test_numbers_beyond_16_or_not_finite_are_not_usual(dtype, n):
+def test_numbers_beyond_16_or_not_finite_are_not_in_range(dtype, n):
     numbers = layout.zeros(n, dtype)
     numbers[:] = np.tile([16, -16, 0, 1e-30], n)[:n]
     first, later = dtype(np.finfo(dtype).max / 16), dtype(1)
-    assert call_all_usual(numbers, np.intp(n), first)
+    assert call_all_in_range(numbers, np.intp(n), first)
     for k in {0, n // 2, n - 1}:
         for x in (16.1, -17, 1e30, np.nan, np.inf, -np.inf):
             changed = numbers.copy()
             changed[k] = x
             with np.errstate(all="ignore"):
-                assert not call_all_usual(changed, np.intp(n), first)
-                assert bool(call_all_usual(changed, np.intp(n), later)) == np.isfinite(x)
+                assert not call_all_in_range(changed, np.intp(n), first)
+                assert bool(call_all_in_range(changed, np.intp(n), later)) == np.isfinite(x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -553,7 +553,7 @@ def test_parts_of_a_layer_are_all_of_it():
         assert {b - a for a, b in itertools.pairwise(starts)} <= ({2, 3} if size > 1 else {1})
 
 
-share = compiled(lambda count, t, n: passes.share_of(count, t, n))
+share = compiled(lambda count, t, n: ranges.divide(count, t, n))
 first_of = compiled(lambda g, size: layout.group_start(g, size))
 
 

@@ -35,7 +35,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 HERE = pathlib.Path(__file__).parent
 PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
 LIMIT = 120  # seconds, for a process that takes a few
-AT_ONCE = 8  # threads and networks
+UNROLL = 8  # threads and networks
 # Processes that compile at once: two for each type. Each takes 8 s of a processor, so that 8 of
 # them would take half a minute on two, and show nothing that 4 do not.
 COMPILING = 4
@@ -60,7 +60,7 @@ def trained(seed, dtype="float64"):
 
 def all_trained(apply):
     """Print the checksums of some networks; apply: a function like map."""
-    print(*apply(trained, range(AT_ONCE)))
+    print(*apply(trained, range(UNROLL)))
 
 
 def multiply_until(done):
@@ -157,7 +157,7 @@ def test_python_threads_train_at_once(warm, wanted):
         others = [threading.Thread(target=multiply_until, args=(done,)) for _ in range(2)]
         for other in others:
             other.start()
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        with concurrent.futures.ThreadPoolExecutor(UNROLL) as pool:
             all_trained(pool.map)
         done.set()
     """
@@ -174,7 +174,7 @@ def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, laye
         except ValueError as error:  # Numba's, with a long explanation
             print("none")
         else:
-            with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            with concurrent.futures.ThreadPoolExecutor(UNROLL) as pool:
                 all_trained(pool.map)
             if hasattr(os, "fork"):
                 assert forked() == forked() == trained(0)

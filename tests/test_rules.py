@@ -7,7 +7,7 @@ from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
 from test_kernels import activated, call_multiply_slope, compiled, guards, padded, read_sparsely  # noqa: F401
 
 from fastbp import engine, threads
-from fastbp.kernels import activations, drivers, dropout, layout, passes
+from fastbp.kernels import activations, drivers, dropout, layout, ranges
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 
@@ -99,7 +99,7 @@ def test_activations_in_the_limit():
 
 @compiled
 def call_drop(A, batch, l, key, rate):
-    a, limit = Matrix(at(A, 0), A.shape[0], A.shape[1]), dropout.limit_of(rate)
+    a, limit = Matrix(at(A, 0), A.shape[0], A.shape[1]), dropout.drop_threshold(rate)
     dropout.drop_rows(a, at(batch, 0), 0, A.shape[1], l, key, limit, 1 / (1 - rate))
 
 
@@ -262,7 +262,7 @@ def test_rules_give_the_same_bits_on_any_number_of_threads(
         of_inputs, of_hidden, _ = given["dropout"]
         given["dropout"] = (of_inputs, *(of_hidden,) * n_hidden, 0.0)
     if not JIT:
-        monkeypatch.setattr(passes, "WIDE", 3)
+        monkeypatch.setattr(ranges, "WIDE", 3)
     rules, functions = engine.Rules(**given), ("relu", "sigmoid", "tanh", "linear")[:n_hidden]
     plan, params, X, Y, _ = problem(sizes, (*functions, "softmax"), "log-likelihood", n, dtype)
     for m in (13, 4, 1) if JIT else (5, 1):

@@ -22,21 +22,21 @@ from fastbp.kernels.simd import (
     full,
     lanes,
     load,
-    load_block,
+    load_tile,
     nonzero_bits,
-    part,
+    open_span,
     polynomial,
     prefetch,
-    rest,
     rint,
+    span,
     sqrt,
     store,
-    store_block,
     store_set_bits,
+    store_tile,
     times_power,
     transpose,
     where,
-    zero_block,
+    zero_tile,
 )  # fmt: skip
 
 DTYPES = [np.float64, np.float32]
@@ -76,8 +76,8 @@ def questions(out, x, y):
 
 
 def places(out, x, y):
-    p = part(x, 5, 20)
-    o = rest(at(out, 2), 1, 30)
+    p = span(x, 5, 20)
+    o = open_span(at(out, 2), 1, 30)
     for k in range(20):
         o[k] = p[k]
     return lanes(p)
@@ -90,12 +90,12 @@ def transposed(out, x, y):
 def sums_of_tiles(out, x, y):
     x, y, o = at(x, 0), at(y, 0), at(out, 0)
     v, one = lanes(x), np.intp(1)
-    sums = load_block(3, False, y, v)
+    sums = load_tile(3, False, y, v)
     for t in range(5):
         sums = add_outer(sums, at(x, t), np.intp(7), at(y, t * v))
-    store_block(o, v, sums)
-    half = add_outer(zero_block(2, True, x), x, one, y)
-    store_block(at(o, 3 * v), v, half)
+    store_tile(o, v, sums)
+    half = add_outer(zero_tile(2, True, x), x, one, y)
+    store_tile(at(o, 3 * v), v, half)
     add_sum(at(o, 6 * v), x, one, sums)
 
 
@@ -133,10 +133,10 @@ def test_the_twins_stay_inside():
         lambda: load(a, 30),
         lambda: load(a, -1),
         lambda: store(a, 30, np.zeros(lanes(a))),
-        lambda: part(a, 30, 11),
+        lambda: span(a, 30, 11),
         lambda: at(a, 41),
-        lambda: rest(a, 40, 1),
-        lambda: load_block(3, False, a, lanes(a)),
+        lambda: open_span(a, 40, 1),
+        lambda: load_tile(3, False, a, lanes(a)),
         lambda: transpose(a, a[:5]),
     ):
         with pytest.raises(IndexError):
@@ -154,7 +154,7 @@ def test_the_twins_stay_inside():
         (lambda x: fma(1.5, 1.5, 1.5), r"like is float64, expected a vector"),
         (lambda x: fma("a", 1.5, load(at(x, 0), 0)), r"a is unicode_type, expected a vector or a"),
         (lambda x: full(load(at(x, 0), 0), "a"), r"number is .*, expected a float"),
-        (lambda x: store_block(at(x, 0), 1, 2), r"block is .*, expected a block"),
+        (lambda x: store_tile(at(x, 0), 1, 2), r"block is .*, expected a block"),
         (lambda x: prefetch(x, 0), r"prefetch\(place, index\): place is array"),
     ],
 )

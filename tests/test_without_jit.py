@@ -55,7 +55,7 @@ def test_every_line_of_the_kernels_runs_without_the_jit(tmp_path):
 # What Numba's compiler calls, and is not one of its classes.
 CALLED_BY_THE_COMPILER = {
     "jit.py": {"typer", "lower", "_compile"},
-    "simd.py": {"_check", "typer", "lower", "_block_type", "_place_in"},
+    "simd.py": {"_check", "typer", "lower", "_tile_type", "_place_in"},
 }
 
 

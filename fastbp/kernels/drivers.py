@@ -10,18 +10,13 @@ from numba import prange
 
 from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
+from fastbp.kernels.lagging import find_lagging
 from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
 from fastbp.kernels.optimizer import rule_places_of
-from fastbp.kernels.passes import (
-    backward,
-    batch_size,
-    find_lagging,
-    forward,
-    limit_layer,
-    read_input,
-    update,
-)  # fmt: skip
+from fastbp.kernels.passes import backward, forward, read_input
+from fastbp.kernels.ranges import batch_size
 from fastbp.kernels.simd import float_mode
+from fastbp.kernels.updates import limit_layer, update
 
 # ------------------------------------------------ serial
 

@@ -40,7 +40,7 @@ def is_dropped(bits, j, limit):
 
 
 @kernel
-def limit_of(rate):
+def drop_threshold(rate):
     """Return the share of neurons that are left out, times 2**32, as an integer."""
     return np.int64(min(rate * 4294967296.0, 4294967295.0))
 

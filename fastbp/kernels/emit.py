@@ -1,7 +1,7 @@
 """The LLVM of the operations in simd.py. No other file emits LLVM.
 
 Each function here is named after the operation that it is for, and takes (builder, result type,
-types of the arguments, arguments). The types and models of vectors and blocks are here, too.
+types of the arguments, arguments). The types and models of vectors and tiles are here, too.
 """
 
 import functools
@@ -44,14 +44,14 @@ class Vector(types.Type):
         return ir.VectorType(_ir(self.dtype), self.lanes)
 
 
-class Block(types.Type):
+class Tile(types.Type):
     """Rows of registers each, as many as a vector has or half of that."""
 
-    def __init__(self, rows, narrow, dtype):
+    def __init__(self, rows, half, dtype):
         self.rows, self.dtype = rows, dtype
         self.size = lanes_of(dtype, REGISTER)  # numbers in a register
-        self.pieces = VECTOR // REGISTER // (1 + narrow)  # registers in a row
-        super().__init__(f"Block({rows}, {self.pieces}, {dtype})")
+        self.pieces = VECTOR // REGISTER // (1 + half)  # registers in a row
+        super().__init__(f"Tile({rows}, {self.pieces}, {dtype})")
 
     def ir(self):  # by register: LLVM would take a longer vector apart in no good order
         return ir.ArrayType(self.register(), self.rows * self.pieces)
@@ -61,7 +61,7 @@ class Block(types.Type):
 
 
 @register_model(Vector)
-@register_model(Block)
+@register_model(Tile)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager, kind):
         super().__init__(manager, kind, kind.ir())
@@ -262,7 +262,7 @@ def store_set_bits(builder, result, kinds, place, index, mask, count):
     builder.store(row, _numbers_at(builder, place, index, 8), align=1)
 
 
-# ------------------------------------------------ blocks of registers
+# ------------------------------------------------ tiles of registers
 
 
 def _row(builder, place, stride, r):
@@ -279,50 +279,50 @@ def _numbers(builder, place, stride, kind):
     return [_splat(builder, number, kind.register()) for number in numbers]
 
 
-def zero_block(builder, result, kinds, rows, narrow, place):
+def zero_tile(builder, result, kinds, rows, half, place):
     return ir.Constant(result.ir(), None)
 
 
-def load_block(builder, result, kinds, rows, narrow, place, stride):
-    block = ir.Constant(result.ir(), ir.Undefined)
+def load_tile(builder, result, kinds, rows, half, place, stride):
+    tile = ir.Constant(result.ir(), ir.Undefined)
     for r, k in itertools.product(range(result.rows), range(result.pieces)):
         piece = builder.load(_piece(builder, _row(builder, place, stride, r), k, result), align=1)
-        block = builder.insert_value(block, piece, r * result.pieces + k)
-    return block
+        tile = builder.insert_value(tile, piece, r * result.pieces + k)
+    return tile
 
 
-def store_block(builder, result, kinds, place, stride, block):
+def store_tile(builder, result, kinds, place, stride, tile):
     kind = kinds[2]
     for r, k in itertools.product(range(kind.rows), range(kind.pieces)):
         to = _piece(builder, _row(builder, place, stride, r), k, kind)
-        builder.store(builder.extract_value(block, r * kind.pieces + k), to, align=1)
+        builder.store(builder.extract_value(tile, r * kind.pieces + k), to, align=1)
 
 
-def add_outer(builder, result, kinds, block, numbers, stride, place):
+def add_outer(builder, result, kinds, tile, numbers, stride, place):
     # All numbers first, then register by register of the place: so no sum is put into memory.
     numbers = _numbers(builder, numbers, stride, result)
     for k in range(result.pieces):
         b = builder.load(_piece(builder, place, k, result), align=1)
         for r, number in enumerate(numbers):
             at_ = r * result.pieces + k
-            s = _multiply_add(builder, number, b, builder.extract_value(block, at_))
-            block = builder.insert_value(block, s, at_)
-    return block
+            s = _multiply_add(builder, number, b, builder.extract_value(tile, at_))
+            tile = builder.insert_value(tile, s, at_)
+    return tile
 
 
-def add_sum(builder, result, kinds, place, numbers, stride, block):
+def add_sum(builder, result, kinds, place, numbers, stride, tile):
     kind = kinds[3]
     numbers = _numbers(builder, numbers, stride, kind)
     for k in range(kind.pieces):
         total = builder.load(_piece(builder, place, k, kind), align=1)
         for r, number in enumerate(numbers):
-            row = builder.extract_value(block, r * kind.pieces + k)
+            row = builder.extract_value(tile, r * kind.pieces + k)
             total = _multiply_add(builder, number, row, total)
         builder.store(total, _piece(builder, place, k, kind), align=1)
 
 
 def transpose(builder, result, kinds, target, source):
-    kind = Block(1, False, kinds[0].dtype)
+    kind = Tile(1, False, kinds[0].dtype)
     stride = INTP(kind.size * kind.pieces)
     rows = [_row(builder, source, stride, r) for r in range(kind.size)]
     rows = [builder.load(_piece(builder, row, 0, kind), align=1) for row in rows]

@@ -15,45 +15,45 @@ from fastbp.kernels.simd import (
     at,
     lanes,
     load,
-    load_block,
+    load_tile,
     store,
-    store_block,
+    store_tile,
     transpose,
-    zero_block,
+    zero_tile,
 )  # fmt: skip
 
 # ------------------------------------------------ the tile
 
 
 def by_shape(tile_of):
-    """Return a kernel (rows, narrow, ...) that calls the tile of that shape."""
-    wide_1, wide_2, wide_3 = (tile_of(rows, False) for rows in (1, 2, 3))
-    narrow_1, narrow_2, narrow_3 = (tile_of(rows, True) for rows in (1, 2, 3))
+    """Return a kernel (rows, half, ...) that calls the tile of that shape."""
+    whole_1, whole_2, whole_3 = (tile_of(rows, False) for rows in (1, 2, 3))
+    half_1, half_2, half_3 = (tile_of(rows, True) for rows in (1, 2, 3))
 
     @kernel
-    def tile(rows, narrow, *arguments):
+    def tile(rows, half, *arguments):
         if rows == 3:
-            narrow_3(*arguments) if narrow else wide_3(*arguments)
+            half_3(*arguments) if half else whole_3(*arguments)
         elif rows == 2:
-            narrow_2(*arguments) if narrow else wide_2(*arguments)
+            half_2(*arguments) if half else whole_2(*arguments)
         else:
-            narrow_1(*arguments) if narrow else wide_1(*arguments)
+            half_1(*arguments) if half else whole_1(*arguments)
 
     return tile
 
 
 @by_shape
-def tile(rows, narrow):
+def tile(rows, half):
     @kernel
     def tile(C, A, B, terms, adding):
         """C[r, :] = sum over t of A[r, t] * B[t, :], added to C or not."""
-        sums = zero_block(rows, narrow, C.place)
+        sums = zero_tile(rows, half, C.place)
         if adding:
-            sums = load_block(rows, narrow, C.place, C.stride)
+            sums = load_tile(rows, half, C.place, C.stride)
         for t in range(terms):
             numbers, b = at(A.place, t * A.column), at(B, t * lanes(B))
             sums = add_outer(sums, numbers, A.row, b)
-        store_block(C.place, C.stride, sums)
+        store_tile(C.place, C.stride, sums)
 
     return tile
 
@@ -64,10 +64,10 @@ def _multiply_arguments(dtype):
 
 
 @routine(_multiply_arguments)
-def multiply(C, A, B, terms, narrow, adding):
+def multiply(C, A, B, terms, half, adding):
     """Write A @ B into C, or add it. C (rows, lanes); A (rows, terms); B (terms, lanes).
 
-    narrow: only the first half of a vector is needed. The terms are taken KC at a time: so many
+    half: only the first half of a vector is needed. The terms are taken KC at a time: so many
     rows of B stay in the first-level cache while all rows of A go past them.
     """
     for t in range(0, terms, KC):
@@ -76,13 +76,13 @@ def multiply(C, A, B, terms, narrow, adding):
             left = C.rows - r
             size = 3 if left == 3 or left > 4 else min(left, 2)
             a = Strided(at(A.place, r * A.row + t * A.column), A.row, A.column)
-            tile(size, narrow, block(C, r, size, 0), a, b, depth, adding)
+            tile(size, half, block(C, r, size, 0), a, b, depth, adding)
             r += size
         adding = 1
 
 
 @kernel
-def is_narrow(W, n, p):
+def is_half(W, n, p):
     """Tell whether the neurons that are left from panel p on fill half a vector at most."""
     v = lanes(W.place)
     return 1 if n - p * v <= v // 2 else 0
@@ -101,7 +101,7 @@ def forward_layer(Z, A, W, n_in, n_out):
     a = Strided(A.place, A.stride, one)
     for p in range(W.rows):
         z = block(Z, 0, Z.rows, p * v)
-        multiply(z, a, row(W, p), n_in + 1, is_narrow(W, n_out, p), 0)
+        multiply(z, a, row(W, p), n_in + 1, is_half(W, n_out, p), 0)
 
 
 @kernel
@@ -145,7 +145,7 @@ def backward_layer(Delta, Delta_out, T, n, n_out):
     v, one = lanes(T.place), np.intp(1)
     d = Strided(Delta_out.place, Delta_out.stride, one)
     for p in range(T.rows):
-        multiply(block(Delta, 0, Delta.rows, p * v), d, row(T, p), n_out, is_narrow(T, n, p), 0)
+        multiply(block(Delta, 0, Delta.rows, p * v), d, row(T, p), n_out, is_half(T, n, p), 0)
     clear_padding(Delta, n)  # T holds biases there
 
 
@@ -190,7 +190,7 @@ def update_layer(W, A, S, n_out, k0, rows, m):
     a = Strided(at(A.place, k0), one, A.stride)
     for p in range(W.rows):
         w = block(panel(W, p), k0, rows, 0)
-        multiply(w, a, row(S, p), m, is_narrow(W, n_out, p), 1)
+        multiply(w, a, row(S, p), m, is_half(W, n_out, p), 1)
 
 
 @routine(lambda dtype: (matrix_type(dtype), matrix_type(dtype), *(types.intp,) * 3))

@@ -24,10 +24,10 @@ import numpy as np
 from numba import types
 
 from fastbp.kernels.jit import kernel, typed
-from fastbp.kernels.simd import MR, VECTOR, at, lanes, part, rest
+from fastbp.kernels.simd import MR, VECTOR, at, lanes, open_span, span
 
 KC = 128  # inputs in a block: so many rows of a panel stay in the first-level cache
-AT_ONCE = 8  # columns that are written to a list at once
+UNROLL = 8  # columns that are written to a list at once
 
 # Columns of the table of layers.
 N, STRIDE, PANELS, W_AT, T_AT, A_AT, D_AT, S_AT, ACTIVATION, SLOPE, FIELDS = range(11)
@@ -39,14 +39,14 @@ Matrix = namedtuple("Matrix", "place rows stride")
 # The element (r, t) at place[r * row + t * column]: a matrix, or a transposed one.
 Strided = namedtuple("Strided", "place row column")
 # The pixels of a data set: bytes of rows of n pixels, of a kind; scale: what multiplies them;
-# check: see sparse.all_usual.
-Pixels = namedtuple("Pixels", "bytes kind n scale check")
+# range_factor: see sparse.all_in_range.
+Pixels = namedtuple("Pixels", "bytes kind n scale range_factor")
 # All that a call works on, flat arrays for drivers and places for kernels. target: what an update
-# adds to; usual[0] becomes 0 if a pixel is not; top: the output layer; n_samples: in the order.
+# adds to; in_range[0] becomes 0 if an input is not; top: the output layer; n_samples: in the order.
 Net = namedtuple(
     "Net",
-    "layers weights target work columns pixels Y order usual kind scale check top m n_samples "
-    "sparse",
+    "layers weights target work columns pixels Y order in_range kind scale range_factor top m "
+    "n_samples sparse",
 )
 Layer = namedtuple("Layer", "n W T target_W target_T A D S activation slope")
 # Up to MR samples of a mini-batch, from `first` on, whose nonzero pixels are listed together.
@@ -81,8 +81,8 @@ def places_of(net):
     """Return the Net with the places of its arrays: cheap to hand on."""
     return Net(
         at(net.layers, 0), at(net.weights, 0), at(net.target, 0), at(net.work, 0),
-        at(net.columns, 0), at(net.pixels, 0), at(net.Y, 0), at(net.order, 0), at(net.usual, 0),
-        net.kind, net.scale, net.check, net.top, net.m, net.n_samples, net.sparse,
+        at(net.columns, 0), at(net.pixels, 0), at(net.Y, 0), at(net.order, 0), at(net.in_range, 0),
+        net.kind, net.scale, net.range_factor, net.top, net.m, net.n_samples, net.sparse,
     )  # fmt: skip
 
 
@@ -101,20 +101,20 @@ def size_of(net, l):
 @kernel
 def matrix(array, start, rows, stride):
     """Return the Matrix of `rows` rows from array[start] on."""
-    return Matrix(part(array, start, rows * stride), rows, stride)
+    return Matrix(span(array, start, rows * stride), rows, stride)
 
 
 @kernel
 def row(A, i):
     """Return the place of row i of a matrix."""
-    return rest(A.place, i * A.stride, A.stride)  # the last one of a block: see there
+    return open_span(A.place, i * A.stride, A.stride)  # the last one of a block: see there
 
 
 @kernel
 def block(A, i, rows, j):
     """Return the matrix of the rows i to i + rows, from column j on."""
     # The last row of a block of a block ends before the next would begin.
-    return Matrix(rest(A.place, i * A.stride + j, rows * A.stride - j), rows, A.stride)
+    return Matrix(open_span(A.place, i * A.stride + j, rows * A.stride - j), rows, A.stride)
 
 
 @kernel
@@ -186,13 +186,13 @@ def group_of(net, g, size):
     n = size_of(net, 0)
     first = group_start(g, size)
     rows, blocks = group_start(g + 1, size) - first, n // KC + 1
-    start = g * (blocks + n + 2 + AT_ONCE)
+    start = g * (blocks + n + 2 + UNROLL)
     return Group(
         first,
         rows,
-        part(net.work, field(net, 0, S_AT) + first * (n + 1), rows * (n + 1)),
-        part(net.columns, start + blocks + 1, n + 1 + AT_ONCE),
-        part(net.columns, start, blocks + 1),
+        span(net.work, field(net, 0, S_AT) + first * (n + 1), rows * (n + 1)),
+        span(net.columns, start + blocks + 1, n + 1 + UNROLL),
+        span(net.columns, start, blocks + 1),
     )
 
 
@@ -252,8 +252,8 @@ class Layout:
                 panel[:n_in, : n_out - j] = w[j : j + v].T
                 panel[n_in, : n_out - j] = b[j : j + v]
             if l > 1:
-                for strip, k in zip(self._transposed(weights, l), range(0, n_in, v)):
-                    strip[:n_out, : n_in - k] = w[:, k : k + v]
+                for panel, k in zip(self._transposed(weights, l), range(0, n_in, v)):
+                    panel[:n_out, : n_in - k] = w[:, k : k + v]
         return weights
 
     def unpack(self, weights, layers):
@@ -272,16 +272,16 @@ class Layout:
         places[packed[packed > 0] - 1] = np.flatnonzero(packed)
         return places
 
-    def net(self, weights, target, samples, order, sparse, check):
+    def net(self, weights, target, samples, order, sparse, range_factor):
         """Return the Net of a call. samples: (pixels, kind, scale, Y), flat, see engine.Samples."""
         n, kinds = self.sizes[0], np.int32
-        columns = -(-self.m // MR) * (n // KC + 1 + n + 2 + AT_ONCE) if sparse else 0
+        columns = -(-self.m // MR) * (n // KC + 1 + n + 2 + UNROLL) if sparse else 0
         work, columns = zeros(self.n_work, self.dtype), zeros(columns, kinds)
         pixels, kind, scale, Y = samples
         return Net(
             self.table.reshape(-1), weights, target, work, columns, pixels, Y, order,
-            np.ones(1, np.int64), kind, self.dtype.type(scale), check, len(self.sizes) - 1, self.m,
-            len(order), int(sparse),
+            np.ones(1, np.int64), kind, self.dtype.type(scale), range_factor, len(self.sizes) - 1,
+            self.m, len(order), int(sparse),
         )  # fmt: skip
 
 

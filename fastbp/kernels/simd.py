@@ -5,7 +5,7 @@ type of the result and which function of emit.py emits the same operation in LLV
 
     place    where something begins in memory: in Python a view of a flat array, in Numba a pointer
     Vector   lanes(place) numbers in four registers: with AVX2 16 float64 or 32 float32
-    Block    1 to MR rows of a vector each, or of half a vector (narrow): the sums of a tile
+    Tile    1 to MR rows of a vector each, or of half a vector (half), in registers
 """
 
 import inspect
@@ -16,7 +16,7 @@ from numba.core.errors import TypingError
 from numba.extending import lower_builtin, type_callable
 
 from fastbp.kernels import emit
-from fastbp.kernels.emit import VECTOR, Block, Vector, lanes_of
+from fastbp.kernels.emit import VECTOR, Tile, Vector, lanes_of
 
 MR = 3  # rows of a tile: 3 x 4 sums, 3 numbers and one register more are all 16 of AVX2
 
@@ -32,7 +32,7 @@ ARGUMENTS = {
     **dict.fromkeys(("vector", "like"), _VECTOR),
     **dict.fromkeys(("a", "b"), _EITHER),
     "array": ("an array or a place", lambda k: isinstance(k, (types.Array, types.CPointer))),
-    "block": ("a block (zero_block(...))", lambda kind: isinstance(kind, Block)),
+    "tile": ("a tile (zero_tile(...))", lambda kind: isinstance(kind, Tile)),
     "number": _NUMBER,
     "mask": _INDEX,
 }
@@ -93,7 +93,7 @@ def at(array, index):
 
 
 @emitted_by(emit.address, _place_in)
-def part(array, index, count):
+def span(array, index, count):
     """Return the place of the `count` numbers from array[index] on; without the JIT, no others."""
     count = max(0, count)
     if not 0 <= index <= index + count <= array.size:
@@ -102,7 +102,7 @@ def part(array, index, count):
 
 
 @emitted_by(emit.address, _place_in)
-def rest(array, index, count):
+def open_span(array, index, count):
     """Return the place of 1 to `count` numbers from array[index] on; of none, any place."""
     if count <= 0:
         return array[:0]
@@ -245,47 +245,47 @@ def store_set_bits(place, index, mask, count):
     place[index : index + 8] = emit.SET_BITS[mask & 255] + count
 
 
-# ------------------------------------------------ blocks of registers
+# ------------------------------------------------ tiles of registers
 
 
-def _block_type(rows, narrow, place, stride=None):
+def _tile_type(rows, half, place, stride=None):
     if isinstance(rows, types.Literal):  # Numba asks without the value first
-        return Block(rows.literal_value, narrow.literal_value, place.dtype)
+        return Tile(rows.literal_value, half.literal_value, place.dtype)
     return None
 
 
-@emitted_by(emit.zero_block, _block_type)
-def zero_block(rows, narrow, place):
-    """Return a block of zeros, of numbers like those of a place; rows, narrow: constants."""
-    return np.zeros((rows, lanes(place) // (1 + narrow)), place.dtype)
+@emitted_by(emit.zero_tile, _tile_type)
+def zero_tile(rows, half, place):
+    """Return a tile of zeros, of numbers like those of a place; rows, half: constants."""
+    return np.zeros((rows, lanes(place) // (1 + half)), place.dtype)
 
 
-@emitted_by(emit.load_block, _block_type)
-def load_block(rows, narrow, place, stride):
-    """Return the block of the vectors place[r * stride:]; rows, narrow: constants."""
-    width = lanes(place) // (1 + narrow)
+@emitted_by(emit.load_tile, _tile_type)
+def load_tile(rows, half, place, stride):
+    """Return the tile of the vectors place[r * stride:]; rows, half: constants."""
+    width = lanes(place) // (1 + half)
     return np.array([_whole(place, r * stride)[:width] for r in range(rows)])
 
 
-@emitted_by(emit.store_block, types.none)
-def store_block(place, stride, block):
-    """Write the rows of a block to place[r * stride:]."""
-    for r, row in enumerate(block):
+@emitted_by(emit.store_tile, types.none)
+def store_tile(place, stride, tile):
+    """Write the rows of a tile to place[r * stride:]."""
+    for r, row in enumerate(tile):
         _whole(place, r * stride)[: len(row)] = row
 
 
-@emitted_by(emit.add_outer, "block")
-def add_outer(block, numbers, stride, place):
-    """Return block[r, :] + numbers[r * stride] * place[:]."""
-    a = np.array([numbers[r * stride] for r in range(len(block))])
-    return fma(a[:, None], _whole(place, 0)[: block.shape[1]], block)
+@emitted_by(emit.add_outer, "tile")
+def add_outer(tile, numbers, stride, place):
+    """Return tile[r, :] + numbers[r * stride] * place[:]."""
+    a = np.array([numbers[r * stride] for r in range(len(tile))])
+    return fma(a[:, None], _whole(place, 0)[: tile.shape[1]], tile)
 
 
 @emitted_by(emit.add_sum, types.none)
-def add_sum(place, numbers, stride, block):
-    """Add to place[:] the sum over r of numbers[r * stride] * block[r, :], in this order."""
+def add_sum(place, numbers, stride, tile):
+    """Add to place[:] the sum over r of numbers[r * stride] * tile[r, :], in this order."""
     sums = _whole(place, 0)
-    for r, row in enumerate(block):
+    for r, row in enumerate(tile):
         sums[: len(row)] = fma(numbers[r * stride], row, sums[: len(row)])
 
 
@@ -296,9 +296,9 @@ def transpose(target, source):
     Rows are a vector apart, in both places.
     """
     v, n = lanes(source), lanes(source) // 4  # in a register
-    rows = [part(source, r * v, n) for r in range(n)]
+    rows = [span(source, r * v, n) for r in range(n)]
     for k in range(n):
-        part(target, k * v, n)[...] = [row[k] for row in rows]
+        span(target, k * v, n)[...] = [row[k] for row in rows]
 
 
 # ------------------------------------------------ the processor

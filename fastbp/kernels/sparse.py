@@ -2,7 +2,7 @@
 
 Of MNIST's pixels four fifths are zero. Groups of up to MR samples share a list of the pixels that
 are not zero in at least one of them, and the sums of the first layer run over this list. Zeros add
-nothing, so the bits are those of the dense layer, but for lagging inputs: see optimizer.py.
+nothing, so the bits are those of the dense layer, but for inputs that lag: see lagging.py.
 """
 
 from collections import namedtuple
@@ -13,10 +13,10 @@ from numba import types
 from fastbp.kernels.jit import kernel, routine
 from fastbp.kernels.layers import by_shape
 from fastbp.kernels.layout import (
-    AT_ONCE,
     FLOAT32,
     FLOAT64,
     KC,
+    UNROLL,
     matrix_type,
     pixels_type,
     row,
@@ -33,12 +33,12 @@ from fastbp.kernels.simd import (
     fma,
     lanes,
     load,
-    load_block,
+    load_tile,
     nonzero_bits,
     prefetch,
-    store_block,
     store_set_bits,
-    zero_block,
+    store_tile,
+    zero_tile,
 )  # fmt: skip
 
 I = types.intp
@@ -46,7 +46,7 @@ COLUMNS, BATCH = types.CPointer(types.int32), types.CPointer(types.int64)
 
 # The pixels of up to three samples of the next mini-batch, as places of bytes; step: how many bytes
 # of each are prefetched at a time.
-Later = namedtuple("Later", "a b c step")
+NextPixels = namedtuple("NextPixels", "a b c step")
 
 # ------------------------------------------------ reading
 
@@ -87,16 +87,16 @@ def nonzero_pixels(X, batch, rows, k):
 def list_nonzero(columns, starts, X, batch, rows):
     """Write the columns of the pixels that are not zero in at least one of `rows` samples, and n.
 
-    The last, n, is the constant input of the biases. Up to AT_ONCE more are written behind it.
+    The last, n, is the constant input of the biases. Up to UNROLL more are written behind it.
     starts[b]: where the columns of block b of KC inputs begin in the list. columns (n + 1 +
-    AT_ONCE,); starts (n // KC + 2,).
+    UNROLL,); starts (n // KC + 2,).
     """
     count, n = 0, X.n
     for k in range(0, n, 64):
         if k % KC == 0:
             starts[k // KC] = count
         mask = nonzero_pixels(X, batch, rows, k)
-        for first in range(k, min(k + 64, n), AT_ONCE):
+        for first in range(k, min(k + 64, n), UNROLL):
             store_set_bits(columns, count, mask, first)
             count += count_bits(mask & 255)
             mask >>= 8
@@ -122,7 +122,7 @@ def listed_values(values, columns, count, x, n, batch, rows, scale):
 def read_values(values, columns, count, X, batch, rows):
     """Write the pixels of a list of `count` columns, the last of them the constant input 1.
 
-    values (count, rows). Returns 1 if all are usual, else 0: see all_usual.
+    values (count, rows). Returns 1 if all are in range, else 0: see all_in_range.
     """
     last, n, scale = count - 1, X.n, X.scale
     if X.kind == FLOAT64:
@@ -133,7 +133,7 @@ def read_values(values, columns, count, X, batch, rows):
         listed_values(values, columns, last, X.bytes, n, batch, rows, scale)
     for i in range(rows):
         values[last * rows + i] = 1
-    return 1 if X.check == 0 or all_usual(values, count * rows, X.check) else 0
+    return 1 if X.range_factor == 0 or all_in_range(values, count * rows, X.range_factor) else 0
 
 
 @kernel
@@ -148,9 +148,9 @@ def row_values(a, x, n, scale):
 def read_rows(A, X, batch):
     """Write all pixels of the samples, and the constant input 1. A (m, n + 1); batch (m,).
 
-    Returns 1 if all are usual, else 0: see all_usual.
+    Returns 1 if all are in range, else 0: see all_in_range.
     """
-    usual = 1
+    in_range = 1
     for i in range(A.rows):
         a, x = row(A, i), batch[i] * X.n
         if X.kind == FLOAT64:
@@ -159,28 +159,28 @@ def read_rows(A, X, batch):
             row_values(a, as_float32(X.bytes, x * 4), X.n, X.scale)
         else:
             row_values(a, at(X.bytes, x), X.n, X.scale)
-        if X.check != 0 and not all_usual(a, X.n, X.check):
-            usual = 0
-    return usual
+        if X.range_factor != 0 and not all_in_range(a, X.n, X.range_factor):
+            in_range = 0
+    return in_range
 
 
 @kernel
-def all_usual(a, n, check):
-    """Tell whether the n numbers at a place are finite, and x * check is, too.
+def all_in_range(a, n, factor):
+    """Tell whether the n numbers x at a place are finite, and x * factor is, too.
 
-    x * check * 0 is 0 for those, and NaN for the others. check: the largest number of the type, by
-    the largest x that is usual.
+    x * factor * 0 is 0 for those, and NaN for the others. factor: the largest number of the type,
+    divided by the largest input that is in range.
     """
     v = lanes(a)
-    rest = a[0] * check * 0
+    rest = a[0] * factor * 0
     if n >= v:
-        total = load(a, n - v) * check * 0.0  # the last vector overlaps with the one before it
+        total = load(a, n - v) * factor * 0.0  # the last vector overlaps with the one before it
         for k in range(0, n - v, v):
-            total = fma(load(a, k) * check, 0.0, total)
+            total = fma(load(a, k) * factor, 0.0, total)
         rest += add_lanes(total)
     else:
         for k in range(n):
-            rest += a[k] * check * 0
+            rest += a[k] * factor * 0
     return rest == 0
 
 
@@ -188,48 +188,48 @@ def all_usual(a, n, check):
 
 
 @kernel
-def later_of(X, batch, rows, count):
-    """Return the Later of a group of samples: their rows of pixels, in `count` steps."""
+def next_pixels_of(X, batch, rows, count):
+    """Return the NextPixels of a group of samples: their rows of pixels, in `count` steps."""
     row_bytes = X.n * (8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1)
     a, b, c = batch[0], batch[rows // 2], batch[rows - 1]
     a, b, c = at(X.bytes, a * row_bytes), at(X.bytes, b * row_bytes), at(X.bytes, c * row_bytes)
-    return Later(a, b, c, row_bytes // count + 1)
+    return NextPixels(a, b, c, row_bytes // count + 1)
 
 
 @by_shape
-def sparse_tile(rows, narrow):
+def sparse_tile(rows, half):
     @kernel
-    def tile(Z, values, columns, count, W, later):
+    def tile(Z, values, columns, count, W, next_pixels):
         """Z[i, :] = sum over k of values[k, i] * W[k, :], for the pixels k that are listed."""
-        sums, one = zero_block(rows, narrow, Z.place), np.intp(1)
+        sums, one = zero_tile(rows, half, Z.place), np.intp(1)
         for t in range(count):
-            prefetch(later.a, t * later.step)
+            prefetch(next_pixels.a, t * next_pixels.step)
             if rows > 1:
-                prefetch(later.b, t * later.step)
+                prefetch(next_pixels.b, t * next_pixels.step)
             if rows > 2:
-                prefetch(later.c, t * later.step)
+                prefetch(next_pixels.c, t * next_pixels.step)
             w = at(W, columns[t] * lanes(W))
             sums = add_outer(sums, at(values, t * rows), one, w)
-        store_block(Z.place, Z.stride, sums)
+        store_tile(Z.place, Z.stride, sums)
 
     return tile
 
 
 @kernel
-def sparse_multiply(Z, values, columns, count, W, narrow, later):
+def sparse_multiply(Z, values, columns, count, W, half, next_pixels):
     """Write A @ W into Z, for the listed pixels of a group. Z (rows, lanes); W (n_in + 1, lanes).
 
     values (count, rows); columns (count,).
     """
-    sparse_tile(Z.rows, narrow, Z, values, columns, count, W, later)
+    sparse_tile(Z.rows, half, Z, values, columns, count, W, next_pixels)
 
 
 @by_shape
-def sparse_step(rows, narrow):
+def sparse_step(rows, half):
     @kernel
     def step(W, values, columns, first, last, S):
         """W[k, :] += sum over i of values[k, i] * S[i, :], for the pixels k that are listed."""
-        deltas, one = load_block(rows, narrow, S.place, S.stride), np.intp(1)
+        deltas, one = load_tile(rows, half, S.place, S.stride), np.intp(1)
         for t in range(first, last):
             add_sum(at(W, columns[t] * lanes(W)), at(values, t * rows), one, deltas)
 
@@ -237,9 +237,9 @@ def sparse_step(rows, narrow):
 
 
 @kernel
-def sparse_add(W, values, columns, first, last, S, narrow):
+def sparse_add(W, values, columns, first, last, S, half):
     """Add A.T @ S to W, for the pixels of a group that stand in columns[first:last].
 
     W (n_in + 1, lanes); values (count, rows); S (rows, lanes), -eta/m * Delta.
     """
-    sparse_step(S.rows, narrow, W, values, columns, first, last, S)
+    sparse_step(S.rows, half, W, values, columns, first, last, S)
