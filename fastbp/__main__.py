@@ -19,19 +19,17 @@ import numpy as np
 
 from fastbp import (
     __version__,
-    answers,
     arrays,
     checkpoint,
     datasets,
     engine,
-    files,
     interrupts,
     mnist_loader,
     network,
     network2,
-    npz,
     training,
 )
+from fastbp.data import answers, files, npz
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits

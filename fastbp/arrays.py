@@ -11,7 +11,8 @@ import operator
 
 import numpy as np
 
-from fastbp import engine, warn
+from fastbp import engine
+from fastbp.data import warn
 
 MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
 

@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 
-from fastbp import arrays, datasets, engine, reference_path, warn
-from fastbp.warn import public
+from fastbp import arrays, datasets, engine, reference_path
+from fastbp.data import warn
+from fastbp.data.warn import public
 
 
 @np.errstate(under="ignore")

@@ -15,8 +15,9 @@ import warnings
 
 import numpy as np
 
-from fastbp import arrays, files, npz
-from fastbp.pixels import Pixels
+from fastbp import arrays
+from fastbp.data import files, npz
+from fastbp.data.pixels import Pixels
 
 FORMAT_VERSION = 1
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place

@@ -6,8 +6,9 @@ names the sample, says what was seen and what was expected, and is raised before
 
 import numpy as np
 
-from fastbp import answers, arrays, engine
-from fastbp.pixels import Pixels
+from fastbp import arrays, engine
+from fastbp.data import answers
+from fastbp.data.pixels import Pixels
 
 # ------------------------------------------------ containers
 

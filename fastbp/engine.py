@@ -12,13 +12,14 @@ import time
 
 import numpy as np
 
-from fastbp import interrupts, threads, warn
+from fastbp import interrupts, threads
+from fastbp.data import warn
+from fastbp.data.pixels import Pixels
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, layout, optimizer
 from fastbp.kernels.cache import uncached  # noqa: F401
 from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
-from fastbp.pixels import Pixels
 
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 FEW = 32  # samples that tell what the others are like

@@ -9,7 +9,7 @@ import copy
 import numpy as np
 
 from fastbp import arrays, datasets, engine, reference_path, threads
-from fastbp.warn import public
+from fastbp.data.warn import public
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread

@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from fastbp import files
 from fastbp.bounded_reader import BoundedReader
+from fastbp.data import files
 from fastbp.mnist_csv_header import BYTE_ORDER_MARK, check_header, check_width
 from fastbp.mnist_sets import MOST_CLASSES
 

@@ -6,7 +6,8 @@ nothing in it is executed; where a folder holds several data sets, none is chose
 
 import pathlib
 
-from fastbp import files, mnist_csv, mnist_idx, mnist_npz, mnist_pickle
+from fastbp import mnist_csv, mnist_idx, mnist_npz, mnist_pickle
+from fastbp.data import files
 from fastbp.mnist_sets import as_set, split, warn_of_black_images
 
 BOOK = ("mnist.pkl.gz", "mnist.npz")  # MNIST, as train-images-idx3-ubyte.gz and so on are

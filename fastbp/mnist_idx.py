@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from fastbp import files
 from fastbp.bounded_reader import BoundedReader
+from fastbp.data import files
 from fastbp.mnist_sets import check_pair
 
 # Magic numbers: two zeros, the type (8: uint8, 12: int32), the number of dimensions.

@@ -8,8 +8,9 @@ import os
 
 import numpy as np
 
-from fastbp import arrays, digits, download, mnist_files, mnist_sets
-from fastbp.pixels import Pixels
+from fastbp import arrays, mnist_files, mnist_sets
+from fastbp.data import digits, download
+from fastbp.data.pixels import Pixels
 
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from fastbp import files, npz
+from fastbp.data import files, npz
 from fastbp.mnist_sets import check_labels, check_pair
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")

@@ -6,8 +6,8 @@ freed while they are copied into one array, so that the images are never held tw
 
 import numpy as np
 
-from fastbp import files
 from fastbp.bounded_reader import BoundedReader, Damaged
+from fastbp.data import files
 from fastbp.mnist_sets import check_labels
 from fastbp.pickled_arrays import Refused, Unpickler
 

@@ -9,9 +9,10 @@ import itertools
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, npz, reference_path, training
+from fastbp import arrays, base, datasets, engine, reference_path, training
 from fastbp.base import sigmoid
-from fastbp.warn import public
+from fastbp.data import answers, files, npz
+from fastbp.data.warn import public
 
 FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer

@@ -11,10 +11,11 @@ import json
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, reference_path, training
+from fastbp import arrays, base, datasets, engine, reference_path, training
 from fastbp.base import sigmoid
+from fastbp.data import answers, files
+from fastbp.data.warn import public
 from fastbp.reference_path import softmax  # noqa: F401  (a public name of this module)
-from fastbp.warn import public
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given

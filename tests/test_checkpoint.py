@@ -13,7 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from fastbp import checkpoint, engine, files, network, network2, training
+from fastbp import checkpoint, engine, network, network2, training
+from fastbp.data import files
 
 SIZES = [20, 8, 4]
 

@@ -23,7 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastbp import __main__ as command
-from fastbp import files, mnist_files, mnist_loader, network, network2
+from fastbp import mnist_files, mnist_loader, network, network2
+from fastbp.data import files
 
 MEGABYTE = 1 << 20
 IMAGES = "train-images-idx3-ubyte"
