@@ -23,8 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastbp import __main__ as command
-from fastbp import mnist_files, mnist_loader, network, network2
+from fastbp import mnist_loader, network, network2
 from fastbp.data import files
+from fastbp.data.readers import find
 
 MEGABYTE = 1 << 20
 IMAGES = "train-images-idx3-ubyte"
@@ -326,7 +327,7 @@ def test_gzip_that_is_odd(tmp_path):
         (tmp_path / other).write_bytes(data)
     named = b"\x1f\x8b\x08\x18" + good[4:10] + b"name\0comment\0" + good[10:]
     path.write_bytes(named)
-    assert len(mnist_files.load(tmp_path)[0][0]) == 5
+    assert len(find.load(tmp_path)[0][0]) == 5
     for content, message in (
         (good + b"\0", "goes on after its end"),
         (good + good, "goes on after its end"),
@@ -339,7 +340,7 @@ def test_gzip_that_is_odd(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            mnist_files.load(tmp_path)
+            find.load(tmp_path)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -354,10 +355,10 @@ def test_files_longer_than_any_data_set_are_refused_before_they_are_read(packed,
         file.write(gzip.compress(start) if packed else start)
         file.truncate(16 + 784 * n)
     with pytest.raises(ValueError, match="its header promises 2,147,48"):
-        mnist_files.load(tmp_path)
+        find.load(tmp_path)
     path.rename(tmp_path / "mnist.pkl")
     with pytest.raises(ValueError, match="refused: it uses the opcode"):
-        mnist_files.load(tmp_path / "mnist.pkl")
+        find.load(tmp_path / "mnist.pkl")
 
 
 # ------------------------------------------------ .npy
