@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from fastbp import engine
+from fastbp.data import parameters
 from fastbp.kernels import jit, passes
 from fastbp.kernels.layout import places_of
 
@@ -80,7 +81,7 @@ class Network:
         plan = engine.plan_of(tuple(sizes))
         layout = plan.layout(dtype, m)
         (params,) = randoms(dtype, plan.n_params)
-        weights = layout.pack(engine.layers_of(1e-3 * params, plan))
+        weights = layout.pack(parameters.layers_of(1e-3 * params, plan))
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         samples = engine.Samples(X, np.zeros((len(X), sizes[-1]), dtype))
         self.order = np.random.default_rng(0).permutation(len(X))

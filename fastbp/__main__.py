@@ -19,7 +19,6 @@ import numpy as np
 
 from fastbp import (
     __version__,
-    arrays,
     checkpoint,
     datasets,
     engine,
@@ -29,7 +28,7 @@ from fastbp import (
     network2,
     training,
 )
-from fastbp.data import answers, files, npz
+from fastbp.data import answers, arguments, files, npz
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
@@ -52,12 +51,14 @@ DATA_HELP = (
 )
 
 
-def main(arguments=None):
+def main(argv=None):
     """Run the command line. Return the exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after
     SIGTERM."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(argv)
     with _signals(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where: _say(f"warning: {arrays.one_line(message)}")
+        warnings.showwarning = lambda message, *where: _say(
+            f"warning: {arguments.one_line(message)}"
+        )
         return _run(options)
 
 
@@ -72,7 +73,7 @@ def _run(options):
     except (
         OSError, ValueError, TypeError, MemoryError, ImportError, FloatingPointError
     ) as error:  # fmt: skip
-        _say(f"error: {arrays.one_line(error)}")
+        _say(f"error: {arguments.one_line(error)}")
         return 2
     except (KeyboardInterrupt, _Terminated) as reason:
         path = getattr(options, "checkpoint", None)
@@ -115,12 +116,12 @@ CHAPTER_3 = (
 def _train(options):
     chapter_3 = any(getattr(options, name) is not None for name in CHAPTER_3)
     options.eta = (0.5 if chapter_3 else 3.0) if options.eta is None else options.eta
-    epochs = arrays.check_count("epochs", options.epochs, 0)
-    m = arrays.check_count("mini_batch_size", options.mini_batch_size, 1)
-    arrays.check_rate("eta", options.eta, np.dtype(options.dtype))
+    epochs = arguments.check_count("epochs", options.epochs, 0)
+    m = arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
+    arguments.check_rate("eta", options.eta, np.dtype(options.dtype))
     for name, below in (("lmbda", None), ("l1", None), ("momentum", 1), ("dropout", 1)):
         if getattr(options, name) is not None:  # said at once, and not after reading the data
-            arrays.check_range(name, getattr(options, name), np.dtype(options.dtype), 0, below)
+            arguments.check_range(name, getattr(options, name), np.dtype(options.dtype), 0, below)
     if options.save is not None:
         files.check_writable(options.save)
     if options.checkpoint is not None:
@@ -324,7 +325,7 @@ def _book(options):
     from fastbp import book, report
 
     rows = book.chosen(options.chapter, options.row, options.quick)
-    seeds = range(1, 1 + arrays.check_count("seeds", options.seeds, 1))
+    seeds = range(1, 1 + arguments.check_count("seeds", options.seeds, 1))
     if options.pictures:
         report.pyplot()  # said at once, and not after the work
     for path in (options.pictures, options.save):
@@ -333,7 +334,9 @@ def _book(options):
     try:
         data = mnist_loader.load_data(None if options.data == "auto" else options.data)
     except mnist_loader.DataNotFoundError as error:
-        raise OSError(f"the book's results are those of MNIST: {arrays.one_line(error)}") from None
+        raise OSError(
+            f"the book's results are those of MNIST: {arguments.one_line(error)}"
+        ) from None
     with training.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
         bar.set_description("the book", refresh=False)
         how = dict(dtype=options.dtype, threads=options.threads)
@@ -414,7 +417,7 @@ def _data(choice, transpose):
     try:
         return *_as_pixels_if_exact(path, transpose), name
     except mnist_loader.DataNotFoundError as error:
-        reason = arrays.one_line(error).partition("; give load_data")[0]
+        reason = arguments.one_line(error).partition("; give load_data")[0]
         _say(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return _synthetic()
 

@@ -6,8 +6,8 @@ names the sample, says what was seen and what was expected, and is raised before
 
 import numpy as np
 
-from fastbp import arrays, engine
-from fastbp.data import answers
+from fastbp import engine
+from fastbp.data import answers, arguments, numeric_arrays
 from fastbp.data.pixels import Pixels
 
 # ------------------------------------------------ containers
@@ -52,7 +52,8 @@ def materialise(data, name):
         pairs = list(data)
     except TypeError:
         raise TypeError(
-            f"{name} is {arrays.brief(data)}, expected pairs (x, y) or a tuple of two arrays (X, Y)"
+            f"{name} is {arguments.brief(data)}, expected pairs (x, y) or a tuple of two arrays "
+            f"(X, Y)"
         ) from None
     if not pairs:
         raise empty(name)
@@ -98,7 +99,7 @@ def _as_array(table, name):
     except ValueError:
         raise ValueError(f"{name} is ragged, expected an array of numbers") from None
     except (TypeError, RuntimeError) as error:  # e.g. a tensor that records its gradient
-        raise TypeError(f"{name} can't be read as an array: {arrays.one_line(error)}") from None
+        raise TypeError(f"{name} can't be read as an array: {arguments.one_line(error)}") from None
 
 
 def empty(name):
@@ -123,7 +124,7 @@ def training_arrays(data, plan, dtype, name="training_data"):
         X, Y = _checked_arrays(data, plan, dtype, name)
         return X, targets(Y, n_out, dtype, name)
     X, Y = _stacked(data, n_in, name, lambda y, where: _target(y, n_out, where), n_out)
-    return _stored(X, dtype), np.ascontiguousarray(arrays.cast(Y, dtype))
+    return _stored(X, dtype), np.ascontiguousarray(numeric_arrays.cast(Y, dtype))
 
 
 def labelled_arrays(data, plan, dtype, activation, name="test_data"):
@@ -200,7 +201,7 @@ def labelled_pairs(data, plan, dtype, activation, name="test_data"):
 def inputs(X, n_in, dtype, name):
     """Return X (n, n_in) contiguous: Pixels, or an array of float64, float32 or else `dtype`."""
     if not isinstance(X, Pixels):
-        X = arrays.numeric(X, f"{name}: X")
+        X = numeric_arrays.numeric(X, f"{name}: X")
     if X.ndim != 2 or X.shape[1] != n_in:
         hint = ""
         if X.ndim > 2 and X[0].size == n_in:
@@ -224,12 +225,12 @@ def _stored(X, dtype):
     if isinstance(X, Pixels):
         return X if X.array.flags.c_contiguous else Pixels(X.array.copy(), X.scale)
     kind = X.dtype if X.dtype in engine.STORED else dtype
-    return np.ascontiguousarray(arrays.cast(X, kind.newbyteorder("=")))
+    return np.ascontiguousarray(numeric_arrays.cast(X, kind.newbyteorder("=")))
 
 
 def as_values(X, dtype):
     """Return inputs (n, n_in) as an array of `dtype`, Pixels scaled."""
-    return X.values(dtype) if isinstance(X, Pixels) else arrays.cast(X, dtype)
+    return X.values(dtype) if isinstance(X, Pixels) else numeric_arrays.cast(X, dtype)
 
 
 def _stacked(data, n_in, name, convert, width):
@@ -265,9 +266,9 @@ def _one_by_one(data, n_in, name, convert):
     for i, pair in enumerate(data):
         where = f"{name}[{i}]"
         x, y = _pair(pair, where, n_in)
-        given, x = x, arrays.numeric(x, f"{where}: x")
+        given, x = x, numeric_arrays.numeric(x, f"{where}: x")
         if x.shape != (n_in, 1):
-            hint = arrays.reshape_hint(given, n_in, "x")
+            hint = numeric_arrays.reshape_hint(given, n_in, "x")
             if x.ndim == 2 and x.shape[1] == n_in and len(x) > 1:
                 hint = f"; a batch of {len(x)} samples belongs in the array form, (X, Y)"
             raise ValueError(f"{where}: x has shape {x.shape}, expected ({n_in}, 1){hint}")
@@ -281,7 +282,8 @@ def _pair(pair, where, n_in):
         x, y = pair
     except (TypeError, ValueError):
         raise ValueError(
-            f"{where} is {arrays.brief(pair)}, expected a pair (x, y) with x of shape ({n_in}, 1)"
+            f"{where} is {arguments.brief(pair)}, expected a pair (x, y) with x of shape "
+            f"({n_in}, 1)"
         ) from None
     return x, y
 
@@ -306,16 +308,16 @@ def _checked_arrays(data, plan, dtype, name):
 
 def targets(Y, n_out, dtype, name):
     """Return the targets (n, n_out), of `dtype`, of rows, of labels, or of one neuron's numbers."""
-    Y = arrays.numeric(Y, f"{name}: Y")
+    Y = numeric_arrays.numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
         return one_hot(_labels(Y.reshape(-1), n_out, name), n_out, dtype)
     _check_target_shape(Y, n_out, name)
-    return np.ascontiguousarray(arrays.cast(Y.reshape(len(Y), n_out), dtype))
+    return np.ascontiguousarray(numeric_arrays.cast(Y.reshape(len(Y), n_out), dtype))
 
 
 def expected(Y, n_out, activation, name):
     """Return the expected answers (n,), int64, of the Y of a test set in array form."""
-    Y = arrays.numeric(Y, f"{name}: Y")
+    Y = numeric_arrays.numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
         return _labels(Y.reshape(-1), n_out, name)
     _check_target_shape(Y, n_out, name)
@@ -338,7 +340,7 @@ def answers_of_targets(Y, activation, name, one_hot=False):
     if ambiguous.size:
         i = ambiguous[0]
         raise ValueError(
-            f"{name}[{i}]: y is {arrays.brief(Y[i].tolist())}, expected "
+            f"{name}[{i}]: y is {arguments.brief(Y[i].tolist())}, expected "
             f"{'one 1 and zeros' if one_hot else 'one largest number'}, whose place is the answer; "
             f"without that there is no accuracy: monitor the cost"
         )
@@ -392,16 +394,16 @@ def _labels(labels, n_out, name):
 
 def _target(y, n_out, where):
     """Return the target y of a training pair as an array (n_out,), or raise."""
-    return arrays.target_column(y, n_out, np.dtype(np.float64), f"{where}: y")[:, 0]
+    return numeric_arrays.target_column(y, n_out, np.dtype(np.float64), f"{where}: y")[:, 0]
 
 
 def _label(y, n_out, where):
     """Return the label y of an evaluation pair as a number, or raise; of one neuron, any number."""
     if type(y) is int and 0 <= y < n_out:
         return y
-    y = arrays.numeric(y, f"{where}: y")
+    y = numeric_arrays.numeric(y, f"{where}: y")
     if n_out == 1:
-        return arrays.target_column(y, 1, np.dtype(np.float64), f"{where}: y")[0, 0]
+        return numeric_arrays.target_column(y, 1, np.dtype(np.float64), f"{where}: y")[0, 0]
     if y.size == 1:
         value = y.reshape(()).item()
         if y.dtype.kind == "b" or not np.isfinite(value) or int(value) != value:

@@ -1,6 +1,6 @@
 """The training loop over the kernels: plans, how the data are stored, epochs in calls of 100 ms.
 
-Invariant: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
+Invariant: prints nothing, opens nothing, and takes only arrays that `fastbp.data` has checked.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import numpy as np
 
 from fastbp import interrupts, threads
 from fastbp.data import warn
+from fastbp.data.parameters import layers_of
 from fastbp.data.pixels import Pixels
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, layout, optimizer
@@ -117,7 +118,7 @@ NO_RULES = Rules()
 
 
 class NotFinite(Exception):
-    """A pixel is NaN or infinite, or beyond the network's type: see arrays.refuse_strange."""
+    """A pixel is NaN or infinite, or beyond the network's type: numeric_arrays.refuse_strange."""
 
 
 class Diverged(Exception):
@@ -464,15 +465,6 @@ class _Guard:
         for kept, array in zip(self.kept, self.state):
             np.copyto(array, kept)
         return self.done
-
-
-def layers_of(flat, plan):
-    """Return [(w, b), ...]: each layer's views (n_out, n_in) and (n_out,) into a flat vector."""
-    layers = []
-    for (n_in, n_out), (w_at, b_at) in zip(itertools.pairwise(plan.sizes), plan.offsets):
-        w, b = flat[w_at:b_at].reshape(n_out, n_in), flat[b_at : b_at + n_out]
-        layers.append((w, b))
-    return layers
 
 
 # ------------------------------------------------ the book's order, and getting ready

@@ -8,8 +8,7 @@ import os
 
 import numpy as np
 
-from fastbp import arrays
-from fastbp.data import digits, download
+from fastbp.data import arguments, digits, download
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
 
@@ -186,7 +185,7 @@ def vectorized_result(j, n=10):
 
     Raises ValueError for j outside 0..n-1, TypeError for a j that is not an integer.
     """
-    j = arrays.check_count("j", j, 0)
+    j = arguments.check_count("j", j, 0)
     if not 0 <= j < n:
         raise ValueError(f"label {j} is outside 0..{n - 1}; pass n, the number of classes")
     e = np.zeros((n, 1))
@@ -224,7 +223,7 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels
     _flag("pixels", pixels)
     counts = (n_train, n_validation, n_test)
     for name, n in zip(("n_train", "n_validation", "n_test"), counts):
-        arrays.check_count(name, n, 0)
+        arguments.check_count(name, n, 0)
     labels = np.random.default_rng(seed).integers(0, 10, sum(counts))
     images = digits.draw(labels, seed)
     ends = np.cumsum(counts)
@@ -244,5 +243,5 @@ def _columns(data):
 def _flag(name, value):
     """Return an argument that is True or False, or raise TypeError."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {arrays.brief(value)}, expected True or False")
+        raise TypeError(f"{name} is {arguments.brief(value)}, expected True or False")
     return bool(value)
