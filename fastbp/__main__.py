@@ -20,7 +20,6 @@ import numpy as np
 from fastbp import (
     __version__,
     checkpoint,
-    datasets,
     engine,
     interrupts,
     mnist_loader,
@@ -28,7 +27,7 @@ from fastbp import (
     network2,
     training,
 )
-from fastbp.data import answers, arguments, files, npz
+from fastbp.data import answers, arguments, datasets, files, npz
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits

@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 
-from fastbp import datasets, engine, reference_path
-from fastbp.data import arguments, numeric_arrays, parameters, warn
+from fastbp import engine, reference_path
+from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
 
 
@@ -70,7 +70,7 @@ class Compiled:
         like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
         the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
         """
-        batch = datasets.as_arrays(X, Y, "the batch")
+        batch = containers.as_arrays(X, Y, "the batch")
         X, Y = datasets.training_arrays(batch, self._plan, self.dtype, "the batch")
         return self._summed_gradient(X, Y)
 
@@ -94,7 +94,7 @@ class Compiled:
         data: pairs (x, y) or arrays (X, Y), as SGD takes them. The speed at which each layer
         learns, as the book's chapter 5 measures it. Returns a list of floats, first layer first.
         """
-        data = datasets.materialise(data, "data")
+        data = containers.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
         numeric_arrays.refuse_strange(X, Y, self.dtype, "data")
         nabla_b, _ = self._summed_gradient(X, Y)
@@ -145,7 +145,7 @@ class Compiled:
         """Return the outputs (n, n_out) for rows of X; sound: raise Diverged if not finite."""
         arguments.check_fits(self._plan, self.dtype, X.shape[1])
         if len(X) < FEW:
-            values = datasets.as_values(X, self.dtype)
+            values = containers.as_values(X, self.dtype)
             if not np.vdot(values, values) <= warn.USUAL**2:
                 engine.check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):

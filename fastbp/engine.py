@@ -57,9 +57,6 @@ OUTPUT_SLOPES = {
 }
 
 
-STORED = layout.STORED  # the types that X may have
-
-
 class Plan:
     """What a network computes: sizes, activations and cost.
 

@@ -8,8 +8,8 @@ import copy
 
 import numpy as np
 
-from fastbp import datasets, engine, reference_path, threads
-from fastbp.data import arguments, numeric_arrays, parameters
+from fastbp import engine, reference_path, threads
+from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters
 from fastbp.data.warn import public
 
 MOST = 20_000  # weights that are checked, where nothing else is said
@@ -32,7 +32,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     h = arguments.check_range("h", h, wide, 1e-12)
     if most is not None:
         most = arguments.check_count("most", most, 1)
-    data = datasets.materialise(data, "data")
+    data = containers.materialise(data, "data")
     X, Y = datasets.training_arrays(data, plan, wide, "data")
     numeric_arrays.refuse_strange(X, Y, net.dtype, "data")
     nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
@@ -66,7 +66,7 @@ def _slow_quotients(net, which, X, Y, h):
     plan, probe = net._plan, copy.deepcopy(net)
     params = net._parameters().astype(np.float64)
     fn = getattr(getattr(net, "cost", None), "fn", None) or _quadratic
-    columns = datasets.as_values(X, np.dtype(np.float64))[:, :, None]
+    columns = containers.as_values(X, np.dtype(np.float64))[:, :, None]
 
     def cost():
         probe.weights, probe.biases = parameters.views(params, plan)

@@ -9,9 +9,18 @@ import itertools
 
 import numpy as np
 
-from fastbp import base, datasets, engine, reference_path, training
+from fastbp import base, engine, reference_path, training
 from fastbp.base import sigmoid
-from fastbp.data import answers, arguments, files, npz, numeric_arrays, parameters
+from fastbp.data import (
+    answers,
+    arguments,
+    containers,
+    datasets,
+    files,
+    npz,
+    numeric_arrays,
+    parameters,
+)
 from fastbp.data.warn import public
 
 FORMAT_VERSION = 1
@@ -112,7 +121,7 @@ class Network(base.Compiled):
         """
         plan, dtype = self._plan, self.dtype
         eta = arguments.check_rate("eta", eta, dtype)
-        mini_batch = datasets.materialise(mini_batch, "mini_batch")
+        mini_batch = containers.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             self._step(mini_batch, eta)
             return
@@ -148,7 +157,7 @@ class Network(base.Compiled):
         book's argmax over one output is always 0). Raises ValueError or TypeError for data that do
         not fit.
         """
-        test_data = datasets.materialise(test_data, "test_data")
+        test_data = containers.materialise(test_data, "test_data")
         if self._general("feedforward", "sigmoid"):
             pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT)
             return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
@@ -218,7 +227,7 @@ class _Run(training.Run):
         super().__init__(net, epochs, m, eta, *settings)
         self.history = {"right answers": []}
         net.history = self.history["right answers"]
-        data = datasets.materialise(data, "training_data")
+        data = containers.materialise(data, "training_data")
         self.own_gradient = net._general("update_mini_batch", "backprop")
         self.general = self.own_gradient or net._general("cost_derivative", "sigmoid")
         self.own_test = net._general("evaluate", "feedforward", "sigmoid")
@@ -243,9 +252,9 @@ class _Run(training.Run):
         self.evaluate, self.n_test = None, 0
         if data is None or (isinstance(data, (list, tuple)) and not len(data)):
             return
-        data = datasets.materialise(data, "test_data")
-        self.n_test = len(data[0]) if datasets.is_arrays(data) else len(data)
-        if self.net._general("evaluate") and datasets.is_arrays(data):
+        data = containers.materialise(data, "test_data")
+        self.n_test = len(data[0]) if containers.is_arrays(data) else len(data)
+        if self.net._general("evaluate") and containers.is_arrays(data):
             data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT)
         self.evaluate = lambda: self.net.evaluate(data)
         if not self.own_test:

@@ -11,9 +11,9 @@ import json
 
 import numpy as np
 
-from fastbp import base, datasets, engine, reference_path, training
+from fastbp import base, engine, reference_path, training
 from fastbp.base import sigmoid
-from fastbp.data import answers, arguments, files, numeric_arrays, parameters
+from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
 from fastbp.data.warn import public
 from fastbp.reference_path import softmax  # noqa: F401  (a public name of this module)
 
@@ -202,7 +202,7 @@ class Network(base.Compiled):
         eta = arguments.check_rate("eta", eta, dtype)
         lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
         n = arguments.check_count("n", n, 1)
-        mini_batch = datasets.materialise(mini_batch, "mini_batch")
+        mini_batch = containers.materialise(mini_batch, "mini_batch")
         rules = engine.Rules(l2=lmbda / n)
         if not self._general("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules=rules)
@@ -235,9 +235,9 @@ class Network(base.Compiled):
         """
         activation = self.activations[-1]
         answers.check_has_answers(self._plan.sizes[-1], activation)
-        data = datasets.materialise(data, "data")
+        data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
-        one_hot = not (convert or datasets.is_arrays(data))
+        one_hot = not (convert or containers.is_arrays(data))
         labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
         self._refuse_strange_weights()
         with self._explained("data", X):
@@ -309,7 +309,7 @@ class Network(base.Compiled):
 
     def _read(self, data, one_hot, name):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
-        data = datasets.materialise(data, name)
+        data = containers.materialise(data, name)
         read = datasets.training_arrays if one_hot else datasets.evaluation_targets
         return read(data, self._plan, self.dtype, name)
 
@@ -317,7 +317,7 @@ class Network(base.Compiled):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
             return self._outputs_of(X, "data", self._stops)
-        values = datasets.as_values(X, self.dtype)
+        values = containers.as_values(X, self.dtype)
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
@@ -485,7 +485,7 @@ class _Run(training.Run):
             if name.startswith("evaluation") and evaluation_data is None:
                 raise ValueError(f"{name} needs evaluation_data, which is None")
         self.best, self.best_weights, self.waited, self.halved_at = None, None, 0, 0
-        self._read(datasets.materialise(data, "training_data"))
+        self._read(containers.materialise(data, "training_data"))
         self._read_evaluation(evaluation_data)
         if self.momentum:
             self.velocity = np.zeros(net._plan.n_params, dtype)
@@ -522,20 +522,20 @@ class _Run(training.Run):
     def _read_evaluation(self, data):
         if data is None:
             return
-        data = datasets.materialise(data, "evaluation_data")
+        data = containers.materialise(data, "evaluation_data")
         if self.net._general("accuracy", "total_cost"):
             self.data["evaluation"] = self._evaluation_pairs(data)
         if any(name.startswith("evaluation") for name in self.needed):
             X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
-            self._watch_set("evaluation", X, Y, one_hot=not datasets.is_arrays(data))
+            self._watch_set("evaluation", X, Y, one_hot=not containers.is_arrays(data))
 
     def _evaluation_pairs(self, data):
         """Return the pairs that an accuracy or a total_cost of somebody's own gets to see."""
         plan, dtype, name = self.net._plan, self.net.dtype, "evaluation_data"
-        if datasets.is_arrays(data):
+        if containers.is_arrays(data):
             X, Y = datasets.training_arrays(data, plan, dtype, name)
             labels = Y[:, 0] if plan.sizes[-1] == 1 else Y.argmax(axis=1)
-            data = list(zip(datasets.as_values(X, dtype)[:, :, None], labels.tolist()))
+            data = list(zip(containers.as_values(X, dtype)[:, :, None], labels.tolist()))
         return data[: self.subset]
 
     def _watch_set(self, of, X, Y, one_hot=False):
