@@ -8,8 +8,8 @@ import pytest
 from bench import kernel_list, peaks, work
 from bench.conftest import RATIOS
 from bench.peers import BookOracle, Fastbp
-from fastbp import engine
 from fastbp.data import parameters
+from fastbp.training import engine
 
 DTYPES = ["float64", "float32"]
 

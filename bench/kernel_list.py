@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from fastbp import engine
 from fastbp.data import parameters
 from fastbp.kernels import jit, passes
 from fastbp.kernels.layout import places_of
+from fastbp.training import engine
 
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]
 IMAGES, LIT = 10_000, 0.19  # of a digit's pixels, so many are not zero

@@ -17,17 +17,10 @@ import warnings
 
 import numpy as np
 
-from fastbp import (
-    __version__,
-    checkpoint,
-    engine,
-    interrupts,
-    mnist_loader,
-    network,
-    network2,
-    training,
-)
+from fastbp import __version__, mnist_loader, network, network2
 from fastbp.data import answers, arguments, datasets, files, npz
+from fastbp.training import checkpoint, engine, signals
+from fastbp.training.progress_bar import progress_bar
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be had, else synthetic digits
@@ -97,7 +90,7 @@ def _signals():
     """Have SIGTERM, and SIGHUP unless it is ignored, raise _Terminated meanwhile."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in interrupts.NUMBERS[1:]:
+        for number in signals.NUMBERS[1:]:
             if signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, _terminate)
     try:
@@ -336,7 +329,7 @@ def _book(options):
         raise OSError(
             f"the book's results are those of MNIST: {arguments.one_line(error)}"
         ) from None
-    with training.progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
+    with progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
         bar.set_description("the book", refresh=False)
         how = dict(dtype=options.dtype, threads=options.threads)
         results = book.run_all(

@@ -9,8 +9,6 @@ import itertools
 
 import numpy as np
 
-from fastbp import base, engine, reference_path, training
-from fastbp.base import sigmoid
 from fastbp.data import (
     answers,
     arguments,
@@ -22,6 +20,8 @@ from fastbp.data import (
     parameters,
 )
 from fastbp.data.warn import public
+from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training.base import sigmoid
 
 FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer
@@ -220,7 +220,7 @@ _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cos
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-class _Run(training.Run):
+class _Run(sgd.Run):
     """One call of SGD."""
 
     def __init__(self, net, data, epochs, m, eta, test_data, settings):

@@ -11,11 +11,11 @@ import json
 
 import numpy as np
 
-from fastbp import base, engine, reference_path, training
-from fastbp.base import sigmoid
 from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
 from fastbp.data.warn import public
-from fastbp.reference_path import softmax  # noqa: F401  (a public name of this module)
+from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training.base import sigmoid
+from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
@@ -443,7 +443,7 @@ _LINES = {
 }
 
 
-class _Run(training.Run):
+class _Run(sgd.Run):
     """One call of SGD: its arguments checked, its data in arrays, what is watched, when it ends."""
 
     def __init__(

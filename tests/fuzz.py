@@ -38,8 +38,9 @@ import zlib
 import numpy as np
 
 from fastbp import __main__ as command
-from fastbp import checkpoint, network, network2
+from fastbp import network, network2
 from fastbp.data.readers import find
+from fastbp.training import checkpoint
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
 
-from fastbp import __main__, engine, network, network2
+from fastbp import __main__, network, network2
+from fastbp.training import engine
 
 
 def fastbp(*arguments, **environment):

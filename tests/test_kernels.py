@@ -12,11 +12,12 @@ from conftest import JIT
 from numba import njit
 from reference import Oracle, sigma
 
-from fastbp import Pixels, engine, threads
+from fastbp import Pixels
 from fastbp.data import parameters
 from fastbp.kernels import activations, jit, layers, layout, passes, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
+from fastbp.training import engine, threads
 
 DTYPES = [np.float64, np.float32]
 # One more and one less than a tile, a register and a vector, and 1.

@@ -6,11 +6,11 @@ from conftest import JIT
 from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
 from test_kernels import activated, call_multiply_slope, compiled, guards, padded, read_sparsely  # noqa: F401
 
-from fastbp import engine, threads
 from fastbp.data import parameters
 from fastbp.kernels import activations, drivers, dropout, layout, passes
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
+from fastbp.training import engine, threads
 
 DTYPES = [np.float64, np.float32]
 PAIRS = list(engine.OUTPUT_SLOPES)

@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 
-from fastbp import engine, reference_path
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
+from fastbp.training import engine, reference_path
 
 
 @np.errstate(under="ignore")

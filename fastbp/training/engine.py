@@ -12,7 +12,6 @@ import time
 
 import numpy as np
 
-from fastbp import interrupts, threads
 from fastbp.data import warn
 from fastbp.data.parameters import layers_of
 from fastbp.data.pixels import Pixels
@@ -21,6 +20,7 @@ from fastbp.kernels import costs, drivers, jit, layout, optimizer
 from fastbp.kernels.cache import uncached  # noqa: F401
 from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
+from fastbp.training import signals, threads
 
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 FEW = 32  # samples that tell what the others are like
@@ -213,7 +213,7 @@ class _Calls:
         net = self.net._replace(order=_fixed(part), n_samples=len(part))
         arguments = net, self.rules, *self.more
         if self.key not in _compiled:
-            with interrupts.welcome():
+            with signals.welcome():
                 jit.prepare(self.serial, *arguments)
             _compiled.add(self.key)
         parallel = self.n_threads > 1 and self.tuner.parallel and self._can_be_parallel(arguments)

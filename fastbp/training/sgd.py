@@ -5,20 +5,17 @@ it compiles or evaluates, is it interrupted. What it prints it remembers, so tha
 resumed has printed the same in the end as one that never stopped.
 """
 
-import contextlib
 import copy
-import functools
 import random
-import sys
 import time
 import warnings
 
 import numpy as np
 
-from fastbp import checkpoint, engine, interrupts
 from fastbp.data import arguments, numeric_arrays, parameters
+from fastbp.training import checkpoint, engine, signals
+from fastbp.training.progress_bar import progress_bar
 
-BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
 LOOK_SECONDS = 0.1  # how often the general path looks at the weights
 
 
@@ -106,7 +103,7 @@ class Run:
         undo = self._undo()
         bar = progress_bar(progress, self.epochs * self.n)
         net._stops, before = False, net._stops  # this looks at the weights itself, now and then
-        with interrupts.Held() as self.held, bar as self.bar:
+        with signals.Held() as self.held, bar as self.bar:
             try:
                 self._facts = self.facts() if self.keeper.path is not None else {}
                 found = self.keeper.read(self._facts)
@@ -157,7 +154,7 @@ class Run:
         """Return watch(); if it is interrupted, what it has drawn is undone: it was not there."""
         undo_draws = _drawing() if self.keeper.path else lambda: None
         try:
-            with interrupts.welcome():
+            with signals.welcome():
                 return self.watch()
         except BaseException:
             if self.held.delivered:
@@ -365,47 +362,3 @@ def _drawing(with_numpy=True):
             np.random.set_state(state_2)
 
     return undo_draws
-
-
-# ------------------------------------------------ progress
-
-
-class _Silent:
-    """Stands in for the progress bar: counts nothing, prints lines plainly."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def set_description(self, text, refresh):
-        pass
-
-    def update(self, count):
-        pass
-
-    write = staticmethod(functools.partial(print, flush=True))
-
-
-def progress_bar(progress, total):
-    """Return a context that shows progress over `total` samples on standard error, or nothing.
-
-    progress: True, False, or None for a bar where standard error is a terminal.
-    """
-    if progress is None:
-        with contextlib.suppress(ValueError):  # it is closed
-            progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress or sys.stderr is None:
-        return _Silent()
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
-
-    def write(line=""):
-        if sys.stdout is not None:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
-
-    bar.write = write
-    return bar

@@ -8,9 +8,9 @@ import copy
 
 import numpy as np
 
-from fastbp import engine, reference_path, threads
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters
 from fastbp.data.warn import public
+from fastbp.training import engine, reference_path, threads
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread
