@@ -37,8 +37,8 @@ import zlib
 
 import numpy as np
 
-from fastbp import __main__ as command
 from fastbp import network, network2
+from fastbp.cli.model_commands import read_image
 from fastbp.data.readers import find
 from fastbp.training import checkpoint
 
@@ -826,7 +826,7 @@ READERS = {
     "checkpoint": Reader(
         _checkpoints, "run.npz", _resumed, (*ZIP, checkpoint_content, checkpoint_content)),
     "predict": Reader(
-        _images, "image.npy", lambda path: sound_image(command._image(path, 784)), (npy_array,)),
+        _images, "image.npy", lambda path: sound_image(read_image(path, 784)), (npy_array,)),
 }  # fmt: skip
 
 

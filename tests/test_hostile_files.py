@@ -22,8 +22,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastbp import __main__ as command
 from fastbp import mnist_loader, network, network2
+from fastbp.cli.model_commands import read_image
 from fastbp.data import files
 from fastbp.data.readers import find
 
@@ -410,7 +410,7 @@ def test_headers_that_others_write(text, version, tmp_path):
     path, data = tmp_path / "image.npy", np.arange(784).astype(np.uint8)
     path.write_bytes(fuzz.npy(text, data.tobytes(), version))
     wanted = data.reshape(28, 28, order="F" if "True" in text else "C").reshape(784, 1)
-    np.testing.assert_array_equal(command._image(path, 784), wanted / 256)
+    np.testing.assert_array_equal(read_image(path, 784), wanted / 256)
 
 
 # ------------------------------------------------ .npz

@@ -183,7 +183,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
 
 SCRIPT = """
 import sys
-from fastbp.__main__ import main
+from fastbp.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
