@@ -1,1 +1,1 @@
-"""Readers of image data sets, one module for each file format, and find.py, which chooses one."""
+"""Readers of image data sets: a module for each file format, and find, which chooses one."""
