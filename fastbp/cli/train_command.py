@@ -1,6 +1,6 @@
 """fastbp train: train a network of chapter 1 or 3, and save it.
 
-Invariant: what is wrong with an option is an error before any data are read.
+Invariant: what is wrong with an option by itself is an error before any data are read.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Data sets brought to arrays, X one sample a row and Y one target a row, or to the book's pairs.
 
-Invariant: as in containers.py; a target or a label that does not fit is never guessed.
+Invariant: as in containers.py; a target or a label that does not fit is an error.
 """
 
 import numpy as np
