@@ -8,7 +8,8 @@ import pytest
 from bench import kernel_list, peaks, work
 from bench.conftest import RATIOS
 from bench.peers import BookOracle, Fastbp
-from fastbp import engine
+from fastbp.data import parameters
+from fastbp.training import engine
 
 DTYPES = ["float64", "float32"]
 
@@ -28,7 +29,7 @@ def test_what_is_timed_is_right(dtype):
     """A kernel that is timed must also be right; the rest of this is the business of tests/."""
     plan = engine.plan_of((784, 30))
     params, X = kernel_list.randoms(dtype, plan.n_params, (10, 784))
-    ((w, b),) = engine.layers_of(params, plan)
+    ((w, b),) = parameters.layers_of(params, plan)
     wanted = 1 / (1 + np.exp(-(X @ w.T + b)))
     np.testing.assert_allclose(engine.feedforward(params, plan, X), wanted, rtol=1e-4)
 

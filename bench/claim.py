@@ -10,7 +10,7 @@ import statistics
 import numpy as np
 
 from bench import peaks
-from fastbp import engine
+from fastbp.training import engine
 
 NETS = (784, 30, 10), (784, 1000, 200, 10)
 SAMPLES, WEIGHTS = 50, 40

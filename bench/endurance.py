@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from bench import promises, report, work
-from fastbp import checkpoint, engine, network, network2
+from fastbp import network, network2
+from fastbp.training import checkpoint, engine
 
 RESULTS = work.ROOT / "bench" / "results"
 FILE = RESULTS / "endurance.json"

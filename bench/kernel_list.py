@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from fastbp import engine
+from fastbp.data import parameters
 from fastbp.kernels import jit, passes, updates
 from fastbp.kernels.layout import places_of
+from fastbp.training import engine
 
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]
 IMAGES, LIT = 10_000, 0.19  # of a digit's pixels, so many are not zero
@@ -80,7 +81,7 @@ class Network:
         plan = engine.plan_of(tuple(sizes))
         layout = plan.layout(dtype, m)
         (params,) = randoms(dtype, plan.n_params)
-        weights = layout.pack(engine.layers_of(1e-3 * params, plan))
+        weights = layout.pack(parameters.layers_of(1e-3 * params, plan))
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         samples = engine.Samples(X, np.zeros((len(X), sizes[-1]), dtype))
         self.order = np.random.default_rng(0).permutation(len(X))

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.work import Oracle
-from fastbp import mnist_loader, threads
+from fastbp import mnist_loader
 from fastbp.network import Network
+from fastbp.training import threads
 
 
 class Peer:

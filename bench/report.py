@@ -12,7 +12,8 @@ from pathlib import Path
 import fastbp
 from bench import validation
 from bench.work import ROOT
-from fastbp import engine, files
+from fastbp.data import files
+from fastbp.training import engine
 
 MARK = "<!-- bench -->"
 PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn")

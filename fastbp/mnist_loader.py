@@ -8,8 +8,9 @@ import os
 
 import numpy as np
 
-from fastbp import arrays, digits, download, mnist_files, mnist_sets
-from fastbp.pixels import Pixels
+from fastbp.data import arguments, digits, download
+from fastbp.data.pixels import Pixels
+from fastbp.data.readers import find, image_sets
 
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "
@@ -84,20 +85,20 @@ def load_data(path=None, *, pixels=False, transpose=False):
     """
     options = dict(pixels=_flag("pixels", pixels), transpose=_flag("transpose", transpose))
     if path is not None:
-        return mnist_files.load(path, **options)
+        return find.load(path, **options)
     if os.environ.get("FASTBP_DATA"):
         try:
-            return mnist_files.load(os.environ["FASTBP_DATA"], **options)
+            return find.load(os.environ["FASTBP_DATA"], **options)
         except (OSError, ValueError) as error:
             raise type(error)(f"FASTBP_DATA: {error}") from None
     for place in ("mnist.pkl.gz", "../data/mnist.pkl.gz"):
         if os.path.isfile(place):
-            return mnist_files.load(place, **options)
+            return find.load(place, **options)
     try:
-        folder = download.cached_or_fetched(mnist_files.is_whole)
+        folder = download.cached_or_fetched(find.is_whole)
     except download.DownloadError as error:
         raise DataNotFoundError(f"MNIST is not to be had: {error}; {HOW_TO_GET_IT}") from None
-    return mnist_files.load(folder, **options)
+    return find.load(folder, **options)
 
 
 def load_data_wrapper(path=None, *, transpose=False):
@@ -166,7 +167,7 @@ def count_outputs(data):
     ValueError, TypeError
         A label is not an integer 0..999.
     """
-    most = mnist_sets.LEAST_CLASSES
+    most = image_sets.LEAST_CLASSES
     for name, (_, labels) in zip(("training", "validation", "test"), data):
         labels = np.asarray(labels)
         if labels.size and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
@@ -174,7 +175,7 @@ def count_outputs(data):
                 f"the {name} labels have shape {labels.shape} and dtype {labels.dtype}, expected "
                 f"(n,) integers; use numpy.ravel(labels).astype(int)"
             )
-        mnist_sets.check_labels(labels, f"the {name} set")
+        image_sets.check_labels(labels, f"the {name} set")
         most = max(most, 1 + int(labels.max(initial=0)))
     return most
 
@@ -184,7 +185,7 @@ def vectorized_result(j, n=10):
 
     Raises ValueError for j outside 0..n-1, TypeError for a j that is not an integer.
     """
-    j = arrays.check_count("j", j, 0)
+    j = arguments.check_count("j", j, 0)
     if not 0 <= j < n:
         raise ValueError(f"label {j} is outside 0..{n - 1}; pass n, the number of classes")
     e = np.zeros((n, 1))
@@ -222,12 +223,12 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels
     _flag("pixels", pixels)
     counts = (n_train, n_validation, n_test)
     for name, n in zip(("n_train", "n_validation", "n_test"), counts):
-        arrays.check_count(name, n, 0)
+        arguments.check_count(name, n, 0)
     labels = np.random.default_rng(seed).integers(0, 10, sum(counts))
     images = digits.draw(labels, seed)
     ends = np.cumsum(counts)
     return tuple(
-        mnist_sets.as_set(images[end - n : end], labels[end - n : end], pixels)
+        image_sets.as_set(images[end - n : end], labels[end - n : end], pixels)
         for n, end in zip(counts, ends)
     )
 
@@ -242,5 +243,5 @@ def _columns(data):
 def _flag(name, value):
     """Return an argument that is True or False, or raise TypeError."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {arrays.brief(value)}, expected True or False")
+        raise TypeError(f"{name} is {arguments.brief(value)}, expected True or False")
     return bool(value)

@@ -9,9 +9,19 @@ import itertools
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, npz, reference_path, training
-from fastbp.base import sigmoid
-from fastbp.warn import public
+from fastbp.data import (
+    answers,
+    arguments,
+    containers,
+    datasets,
+    files,
+    npz,
+    numeric_arrays,
+    parameters,
+)
+from fastbp.data.warn import public
+from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training.base import sigmoid
 
 FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer
@@ -46,7 +56,7 @@ class Network(base.Compiled):
         checked = self._prepare(sizes, dtype, threads)
         biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
         weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
-        self._publish(arrays.flatten(weights, biases, self._plan, self.dtype))
+        self._publish(parameters.flatten(weights, biases, self._plan, self.dtype))
 
     # ------------------------------------------------ the book's methods
 
@@ -57,8 +67,8 @@ class Network(base.Compiled):
         Raises ValueError for any other shape.
         """
         plan = self._plan
-        a = arrays.columns(a, plan.sizes[0], self.dtype, "a")
-        weights, biases = arrays.layers(self.weights, self.biases, plan)
+        a = numeric_arrays.columns(a, plan.sizes[0], self.dtype, "a")
+        weights, biases = parameters.layers(self.weights, self.biases, plan)
         out = reference_path.feedforward(a, weights, biases, self._functions(plan))
         # A product with itself is finite unless something in it is not, or it is huge.
         return out if np.vdot(out, out) < np.inf else self._finite_output(out)
@@ -110,8 +120,8 @@ class Network(base.Compiled):
         Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
         """
         plan, dtype = self._plan, self.dtype
-        eta = arrays.check_rate("eta", eta, dtype)
-        mini_batch = datasets.materialise(mini_batch, "mini_batch")
+        eta = arguments.check_rate("eta", eta, dtype)
+        mini_batch = containers.materialise(mini_batch, "mini_batch")
         if not self._general("backprop", "cost_derivative", "sigmoid"):
             self._step(mini_batch, eta)
             return
@@ -133,8 +143,8 @@ class Network(base.Compiled):
         Raises ValueError for other shapes. Source: book, chapter 2, equations BP1 to BP4.
         """
         plan = self._plan
-        x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
+        x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = numeric_arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
         return self._gradient_of_one(x, y, self._functions(plan), self._output_error)
 
     @public
@@ -147,7 +157,7 @@ class Network(base.Compiled):
         book's argmax over one output is always 0). Raises ValueError or TypeError for data that do
         not fit.
         """
-        test_data = datasets.materialise(test_data, "test_data")
+        test_data = containers.materialise(test_data, "test_data")
         if self._general("feedforward", "sigmoid"):
             pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT)
             return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
@@ -168,9 +178,9 @@ class Network(base.Compiled):
         The file appears whole or not at all. Raises OSError if it cannot be written, ValueError
         if weights or biases do not fit sizes or are not finite. Read it with fastbp.network.load.
         """
-        flat = arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
-        arrays.refuse_strange_weights(self)
-        weights, biases = arrays.views(flat, self._plan)
+        flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
+        parameters.refuse_strange_weights(self)
+        weights, biases = parameters.views(flat, self._plan)
         content = {f"weights_{l}": w for l, w in enumerate(weights)}
         content |= {f"biases_{l}": b for l, b in enumerate(biases)}
         with files.written_atomically(path) as file:
@@ -210,14 +220,14 @@ _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cos
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-class _Run(training.Run):
+class _Run(sgd.Run):
     """One call of SGD."""
 
     def __init__(self, net, data, epochs, m, eta, test_data, settings):
         super().__init__(net, epochs, m, eta, *settings)
         self.history = {"right answers": []}
         net.history = self.history["right answers"]
-        data = datasets.materialise(data, "training_data")
+        data = containers.materialise(data, "training_data")
         self.own_gradient = net._general("update_mini_batch", "backprop")
         self.general = self.own_gradient or net._general("cost_derivative", "sigmoid")
         self.own_test = net._general("evaluate", "feedforward", "sigmoid")
@@ -231,7 +241,7 @@ class _Run(training.Run):
             X, Y = datasets.training_arrays(data, net._plan, net.dtype)
             self.sets["training_data"] = X, Y
             if self.general:
-                arrays.refuse_strange(X, Y, net.dtype, "training_data")
+                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
         if self.general:
             self.pairs = datasets.pairs(data, net._plan, net.dtype)
         else:
@@ -242,9 +252,9 @@ class _Run(training.Run):
         self.evaluate, self.n_test = None, 0
         if data is None or (isinstance(data, (list, tuple)) and not len(data)):
             return
-        data = datasets.materialise(data, "test_data")
-        self.n_test = len(data[0]) if datasets.is_arrays(data) else len(data)
-        if self.net._general("evaluate") and datasets.is_arrays(data):
+        data = containers.materialise(data, "test_data")
+        self.n_test = len(data[0]) if containers.is_arrays(data) else len(data)
+        if self.net._general("evaluate") and containers.is_arrays(data):
             data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT)
         self.evaluate = lambda: self.net.evaluate(data)
         if not self.own_test:
@@ -284,7 +294,7 @@ def load(path, *, threads=None):
     that is not finite. Nothing in the file is executed: it holds numbers only.
     """
     if threads is not None:
-        arrays.check_count("threads", threads, 1)
+        arguments.check_count("threads", threads, 1)
     what = "is not a model written by Network.save"
     try:
         with npz.Npz(path) as content:
@@ -330,4 +340,4 @@ def _parameters(content, plan, dtype):
                 raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
             if shape != wanted:
                 raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
-    return arrays.filled(plan, dtype, lambda name, l: content[f"{name}_{l}"])
+    return parameters.filled(plan, dtype, lambda name, l: content[f"{name}_{l}"])

@@ -11,10 +11,11 @@ import json
 
 import numpy as np
 
-from fastbp import answers, arrays, base, datasets, engine, files, reference_path, training
-from fastbp.base import sigmoid
-from fastbp.reference_path import softmax  # noqa: F401  (a public name of this module)
-from fastbp.warn import public
+from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
+from fastbp.data.warn import public
+from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training.base import sigmoid
+from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
 
 FORMAT_VERSION = 1
 PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
@@ -127,7 +128,7 @@ class Network(base.Compiled):
         sizes = self._plan.sizes
         biases = [np.random.randn(n_out, 1) for n_out in sizes[1:]]
         weights = [weights_of(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
-        self._publish(arrays.flatten(weights, biases, self._plan, self.dtype))
+        self._publish(parameters.flatten(weights, biases, self._plan, self.dtype))
 
     # ------------------------------------------------ the book's methods
 
@@ -137,7 +138,7 @@ class Network(base.Compiled):
 
         Raises ValueError for any other shape.
         """
-        a = arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
+        a = numeric_arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
         out = reference_path.feedforward(a, *self._layers(), self._functions())
         return self._finite_output(out)
 
@@ -198,10 +199,10 @@ class Network(base.Compiled):
         which lmbda is divided. Raises ValueError or TypeError for data that do not fit.
         """
         plan, dtype = self._plan, self.dtype
-        eta = arrays.check_rate("eta", eta, dtype)
-        lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
-        n = arrays.check_count("n", n, 1)
-        mini_batch = datasets.materialise(mini_batch, "mini_batch")
+        eta = arguments.check_rate("eta", eta, dtype)
+        lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
+        n = arguments.check_count("n", n, 1)
+        mini_batch = containers.materialise(mini_batch, "mini_batch")
         rules = engine.Rules(l2=lmbda / n)
         if not self._general("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules=rules)
@@ -218,8 +219,8 @@ class Network(base.Compiled):
         other shapes. Source: book, chapter 2.
         """
         plan = self._plan
-        x = arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
+        x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = numeric_arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
         return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
@@ -234,9 +235,9 @@ class Network(base.Compiled):
         """
         activation = self.activations[-1]
         answers.check_has_answers(self._plan.sizes[-1], activation)
-        data = datasets.materialise(data, "data")
+        data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
-        one_hot = not (convert or datasets.is_arrays(data))
+        one_hot = not (convert or containers.is_arrays(data))
         labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
         self._refuse_strange_weights()
         with self._explained("data", X):
@@ -249,7 +250,7 @@ class Network(base.Compiled):
         data: pairs (x, y) of one-hot columns, or with convert=True pairs (x, label), as evaluation
         data are; or arrays (X, labels) or (X, Y).
         """
-        lmbda = arrays.check_range("lmbda", lmbda, self.dtype, 0)
+        lmbda = arguments.check_range("lmbda", lmbda, self.dtype, 0)
         X, Y = self._read(data, not convert, "data")
         self._refuse_strange_weights()
         with self._explained("data", X, Y):
@@ -263,9 +264,9 @@ class Network(base.Compiled):
         at all. Raises OSError if it cannot be written, ValueError if the weights do not fit or are
         not finite.
         """
-        flat = arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
-        arrays.refuse_strange_weights(self)
-        weights, biases = arrays.views(flat, self._plan)
+        flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
+        parameters.refuse_strange_weights(self)
+        weights, biases = parameters.views(flat, self._plan)
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
             "sizes": list(self._plan.sizes),
@@ -286,7 +287,8 @@ class Network(base.Compiled):
     def _plan(self):
         if not isinstance(self.activations, (list, tuple)) or not self.activations:
             raise TypeError(
-                f"activations is {arrays.brief(self.activations)}, expected a name for each layer"
+                f"activations is {arguments.brief(self.activations)}, expected a name for each "
+                f"layer"
             )
         return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
 
@@ -307,7 +309,7 @@ class Network(base.Compiled):
 
     def _read(self, data, one_hot, name):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
-        data = datasets.materialise(data, name)
+        data = containers.materialise(data, name)
         read = datasets.training_arrays if one_hot else datasets.evaluation_targets
         return read(data, self._plan, self.dtype, name)
 
@@ -315,7 +317,7 @@ class Network(base.Compiled):
         """Return the outputs (n, n_out) for the rows of X."""
         if not self._general("feedforward", "sigmoid", "cost"):
             return self._outputs_of(X, "data", self._stops)
-        values = datasets.as_values(X, self.dtype)
+        values = containers.as_values(X, self.dtype)
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
@@ -358,7 +360,7 @@ class Network(base.Compiled):
         plan = self._plan
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
         if velocity is not None:
-            velocity = arrays.views(velocity, plan)
+            velocity = parameters.views(velocity, plan)
         weights, biases = reference_path.update(
             *self._layers(), nabla_b, nabla_w, velocity, eta, len(pairs), rules
         )
@@ -369,7 +371,7 @@ class Network(base.Compiled):
 @functools.lru_cache(maxsize=64)
 def _plan_of(sizes, activations, cost_name):
     """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
-    sizes = arrays.check_sizes(sizes)
+    sizes = arguments.check_sizes(sizes)
     _checked_activations(activations[:-1], activations[-1], sizes, cost_name)
     if cost_name is None:
         return engine.plan_of(sizes)  # its shapes only: the general path runs
@@ -379,7 +381,7 @@ def _plan_of(sizes, activations, cost_name):
 def _checked_cost(cost):
     if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
         raise TypeError(
-            f"cost is {arrays.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
+            f"cost is {arguments.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
             f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
         )
     return cost
@@ -391,7 +393,7 @@ def _checked_activations(activation, output, sizes, cost_name):
     names = [name for name in engine.ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
-            f"activation is {arrays.brief(activation)}, expected a name or a list of names"
+            f"activation is {arguments.brief(activation)}, expected a name or a list of names"
         )
     hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
     if len(hidden) != num_layers - 2:
@@ -401,19 +403,19 @@ def _checked_activations(activation, output, sizes, cost_name):
     for name in hidden or [activation] * isinstance(activation, str):
         if name not in names:
             raise ValueError(
-                f"activation is {arrays.brief(name)}, expected one of {', '.join(names)}"
+                f"activation is {arguments.brief(name)}, expected one of {', '.join(names)}"
             )
     if output is None:
         output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
     if output not in engine.ACTIVATIONS:
         raise ValueError(
-            f"output is {arrays.brief(output)}, expected one of {', '.join(engine.ACTIVATIONS)}"
+            f"output is {arguments.brief(output)}, expected one of {', '.join(engine.ACTIVATIONS)}"
         )
     if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
         fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
         raise ValueError(
-            f"{COSTS[cost_name].__name__} does not go with output {arrays.brief(output)}, expected "
-            f"{' or '.join(fitting)}"
+            f"{COSTS[cost_name].__name__} does not go with output {arguments.brief(output)}, "
+            f"expected {' or '.join(fitting)}"
         )
     if output == "softmax" and sizes[-1] == 1:
         raise ValueError(
@@ -441,7 +443,7 @@ _LINES = {
 }
 
 
-class _Run(training.Run):
+class _Run(sgd.Run):
     """One call of SGD: its arguments checked, its data in arrays, what is watched, when it ends."""
 
     def __init__(
@@ -451,13 +453,13 @@ class _Run(training.Run):
     ):  # fmt: skip
         super().__init__(net, epochs, mini_batch_size, eta, *settings)
         dtype = net.dtype
-        self.lmbda = arrays.check_range("lmbda", lmbda, dtype, 0)
-        self.l1 = arrays.check_range("l1", l1, dtype, 0)
-        self.patience = arrays.check_count("early_stopping_n", early_stopping_n, 0)
-        self.momentum = arrays.check_range("momentum", momentum, dtype, 0, 1)
+        self.lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
+        self.l1 = arguments.check_range("l1", l1, dtype, 0)
+        self.patience = arguments.check_count("early_stopping_n", early_stopping_n, 0)
+        self.momentum = arguments.check_range("momentum", momentum, dtype, 0, 1)
         self.max_norm = None
         if max_norm is not None:
-            self.max_norm = arrays.check_range("max_norm", max_norm, dtype, np.finfo(dtype).tiny)
+            self.max_norm = arguments.check_range("max_norm", max_norm, dtype, np.finfo(dtype).tiny)
         self.nesterov = bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov goes with a momentum, which is 0")
@@ -465,15 +467,15 @@ class _Run(training.Run):
         self.schedule = schedule if callable(schedule) else None
         if schedule is not None and not self.halving and self.schedule is None:
             raise ValueError(
-                f"schedule is {arrays.brief(schedule)}, expected None, 'halve' or a function"
+                f"schedule is {arguments.brief(schedule)}, expected None, 'halve' or a function"
             )
         self.subset = self.every = None
         if monitor_subset is not None:
-            self.subset = arrays.check_count("monitor_subset", monitor_subset, 1)
+            self.subset = arguments.check_count("monitor_subset", monitor_subset, 1)
         if monitor_every is not None:
-            self.every = arrays.check_count("monitor_every", monitor_every, 1)
+            self.every = arguments.check_count("monitor_every", monitor_every, 1)
         self.dropout = _checked_dropout(dropout, len(net._plan.sizes), dtype)
-        self.stop_on = arrays.check_choice("stop_on", stop_on, *MONITORS)
+        self.stop_on = arguments.check_choice("stop_on", stop_on, *MONITORS)
         self.history = {name: [] for name in MONITORS}
         self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
         self.needed = self.wanted | ({stop_on} if self.patience or self.halving else set())
@@ -483,7 +485,7 @@ class _Run(training.Run):
             if name.startswith("evaluation") and evaluation_data is None:
                 raise ValueError(f"{name} needs evaluation_data, which is None")
         self.best, self.best_weights, self.waited, self.halved_at = None, None, 0, 0
-        self._read(datasets.materialise(data, "training_data"))
+        self._read(containers.materialise(data, "training_data"))
         self._read_evaluation(evaluation_data)
         if self.momentum:
             self.velocity = np.zeros(net._plan.n_params, dtype)
@@ -510,7 +512,7 @@ class _Run(training.Run):
         if not own_data:  # whoever writes their own may have data of their own, too
             X, Y = self.sets["training_data"] = datasets.training_arrays(data, net._plan, net.dtype)
             if self.general:
-                arrays.refuse_strange(X, Y, net.dtype, "training_data")
+                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
             self._watch_set("training", X, Y)
             self.samples = engine.Samples(X, Y, "training_data")
         if self.general:
@@ -520,20 +522,20 @@ class _Run(training.Run):
     def _read_evaluation(self, data):
         if data is None:
             return
-        data = datasets.materialise(data, "evaluation_data")
+        data = containers.materialise(data, "evaluation_data")
         if self.net._general("accuracy", "total_cost"):
             self.data["evaluation"] = self._evaluation_pairs(data)
         if any(name.startswith("evaluation") for name in self.needed):
             X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
-            self._watch_set("evaluation", X, Y, one_hot=not datasets.is_arrays(data))
+            self._watch_set("evaluation", X, Y, one_hot=not containers.is_arrays(data))
 
     def _evaluation_pairs(self, data):
         """Return the pairs that an accuracy or a total_cost of somebody's own gets to see."""
         plan, dtype, name = self.net._plan, self.net.dtype, "evaluation_data"
-        if datasets.is_arrays(data):
+        if containers.is_arrays(data):
             X, Y = datasets.training_arrays(data, plan, dtype, name)
             labels = Y[:, 0] if plan.sizes[-1] == 1 else Y.argmax(axis=1)
-            data = list(zip(datasets.as_values(X, dtype)[:, :, None], labels.tolist()))
+            data = list(zip(containers.as_values(X, dtype)[:, :, None], labels.tolist()))
         return data[: self.subset]
 
     def _watch_set(self, of, X, Y, one_hot=False):
@@ -575,7 +577,7 @@ class _Run(training.Run):
 
     def begin_epoch(self):
         if self.schedule:
-            self.eta = arrays.check_rate("schedule", self.schedule(self.epoch), self.net.dtype)
+            self.eta = arguments.check_rate("schedule", self.schedule(self.epoch), self.net.dtype)
 
     def rules(self):
         if self.velocity is not None and self.velocity.size != self.net._plan.n_params:
@@ -602,7 +604,7 @@ class _Run(training.Run):
         return about, {} if self.best_weights is None else {"best_weights": self.best_weights}
 
     def set_extra_state(self, about, content):
-        counts = (arrays.check_count(k, about[k], 0) for k in ("key", "waited", "halved_at"))
+        counts = (arguments.check_count(k, about[k], 0) for k in ("key", "waited", "halved_at"))
         self.key, self.waited, self.halved_at = counts
         best, weights = about["best"], content.get("best_weights")
         if best is not None and not isinstance(best, (int, float)):
@@ -678,7 +680,7 @@ def _checked_dropout(dropout, num_layers, dtype):
             f"dropout has {len(shares)} numbers, expected {num_layers - 1}: one for each layer but "
             f"the output layer"
         )
-    shares = [arrays.check_range("dropout", share, dtype, 0, 1) for share in shares]
+    shares = [arguments.check_range("dropout", share, dtype, 0, 1) for share in shares]
     return (*shares, 0.0) if any(shares) else ()
 
 
@@ -687,7 +689,7 @@ def vectorized_result(j, n=10):
 
     Raises ValueError if j is outside 0..n-1.
     """
-    j, n = arrays.check_count("j", j, 0), arrays.check_count("n", n, 1)
+    j, n = arguments.check_count("j", j, 0), arguments.check_count("n", n, 1)
     if j >= n:
         raise ValueError(f"j is {j}, expected 0..{n - 1}")
     e = np.zeros((n, 1))
@@ -703,7 +705,7 @@ def load(filename, cost=None, *, threads=None):
     finite.
     """
     if threads is not None:
-        arrays.check_count("threads", threads, 1)
+        arguments.check_count("threads", threads, 1)
     cost = None if cost is None else _checked_cost(cost)
     with open(filename, "rb") as file:
         text = file.read()
@@ -770,7 +772,9 @@ def _parameters(weights, biases, sizes, net):
         for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes)):
             _check_rows(rows, n_out, n_in, f"{name}[{l}]")
     both = {name: given for name, given, _ in lists}
-    return arrays.filled(net._plan, net.dtype, lambda name, l: np.array(both[name][l], np.float64))
+    return parameters.filled(
+        net._plan, net.dtype, lambda name, l: np.array(both[name][l], np.float64)
+    )
 
 
 def _check_rows(rows, n_out, n_in, name):

@@ -37,8 +37,10 @@ import zlib
 
 import numpy as np
 
-from fastbp import __main__ as command
-from fastbp import checkpoint, mnist_files, network, network2
+from fastbp import network, network2
+from fastbp.cli.model_commands import read_image
+from fastbp.data.readers import find
+from fastbp.training import checkpoint
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
@@ -788,11 +790,11 @@ def _qmnist_labels():
 
 
 def _read_folder(path):
-    sound_sets(mnist_files.load(path.parent))
+    sound_sets(find.load(path.parent))
 
 
 def _read_file(path):
-    sound_sets(mnist_files.load(path))
+    sound_sets(find.load(path))
 
 
 ZIP = zip_member, zip_field
@@ -810,7 +812,7 @@ READERS = {
     "mnist_expanded.pkl.gz": Reader(_expanded_files, "mnist_expanded.pkl.gz", _read_file, (
         inside_gzip(pickle_operations), inside_gzip(pickle_operations), inside_gzip(any_bytes))),
     "train.csv": Reader(
-        _csv_files, "train.csv", lambda path: sound_csv(mnist_files.load(path)),
+        _csv_files, "train.csv", lambda path: sound_csv(find.load(path)),
         (inside_gzip(csv_cell), inside_gzip(csv_cell), inside_gzip(any_bytes))),
     "kmnist images": Reader(
         lambda: iter([KMNIST["kmnist-train-imgs.npz"]]), "kmnist-train-imgs.npz", _read_folder,
@@ -824,7 +826,7 @@ READERS = {
     "checkpoint": Reader(
         _checkpoints, "run.npz", _resumed, (*ZIP, checkpoint_content, checkpoint_content)),
     "predict": Reader(
-        _images, "image.npy", lambda path: sound_image(command._image(path, 784)), (npy_array,)),
+        _images, "image.npy", lambda path: sound_image(read_image(path, 784)), (npy_array,)),
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import pytest
 from test_command_line import data, fastbp, refused  # noqa: F401  (data is a fixture)
 from test_mnist_loader import raw  # noqa: F401
 
-from fastbp import book, report
+from fastbp.cli import book
+from fastbp.report import learning_curves
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_table_and_picture(sets, tmp_path):
     assert np.shape(lengths) == (3, 3)
     for count, gradients in enumerate((lengths, None)):
         path = tmp_path / f"{count}.png"
-        report.draw(results, rates, gradients, path)
+        learning_curves.draw(results, rates, gradients, path)
         head = path.read_bytes()[:24]
         width, height = struct.unpack(">II", head[16:])
         assert head.startswith(b"\x89PNG")
@@ -126,7 +127,7 @@ def test_the_command_says_what_is_missing(data, monkeypatch):  # noqa: F811
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install 'fastbp\[report\]'"):
-        report.pyplot()
+        learning_curves.pyplot()
 
 
 def test_the_command_prints_saves_and_draws(data, tmp_path):  # noqa: F811

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastbp import Pixels, engine, gradient_check, mnist_loader, network, network2
+from fastbp import Pixels, gradient_check, mnist_loader, network, network2
 from fastbp.kernels import drivers
+from fastbp.training import engine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* inputs reach:RuntimeWarning")
 SIZES = [5, 4, 3]

@@ -13,7 +13,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from fastbp import checkpoint, engine, files, network, network2, training
+from fastbp import network, network2
+from fastbp.data import files
+from fastbp.training import checkpoint, engine, sgd
 
 SIZES = [20, 8, 4]
 
@@ -104,7 +106,7 @@ def interrupted(monkeypatch):
 
     Such a look is taken between kernel calls, or between two steps of the general path.
     """
-    real, left = training.Run._count, [None]
+    real, left = sgd.Run._count, [None]
 
     def count(self, samples):
         answer = real(self, samples)
@@ -115,7 +117,7 @@ def interrupted(monkeypatch):
                 return True
         return answer
 
-    monkeypatch.setattr(training.Run, "_count", count)
+    monkeypatch.setattr(sgd.Run, "_count", count)
     # A few mini-batches per kernel call: many places to stop at.
     monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
     monkeypatch.setattr(engine.threads, "PROBE_SECONDS", 1e-5)
@@ -305,9 +307,9 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(own, tmp_path, monkeypa
 
     monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
     monkeypatch.setattr(engine, "CHECK_COST", 1e9)  # the guard never looks of itself
-    monkeypatch.setattr(training, "LOOK_SECONDS", 1e9)
+    monkeypatch.setattr(sgd, "LOOK_SECONDS", 1e9)
     path, seen = tmp_path / "run.npz", []
-    real = training.Run._count
+    real = sgd.Run._count
 
     def count(self, samples):
         real(self, samples)
@@ -316,7 +318,7 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(own, tmp_path, monkeypa
             raise TimeoutError
         return False
 
-    monkeypatch.setattr(training.Run, "_count", count)
+    monkeypatch.setattr(sgd.Run, "_count", count)
     net = network2.Network(SIZES, Cost, activation="linear", output="linear")
     X, Y = data()
     given = pairs_of(X, Y) if own else (X, Y)

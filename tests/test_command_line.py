@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
 
-from fastbp import __main__, engine, network, network2
+from fastbp import cli, network, network2
+from fastbp.training import engine
 
 
 def fastbp(*arguments, **environment):
@@ -315,7 +316,7 @@ def test_interrupt_is_one_line_and_status_130(data, tmp_path):
 
 
 def test_warmup_compiles_all_that_the_default_command_needs(capsys):
-    assert __main__.main(["warmup"]) == 0
+    assert cli.main(["warmup"]) == 0
     out, err = capsys.readouterr()
     assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
     said = err.splitlines()
@@ -327,7 +328,7 @@ def test_warmup_compiles_all_that_the_default_command_needs(capsys):
 
 def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
     monkeypatch.setattr(engine, "uncached", ["run_batches"])
-    assert __main__.main(["warmup"]) == 2
+    assert cli.main(["warmup"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (

@@ -15,8 +15,9 @@ from conftest import make_pairs
 from reference import Oracle, sigma
 
 import fastbp
-from fastbp import engine, network, training
+from fastbp import network
 from fastbp.network import Network, sigmoid, sigmoid_prime
+from fastbp.training import engine, progress_bar
 
 SIZES = [6, 5, 4]
 
@@ -674,7 +675,7 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
     for progress, wanted in ((None, True), (False, False), (True, True)):
         terminal = Terminal()
         monkeypatch.setattr("sys.stderr", terminal)
-        monkeypatch.setattr(training, "BAR_DELAY", 0)
+        monkeypatch.setattr(progress_bar, "BAR_DELAY", 0)
         net.SGD(data, 2, 5, 1.0, progress=progress)
         assert ("images" in terminal.getvalue()) == wanted
         assert capsys.readouterr().out == "Epoch 0 complete\nEpoch 1 complete\n"
@@ -687,17 +688,17 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
 def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     """Ctrl-C between two kernel calls: the weights are the oracle's after so many steps."""
     for name in ("engine.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
-        monkeypatch.setattr(f"fastbp.{name}", 1e-9)  # one mini-batch per call
+        monkeypatch.setattr(f"fastbp.training.{name}", 1e-9)  # one mini-batch per call
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 
-    class Bar(training._Silent):
+    class Bar(progress_bar._Silent):
         def update(self, count):
             done.append(count)
             if len(done) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "progress_bar", lambda progress, total: Bar())
+    monkeypatch.setattr("fastbp.training.sgd.progress_bar", lambda progress, total: Bar())
     with pytest.raises(KeyboardInterrupt):
         net.SGD(data, 1, 5, 1.0)
     assert done == [5, 5, 5]
@@ -708,10 +709,10 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
 
 @pytest.mark.parametrize("m", [10, 64])
 def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
-    monkeypatch.setattr("fastbp.threads.mode", "always")
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.threads.mode", "always")
+    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
-    monkeypatch.setattr("fastbp.threads._quota", lambda: 4)
+    monkeypatch.setattr("fastbp.training.threads._quota", lambda: 4)
     data, test = make_pairs(150, [20, 10], rng), make_pairs(99, [20, 10], rng, labelled=True)
     results = []
     for threads in (1, 2, 3, 4, None):
@@ -737,8 +738,8 @@ def test_warming_up_compiles_all_that_training_and_evaluating_will_call(rng):
 
 
 def test_two_python_threads_train_at_once(monkeypatch, rng):
-    monkeypatch.setattr("fastbp.threads.mode", "always")
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.threads.mode", "always")
+    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
     X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
     nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
     workers = [
@@ -756,7 +757,7 @@ def test_two_python_threads_train_at_once(monkeypatch, rng):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
     """OpenMP ends a forked child at its first parallel region."""
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
     X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
     net, _ = net_and_oracle([20, 17, 10])
     net.update_mini_batch((X, labels), 1.0)

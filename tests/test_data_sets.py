@@ -14,8 +14,10 @@ from fuzz import expanded, idx
 from test_command_line import fastbp, refused
 from test_mnist_loader import NAMES, as_sets, raw, write_idx, write_pickle  # noqa: F401
 
-from fastbp import files, mnist_loader, pickled_arrays
-from fastbp.pixels import Pixels
+from fastbp import mnist_loader
+from fastbp.data import files
+from fastbp.data.pixels import Pixels
+from fastbp.data.readers import pickled_arrays
 
 # ------------------------------------------------ writers, from the formats' descriptions
 

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from fastbp import digits, mnist_loader
+from fastbp import mnist_loader
+from fastbp.data import digits
 from fastbp.network import Network
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from test_mnist_loader import as_sets, idx, raw  # noqa: F401  (raw is a fixture)
 
-from fastbp import download, mnist_loader
+from fastbp import mnist_loader
+from fastbp.data import download
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

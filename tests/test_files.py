@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import make_pairs
 
-from fastbp import files, network
+from fastbp import network
+from fastbp.data import files
 from fastbp.network import Network
 
 

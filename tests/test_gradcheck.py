@@ -9,11 +9,12 @@ from test_kernels import compiled
 from test_network2 import SIZES, OwnCost, pairs_of, seeded
 
 import fastbp
-from fastbp import engine, gradcheck, network, network2
+from fastbp import network, network2
 from fastbp.kernels import costs as kernel_costs
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.network2 import COSTS
+from fastbp.training import engine, gradcheck
 
 SMALL = [9, 7, 6, 4]
 

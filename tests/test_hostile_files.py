@@ -22,8 +22,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastbp import __main__ as command
-from fastbp import files, mnist_files, mnist_loader, network, network2
+from fastbp import mnist_loader, network, network2
+from fastbp.cli.model_commands import read_image
+from fastbp.data import files
+from fastbp.data.readers import find
 
 MEGABYTE = 1 << 20
 IMAGES = "train-images-idx3-ubyte"
@@ -325,7 +327,7 @@ def test_gzip_that_is_odd(tmp_path):
         (tmp_path / other).write_bytes(data)
     named = b"\x1f\x8b\x08\x18" + good[4:10] + b"name\0comment\0" + good[10:]
     path.write_bytes(named)
-    assert len(mnist_files.load(tmp_path)[0][0]) == 5
+    assert len(find.load(tmp_path)[0][0]) == 5
     for content, message in (
         (good + b"\0", "goes on after its end"),
         (good + good, "goes on after its end"),
@@ -338,7 +340,7 @@ def test_gzip_that_is_odd(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            mnist_files.load(tmp_path)
+            find.load(tmp_path)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -353,10 +355,10 @@ def test_files_longer_than_any_data_set_are_refused_before_they_are_read(packed,
         file.write(gzip.compress(start) if packed else start)
         file.truncate(16 + 784 * n)
     with pytest.raises(ValueError, match="its header promises 2,147,48"):
-        mnist_files.load(tmp_path)
+        find.load(tmp_path)
     path.rename(tmp_path / "mnist.pkl")
     with pytest.raises(ValueError, match="refused: it uses the opcode"):
-        mnist_files.load(tmp_path / "mnist.pkl")
+        find.load(tmp_path / "mnist.pkl")
 
 
 # ------------------------------------------------ .npy
@@ -408,7 +410,7 @@ def test_headers_that_others_write(text, version, tmp_path):
     path, data = tmp_path / "image.npy", np.arange(784).astype(np.uint8)
     path.write_bytes(fuzz.npy(text, data.tobytes(), version))
     wanted = data.reshape(28, 28, order="F" if "True" in text else "C").reshape(784, 1)
-    np.testing.assert_array_equal(command._image(path, 784), wanted / 256)
+    np.testing.assert_array_equal(read_image(path, 784), wanted / 256)
 
 
 # ------------------------------------------------ .npz

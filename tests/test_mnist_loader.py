@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import REAL_DATA
 
-from fastbp import bounded_reader, load_data_wrapper, mnist_loader
+from fastbp import load_data_wrapper, mnist_loader
+from fastbp.data.readers import bounded_reader
 
 NAMES = (
     "train-images-idx3-ubyte",

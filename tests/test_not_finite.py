@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import make_pairs
 
-from fastbp import engine, gradient_check, network, network2
+from fastbp import gradient_check, network, network2
+from fastbp.training import engine
 
 SIZES = [20, 8, 4]
 MODULES = {"network": network, "network2": network2}

@@ -112,7 +112,7 @@ def test_fastbp_is_validated_on_the_call_that_is_timed(folder, monkeypatch):
     def train(params, plan, samples, order, *arguments, **more):
         seen.append((len(samples), order.tolist(), peers.threads.mode))
 
-    monkeypatch.setattr("fastbp.engine.train", train)
+    monkeypatch.setattr("fastbp.training.engine.train", train)
     fastbp.first_steps(N, 2)
     first = fastbp.work.orders(N, 1)[0][: 2 * M].tolist()
     assert seen == [(N, first, "never"), (N, first, "always")]

@@ -24,10 +24,10 @@ import pytest
 from conftest import JIT, needs_threads
 
 import fastbp
-from fastbp import engine, interrupts, threads
 from fastbp.kernels import cache as code_cache
 from fastbp.kernels import drivers, jit, shuffle
 from fastbp.kernels.cache import CodeCache
+from fastbp.training import engine, signals, threads
 
 pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -204,7 +204,7 @@ def test_ctrl_c_ends_parallel_training_at_a_mini_batch(warm, wanted, layer):
         ctrl_c = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
         ctrl_c.start()
         try:
-            with interrupts.Held() as held:
+            with signals.Held() as held:
                 ends = lambda count: seen.append(count) or bool(held.pending)
                 engine.train(params, plan, samples, order, 100, 0.5, on_samples=ends)
         except KeyboardInterrupt:

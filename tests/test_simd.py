@@ -166,7 +166,7 @@ def test_wrong_arguments_are_told_in_words(call, message):
 AARCH64 = """
 import numpy as np
 from llvmlite import binding as llvm
-from fastbp import engine
+from fastbp.training import engine
 from fastbp.kernels import jit
 
 for rules in (engine.NO_RULES, engine.Rules(momentum=0.5)):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import JIT
 
-from fastbp import engine, threads
 from fastbp.kernels import jit
+from fastbp.training import engine, threads
 
 pytestmark = pytest.mark.skipif(not JIT, reason="only compiled code runs on threads")
 

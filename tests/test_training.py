@@ -116,7 +116,8 @@ def test_real_95_percent_within_30_epochs(real_mnist, capsys):
 MEMORY = """
 import sys
 import numpy as np
-from fastbp import engine, network
+from fastbp import network
+from fastbp.training import engine
 dtype, form = np.dtype(sys.argv[1]), sys.argv[2]
 engine.warm_up(engine.plan_of((784, 30, 10)), dtype)
 X = np.zeros((50_000, 784), np.float32)

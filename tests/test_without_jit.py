@@ -81,7 +81,7 @@ def of_the_compiler(path):
 
 SAME = """
 import numpy as np
-from fastbp import engine, threads
+from fastbp.training import engine, threads
 rng = np.random.default_rng(3)
 plan = engine.plan_of((70, 33, 5))
 X = rng.random((20, 70)) * (rng.random((20, 70)) < 0.2)
@@ -125,7 +125,7 @@ def test_a_changed_kernel_is_seen_although_another_file_calls_it(tmp_path):
     shutil.copytree(PACKAGE, copied / "fastbp", ignore=shutil.ignore_patterns("__pycache__"))
     code = """
 import numpy as np
-from fastbp import engine
+from fastbp.training import engine
 plan = engine.plan_of((3, 2))
 print(engine.feedforward(np.zeros(plan.n_params), plan, np.zeros((1, 3)))[0, 0])
 """

@@ -7,7 +7,7 @@ stored and no more than an absolute limit; at the end the checksum has been comp
 import os
 import zlib
 
-from fastbp import files
+from fastbp.data import files
 
 MOST_BYTES = 1 << 30  # that a file may unpack to, unless its reader says otherwise
 

@@ -6,10 +6,10 @@ freed while they are copied into one array, so that the images are never held tw
 
 import numpy as np
 
-from fastbp import files
-from fastbp.bounded_reader import BoundedReader, Damaged
-from fastbp.mnist_sets import check_labels
-from fastbp.pickled_arrays import Refused, Unpickler
+from fastbp.data import files
+from fastbp.data.readers.bounded_reader import BoundedReader, Damaged
+from fastbp.data.readers.image_sets import check_labels
+from fastbp.data.readers.pickled_arrays import Refused, Unpickler
 
 MOST_BYTES = 1 << 32  # the book's expanded training set takes 3 GB as Python 2 writes it
 

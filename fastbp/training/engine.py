@@ -1,6 +1,6 @@
 """The training loop over the kernels: plans, how the data are stored, epochs in calls of 100 ms.
 
-Invariant: prints nothing, opens nothing, and takes only arrays that `arrays` has checked.
+Invariant: prints nothing, opens nothing, and takes only arrays that `fastbp.data` has checked.
 """
 
 import dataclasses
@@ -12,13 +12,15 @@ import time
 
 import numpy as np
 
-from fastbp import interrupts, threads, warn
+from fastbp.data import warn
+from fastbp.data.parameters import layers_of
+from fastbp.data.pixels import Pixels
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, lagging, layout, optimizer
 from fastbp.kernels.cache import uncached  # noqa: F401
 from fastbp.kernels.processes import CompilingThread
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
-from fastbp.pixels import Pixels
+from fastbp.training import signals, threads
 
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 FEW = 32  # samples that tell what the others are like
@@ -53,9 +55,6 @@ OUTPUT_SLOPES = {
     ("cross-entropy", "sigmoid"): act.LINEAR,
     ("log-likelihood", "softmax"): act.LINEAR,
 }
-
-
-STORED = layout.STORED  # the types that X may have
 
 
 class Plan:
@@ -116,7 +115,7 @@ NO_RULES = Rules()
 
 
 class NotFinite(Exception):
-    """A pixel is NaN or infinite, or beyond the network's type: see arrays.refuse_strange."""
+    """A pixel is NaN or infinite, or beyond the network's type: numeric_arrays.refuse_strange."""
 
 
 class Diverged(Exception):
@@ -214,7 +213,7 @@ class _Calls:
         net = self.net._replace(order=_fixed(part), n_samples=len(part))
         arguments = net, self.rules, *self.more
         if self.key not in _compiled:
-            with interrupts.welcome():
+            with signals.welcome():
                 jit.prepare(self.serial, *arguments)
             _compiled.add(self.key)
         parallel = self.n_threads > 1 and self.tuner.parallel and self._can_be_parallel(arguments)
@@ -465,15 +464,6 @@ class _Guard:
         for kept, array in zip(self.kept, self.state):
             np.copyto(array, kept)
         return self.done
-
-
-def layers_of(flat, plan):
-    """Return [(w, b), ...]: each layer's views (n_out, n_in) and (n_out,) into a flat vector."""
-    layers = []
-    for (n_in, n_out), (w_at, b_at) in zip(itertools.pairwise(plan.sizes), plan.offsets):
-        w, b = flat[w_at:b_at].reshape(n_out, n_in), flat[b_at : b_at + n_out]
-        layers.append((w, b))
-    return layers
 
 
 # ------------------------------------------------ the book's order, and getting ready

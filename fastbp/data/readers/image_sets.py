@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from fastbp.pixels import Pixels
-from fastbp.warn import runtime_warning
+from fastbp.data.pixels import Pixels
+from fastbp.data.warn import runtime_warning
 
 MOST_CLASSES = 1000  # a label beyond it is a mistake or damage
 LEAST_CLASSES = 10  # outputs of a network for digits, also where a small sample lacks some

@@ -3,8 +3,6 @@
 Law: draws what it is given; measures nothing.
 """
 
-from fastbp import book
-
 COLOURS = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 
 
@@ -84,7 +82,8 @@ def _panels(results, rates, lengths):
     yield "Initialisation", "epoch", "% right, validation", curves("validation", **starts), ""
     by_rate = [(f"eta {eta:g}", range(1, len(c) + 1), c) for eta, c in (rates or {}).items()]
     yield "Learning rates", "epoch", "training cost", by_rate, "y"
-    sizes = [(n, results[f"images-{n}"]) for n in book.SIZES if f"images-{n}" in results]
+    names = [name for name in results if name.startswith("images-")]
+    sizes = sorted((int(name.removeprefix("images-")), results[name]) for name in names)
     more = [("", [n for n, _ in sizes], [done[0]["percent"][0] for _, done in sizes])]
     yield "More data", "training images", "% right, validation", more if sizes else [], "x"
     by_layer = [

@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 
-from fastbp import arrays, datasets, engine, reference_path, warn
-from fastbp.warn import public
+from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
+from fastbp.data.warn import public
+from fastbp.training import engine, reference_path
 
 
 @np.errstate(under="ignore")
@@ -42,9 +43,9 @@ class Compiled:
 
     def _prepare(self, sizes, dtype, threads):
         """Set all but the parameters, or raise; return the checked sizes."""
-        checked = arrays.check_sizes(sizes)
-        self.dtype = arrays.check_dtype(dtype)
-        self.threads = None if threads is None else arrays.check_count("threads", threads, 1)
+        checked = arguments.check_sizes(sizes)
+        self.dtype = arguments.check_dtype(dtype)
+        self.threads = None if threads is None else arguments.check_count("threads", threads, 1)
         self.num_layers = len(sizes)
         self.sizes = sizes
         return checked
@@ -58,7 +59,7 @@ class Compiled:
         try:
             return plan_of(tuple(self.sizes), *more)
         except TypeError:  # it can't be a tuple, or not of numbers
-            arrays.check_sizes(self.sizes)
+            arguments.check_sizes(self.sizes)
             raise
 
     @public
@@ -69,7 +70,7 @@ class Compiled:
         like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
         the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
         """
-        batch = datasets.as_arrays(X, Y, "the batch")
+        batch = containers.as_arrays(X, Y, "the batch")
         X, Y = datasets.training_arrays(batch, self._plan, self.dtype, "the batch")
         return self._summed_gradient(X, Y)
 
@@ -83,7 +84,7 @@ class Compiled:
             flat = engine.gradient(self._parameters(), plan, X, Y, self.threads, name)
             if self._stops and not engine.is_finite(flat):
                 raise engine.Diverged(0)
-        nabla_w, nabla_b = arrays.separate(flat, plan)
+        nabla_w, nabla_b = parameters.separate(flat, plan)
         return nabla_b, nabla_w
 
     @public
@@ -93,9 +94,9 @@ class Compiled:
         data: pairs (x, y) or arrays (X, Y), as SGD takes them. The speed at which each layer
         learns, as the book's chapter 5 measures it. Returns a list of floats, first layer first.
         """
-        data = datasets.materialise(data, "data")
+        data = containers.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
-        arrays.refuse_strange(X, Y, self.dtype, "data")
+        numeric_arrays.refuse_strange(X, Y, self.dtype, "data")
         nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
@@ -104,37 +105,37 @@ class Compiled:
 
     def _publish(self, flat):
         """Bind new lists of new arrays of weights and biases, with the values of a flat vector."""
-        self.weights, self.biases = arrays.separate(flat, self._plan)
+        self.weights, self.biases = parameters.separate(flat, self._plan)
 
     def _parameters(self):
         """Return a new flat vector of what weights and biases hold now."""
-        return arrays.flatten(self.weights, self.biases, self._plan, self.dtype)
+        return parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
 
     def _layers(self):
         """Return (weights, biases) as they are now, sure to fit the network."""
-        return arrays.layers(self.weights, self.biases, self._plan)
+        return parameters.layers(self.weights, self.biases, self._plan)
 
     def _refuse_strange_weights(self):
         if self._stops:
-            arrays.refuse_strange_weights(self)
+            parameters.refuse_strange_weights(self)
 
     def _gradient_of_one(self, x, y, activations, output_error):
         """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
         weights, biases = self._layers()
         both = reference_path.backprop(x, y, weights, biases, activations, output_error)
         if self._stops and not all(map(engine.is_finite, both[0])):
-            arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+            numeric_arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
             self._refuse("the sample")
         return both
 
     def _refuse_strange_step(self, *lists):
-        if self._stops and not arrays.all_finite(*lists):
+        if self._stops and not parameters.all_finite(*lists):
             self._refuse("mini_batch")
 
     def _finite_output(self, out):
         """Return outputs; raise what is wrong if they are not finite."""
         if self._stops and not engine.is_finite(out):
-            arrays.refuse_strange_weights(self)
+            parameters.refuse_strange_weights(self)
             raise FloatingPointError(
                 f"a: outputs beyond {self.dtype} come of it; take smaller weights"
             )
@@ -142,9 +143,9 @@ class Compiled:
 
     def _outputs_of(self, X, name, sound):
         """Return the outputs (n, n_out) for rows of X; sound: raise Diverged if not finite."""
-        arrays.check_fits(self._plan, self.dtype, X.shape[1])
+        arguments.check_fits(self._plan, self.dtype, X.shape[1])
         if len(X) < FEW:
-            values = datasets.as_values(X, self.dtype)
+            values = containers.as_values(X, self.dtype)
             if not np.vdot(values, values) <= warn.USUAL**2:
                 engine.check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -158,7 +159,7 @@ class Compiled:
 
     def _train(self, samples, order, m, eta, on_samples=None, **how):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
-        arrays.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
+        arguments.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
         params, sound = self._parameters(), True
         try:
             engine.train(
@@ -190,12 +191,12 @@ class Compiled:
         try:
             yield
         except (engine.NotFinite, engine.Diverged):
-            arrays.refuse_strange(X, Y, self.dtype, name)
+            numeric_arrays.refuse_strange(X, Y, self.dtype, name)
             self._refuse(name)
 
     def _refuse(self, name):
         """Raise what is wrong with the weights, or else that sound numbers grow too large."""
-        arrays.refuse_strange_weights(self)
+        parameters.refuse_strange_weights(self)
         raise FloatingPointError(
             f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
             f"smaller eta, or smaller weights"
@@ -242,7 +243,7 @@ class Compiled:
 
 @functools.lru_cache(maxsize=64)
 def _plan_of(sizes):
-    return engine.plan_of(arrays.check_sizes(sizes))
+    return engine.plan_of(arguments.check_sizes(sizes))
 
 
 def originals(cls, names):

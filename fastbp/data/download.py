@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 
-from fastbp import files
+from fastbp.data import files
 
 # file -> SHA-256 of the unpacked bytes, and how many of them
 FILES = {

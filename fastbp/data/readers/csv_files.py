@@ -8,10 +8,10 @@ import re
 
 import numpy as np
 
-from fastbp import files
-from fastbp.bounded_reader import BoundedReader
-from fastbp.mnist_csv_header import BYTE_ORDER_MARK, check_header, check_width
-from fastbp.mnist_sets import MOST_CLASSES
+from fastbp.data import files
+from fastbp.data.readers.bounded_reader import BoundedReader
+from fastbp.data.readers.csv_header import BYTE_ORDER_MARK, check_header, check_width
+from fastbp.data.readers.image_sets import MOST_CLASSES
 
 MOST_BYTES = 1 << 32  # EMNIST's largest csv file has 1.5 GB
 MOST_LINE = 1 << 18  # bytes; images of 256 x 256 pixels fit

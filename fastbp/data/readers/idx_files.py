@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 
-from fastbp import files
-from fastbp.bounded_reader import BoundedReader
-from fastbp.mnist_sets import check_pair
+from fastbp.data import files
+from fastbp.data.readers.bounded_reader import BoundedReader
+from fastbp.data.readers.image_sets import check_pair
 
 # Magic numbers: two zeros, the type (8: uint8, 12: int32), the number of dimensions.
 IMAGES, LABELS, LABELS_INT = 0x803, 0x801, 0xC02

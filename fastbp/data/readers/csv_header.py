@@ -5,7 +5,7 @@ Invariant: a header is never ignored where it contradicts `label,pixel,pixel,...
 
 import re
 
-from fastbp import files
+from fastbp.data import files
 
 BYTE_ORDER_MARK = "\xef\xbb\xbf"  # of UTF-8, read as Latin-1
 _LABEL = re.compile(

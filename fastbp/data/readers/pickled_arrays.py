@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from fastbp import files
+from fastbp.data import files
 
 FREE_STEPS = 10_000  # of a pickle; the book's mnist.pkl.gz takes some 200
 BYTES_PER_STEP = 32  # beyond them; the book's expanded training set has some 90 bytes for each

@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from fastbp import files
+from fastbp.data import files
 
 MOST_BYTES = 1 << 32  # no array in a file is larger
 MOST_DIRECTORY = 1 << 20  # of an .npz file: some 15,000 arrays

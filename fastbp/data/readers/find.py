@@ -6,8 +6,9 @@ nothing in it is executed; where a folder holds several data sets, none is chose
 
 import pathlib
 
-from fastbp import files, mnist_csv, mnist_idx, mnist_npz, mnist_pickle
-from fastbp.mnist_sets import as_set, split, warn_of_black_images
+from fastbp.data import files
+from fastbp.data.readers import csv_files, idx_files, npz_files, pickle_files
+from fastbp.data.readers.image_sets import as_set, split, warn_of_black_images
 
 BOOK = ("mnist.pkl.gz", "mnist.npz")  # MNIST, as train-images-idx3-ubyte.gz and so on are
 EXPANDED = "mnist_expanded.pkl.gz"  # MNIST once more: read only where the others are not
@@ -38,21 +39,21 @@ def load(path, pixels=False, transpose=False):
 def is_whole(folder):
     """Tell whether a folder holds MNIST's four IDX files and all of them can be read."""
     try:
-        return bool(mnist_idx.read(*_complete(_splits(folder, mnist_idx), mnist_idx)[""]))
+        return bool(idx_files.read(*_complete(_splits(folder, idx_files), idx_files)[""]))
     except (KeyError, OSError, ValueError):
         return False
 
 
 def _read_folder(folder):
     """Return the three sets of the one data set in a folder."""
-    idx, four = (_complete(_splits(folder, form), form) for form in (mnist_idx, mnist_npz))
+    idx, four = (_complete(_splits(folder, form), form) for form in (idx_files, npz_files))
     csv = _csv_pairs(folder)
     books = [folder / name for name in BOOK if (folder / name).is_file()]
-    found = [(paths[0], mnist_idx.read, paths) for paths in idx.values()]
+    found = [(paths[0], idx_files.read, paths) for paths in idx.values()]
     if books and "" not in idx:
         found.append((books[0], None, None))
-    found += [(paths[0], mnist_npz.read_four, paths) for paths in four.values()]
-    found += [(paths[0], mnist_csv.read_pair, paths) for paths in csv]
+    found += [(paths[0], npz_files.read_four, paths) for paths in four.values()]
+    found += [(paths[0], csv_files.read_pair, paths) for paths in csv]
     if not found and (folder / EXPANDED).is_file():
         found.append((folder / EXPANDED, None, None))
     if not found:
@@ -70,7 +71,7 @@ def _read_folder(folder):
 
 def _read_file(path):
     """Return the three sets of the data set that a file is, or is a part of."""
-    for form, read in ((mnist_idx, mnist_idx.read), (mnist_npz, mnist_npz.read_four)):
+    for form, read in ((idx_files, idx_files.read), (npz_files, npz_files.read_four)):
         named = form.parse(path.name)
         if named:
             prefix, role, _ = named
@@ -83,14 +84,14 @@ def _read_file(path):
                     )
             return _three(*read(*(paths_of[other] for other in form.ROLES)))
     if path.name.endswith(".npz"):
-        return _three(*mnist_npz.read(path))
+        return _three(*npz_files.read(path))
     if path.name.endswith((".pkl.gz", ".pkl")):
-        return mnist_pickle.read(path)
-    if mnist_csv.is_csv(path.name):
-        images, labels = mnist_csv.read(path)
-        if len(images) < mnist_csv.FEWEST:
+        return pickle_files.read(path)
+    if csv_files.is_csv(path.name):
+        images, labels = csv_files.read(path)
+        if len(images) < csv_files.FEWEST:
             raise ValueError(
-                f"{path} holds {len(images)} samples, expected at least {mnist_csv.FEWEST}, to "
+                f"{path} holds {len(images)} samples, expected at least {csv_files.FEWEST}, to "
                 f"split off a sixth for the test and a sixth for validation"
             )
         rest, test = split(images, labels)
@@ -128,15 +129,15 @@ def _complete(splits, form):
 
 
 def _csv_pairs(folder):
-    return list(_complete(_splits(folder, mnist_csv), mnist_csv).values())
+    return list(_complete(_splits(folder, csv_files), csv_files).values())
 
 
 def _lacking(folder):
     """Return, as a part of a message, which files of a data set that has begun are missing."""
-    for form in (mnist_idx, mnist_npz, mnist_csv):
+    for form in (idx_files, npz_files, csv_files):
         for roles in _splits(folder, form).values():
             there = next(iter(roles.values())).name
             lacking = [role.replace("-", " ") for role in form.ROLES if role not in roles]
-            alone = "; a csv file alone can be passed by its path" * (form is mnist_csv)
+            alone = "; a csv file alone can be passed by its path" * (form is csv_files)
             return f": with {there} belong files for {', '.join(lacking)}{alone}"
     return ""

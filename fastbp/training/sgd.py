@@ -5,19 +5,17 @@ it compiles or evaluates, is it interrupted. What it prints it remembers, so tha
 resumed has printed the same in the end as one that never stopped.
 """
 
-import contextlib
 import copy
-import functools
 import random
-import sys
 import time
 import warnings
 
 import numpy as np
 
-from fastbp import arrays, checkpoint, engine, interrupts
+from fastbp.data import arguments, numeric_arrays, parameters
+from fastbp.training import checkpoint, engine, signals
+from fastbp.training.progress_bar import progress_bar
 
-BAR_DELAY = 0.3  # seconds before a progress bar appears: short calls need none
 LOOK_SECONDS = 0.1  # how often the general path looks at the weights
 
 
@@ -30,10 +28,10 @@ class Run:
 
     def __init__(self, net, epochs, m, eta, on_divergence, path, every, resume):
         self.net = net
-        self.epochs = arrays.check_count("epochs", epochs, 0)
-        self.m = arrays.check_count("mini_batch_size", m, 1)
-        self.eta = self.first_eta = arrays.check_rate("eta", eta, net.dtype)
-        on_divergence = arrays.check_choice("on_divergence", on_divergence, "stop", "continue")
+        self.epochs = arguments.check_count("epochs", epochs, 0)
+        self.m = arguments.check_count("mini_batch_size", m, 1)
+        self.eta = self.first_eta = arguments.check_rate("eta", eta, net.dtype)
+        on_divergence = arguments.check_choice("on_divergence", on_divergence, "stop", "continue")
         self.stops = on_divergence == "stop"
         self.keeper = checkpoint.Keeper(path, every, resume)
         self.samples = self.pairs = self.callers_list = self.velocity = None
@@ -98,14 +96,14 @@ class Run:
         net, self.order = self.net, np.arange(self.n)
         self.pairs_given = None if self.callers_list is None else list(self.callers_list)
         if self.stops:
-            arrays.refuse_strange_weights(net)
+            parameters.refuse_strange_weights(net)
         else:  # nobody asks later where NaN comes from
             for name, both in self.sets.items():
-                arrays.refuse_strange(*both, net.dtype, name)
+                numeric_arrays.refuse_strange(*both, net.dtype, name)
         undo = self._undo()
         bar = progress_bar(progress, self.epochs * self.n)
         net._stops, before = False, net._stops  # this looks at the weights itself, now and then
-        with interrupts.Held() as self.held, bar as self.bar:
+        with signals.Held() as self.held, bar as self.bar:
             try:
                 self._facts = self.facts() if self.keeper.path is not None else {}
                 found = self.keeper.read(self._facts)
@@ -156,7 +154,7 @@ class Run:
         """Return watch(); if it is interrupted, what it has drawn is undone: it was not there."""
         undo_draws = _drawing() if self.keeper.path else lambda: None
         try:
-            with interrupts.welcome():
+            with signals.welcome():
                 return self.watch()
         except BaseException:
             if self.held.delivered:
@@ -225,7 +223,7 @@ class Run:
             return
         if self._sound and not now and moment - self._sound[0] < LOOK_SECONDS:
             return
-        if self._sound and not arrays.all_finite(net.weights, net.biases):
+        if self._sound and not parameters.all_finite(net.weights, net.biases):
             _, position, net.weights, net.biases = self._sound
             self._refuse(f"between the mini-batches {position // self.m} and")
         copies = copy.deepcopy((net.weights, net.biases))  # whatever someone has made of them
@@ -255,7 +253,7 @@ class Run:
         """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
         for name, both in self.sets.items():
             try:
-                arrays.refuse_strange(*both, self.net.dtype, name)
+                numeric_arrays.refuse_strange(*both, self.net.dtype, name)
             except ValueError:
                 undo()
                 raise
@@ -278,7 +276,7 @@ class Run:
         """Write a checkpoint, if one is asked for."""
         if self.keeper.path is None:
             return
-        if self.stops and not arrays.all_finite(self.net.weights, self.net.biases):
+        if self.stops and not parameters.all_finite(self.net.weights, self.net.biases):
             return  # somebody's own step, half done
         if self.rewritten:
             raise ValueError(
@@ -288,7 +286,7 @@ class Run:
         random_about, content = checkpoint.random_states()
         extra, more = self.extra_state()
         content |= more | {"order": self.order}
-        weights, biases = arrays.layers(self.net.weights, self.net.biases, self.net._plan)
+        weights, biases = parameters.layers(self.net.weights, self.net.biases, self.net._plan)
         content |= {f"weights_{l}": w for l, w in enumerate(weights)}
         content |= {f"biases_{l}": b for l, b in enumerate(biases)}
         if self.velocity is not None:
@@ -307,16 +305,18 @@ class Run:
             layers = range(len(net._plan.sizes) - 1)
             weights = [content[f"weights_{l}"] for l in layers]
             biases = [content[f"biases_{l}"] for l in layers]
-            arrays.layers(weights, biases, net._plan)
+            parameters.layers(weights, biases, net._plan)
             fit = all(array.dtype == net.dtype for array in weights + biases)
             if not fit and not self.general:  # else they are somebody's own
                 raise ValueError(f"its weights are not of {net.dtype}")
-            if self.stops and not arrays.all_finite(weights, biases, dtype=net.dtype):
+            if self.stops and not parameters.all_finite(weights, biases, dtype=net.dtype):
                 raise ValueError("its weights are not finite")
             order = content["order"]
             if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(n)):
                 raise ValueError(f"its order is not one of {n} samples")
-            counts = [arrays.check_count(k, state[k], 0) for k in ("epoch", "position", "watched")]
+            counts = [
+                arguments.check_count(k, state[k], 0) for k in ("epoch", "position", "watched")
+            ]
             if not counts[2] <= counts[1] <= n:
                 raise ValueError(f"it stands at sample {counts[1]} of {n}")
             self.epoch, self.position, self.watched = counts
@@ -327,7 +327,7 @@ class Run:
             self.begun = bool(state["begun"])
             if self.position and not self.begun:
                 raise ValueError(f"it stands at sample {self.position} of an epoch not begun")
-            self.eta = arrays.check_rate("eta", state["eta"], net.dtype)
+            self.eta = arguments.check_rate("eta", state["eta"], net.dtype)
             self.finished = bool(state["finished"])
             lines = list(state["lines"])
             for line in lines:
@@ -342,7 +342,7 @@ class Run:
         for name, values in history.items():
             self.history[name][:] = values
         if fit:
-            net._publish(arrays.flatten(weights, biases, net._plan, net.dtype))
+            net._publish(parameters.flatten(weights, biases, net._plan, net.dtype))
         else:
             net.weights, net.biases = weights, biases
         if self.begun or self.epoch:
@@ -362,47 +362,3 @@ def _drawing(with_numpy=True):
             np.random.set_state(state_2)
 
     return undo_draws
-
-
-# ------------------------------------------------ progress
-
-
-class _Silent:
-    """Stands in for the progress bar: counts nothing, prints lines plainly."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def set_description(self, text, refresh):
-        pass
-
-    def update(self, count):
-        pass
-
-    write = staticmethod(functools.partial(print, flush=True))
-
-
-def progress_bar(progress, total):
-    """Return a context that shows progress over `total` samples on standard error, or nothing.
-
-    progress: True, False, or None for a bar where standard error is a terminal.
-    """
-    if progress is None:
-        with contextlib.suppress(ValueError):  # it is closed
-            progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress or sys.stderr is None:
-        return _Silent()
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit=" images", unit_scale=True, delay=BAR_DELAY, leave=False)
-
-    def write(line=""):
-        if sys.stdout is not None:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
-
-    bar.write = write
-    return bar

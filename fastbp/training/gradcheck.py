@@ -8,8 +8,9 @@ import copy
 
 import numpy as np
 
-from fastbp import arrays, datasets, engine, reference_path, threads
-from fastbp.warn import public
+from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters
+from fastbp.data.warn import public
+from fastbp.training import engine, reference_path, threads
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread
@@ -28,14 +29,14 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
     """
     plan, wide = net._plan, np.dtype(np.float64)
-    h = arrays.check_range("h", h, wide, 1e-12)
+    h = arguments.check_range("h", h, wide, 1e-12)
     if most is not None:
-        most = arrays.check_count("most", most, 1)
-    data = datasets.materialise(data, "data")
+        most = arguments.check_count("most", most, 1)
+    data = containers.materialise(data, "data")
     X, Y = datasets.training_arrays(data, plan, wide, "data")
-    arrays.refuse_strange(X, Y, net.dtype, "data")
+    numeric_arrays.refuse_strange(X, Y, net.dtype, "data")
     nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
-    nabla = arrays.flatten(nabla_w, nabla_b, plan, wide)
+    nabla = parameters.flatten(nabla_w, nabla_b, plan, wide)
     which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
     if net._general(*net._gradient_points, "feedforward"):
         numeric = _slow_quotients(net, which, X, Y, h)
@@ -65,10 +66,10 @@ def _slow_quotients(net, which, X, Y, h):
     plan, probe = net._plan, copy.deepcopy(net)
     params = net._parameters().astype(np.float64)
     fn = getattr(getattr(net, "cost", None), "fn", None) or _quadratic
-    columns = datasets.as_values(X, np.dtype(np.float64))[:, :, None]
+    columns = containers.as_values(X, np.dtype(np.float64))[:, :, None]
 
     def cost():
-        probe.weights, probe.biases = arrays.views(params, plan)
+        probe.weights, probe.biases = parameters.views(params, plan)
         outputs = (probe.feedforward(x) for x in columns)
         return sum(float(fn(a, y)) for a, y in zip(outputs, Y[:, :, None]))
 

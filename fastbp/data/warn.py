@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from fastbp.pixels import Pixels
+from fastbp.data.pixels import Pixels
 
 USUAL = 16  # inputs that are larger than this are pixels that nobody has scaled, most often
 _PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))

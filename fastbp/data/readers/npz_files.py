@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
-from fastbp import files, npz
-from fastbp.mnist_sets import check_labels, check_pair
+from fastbp.data import files, npz
+from fastbp.data.readers.image_sets import check_labels, check_pair
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")
 ROLES = ("train-imgs", "train-labels", "test-imgs", "test-labels")

@@ -15,8 +15,8 @@ import warnings
 
 import numpy as np
 
-from fastbp import arrays, files, npz
-from fastbp.pixels import Pixels
+from fastbp.data import arguments, files, npz
+from fastbp.data.pixels import Pixels
 
 FORMAT_VERSION = 1
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
@@ -37,13 +37,13 @@ class Keeper:
                 raise ValueError("resume goes with a checkpoint, which is None: say where it is")
             return
         if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {arrays.brief(path)}, expected the path of a file")
+            raise TypeError(f"checkpoint is {arguments.brief(path)}, expected the path of a file")
         if isinstance(every, numbers.Integral):
-            self.epochs = arrays.check_count("checkpoint_every", every, 1)
+            self.epochs = arguments.check_count("checkpoint_every", every, 1)
         else:
-            self.seconds = arrays.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
+            self.seconds = arguments.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
         if any(mark in os.fsdecode(path) for mark in "\n\r\0"):
-            raise ValueError(f"checkpoint is {arrays.brief(path)}, expected a name on one line")
+            raise ValueError(f"checkpoint is {arguments.brief(path)}, expected a name on one line")
         files.check_writable(path)
         self.path = os.path.realpath(os.fsdecode(path))  # links and folders may change meanwhile
         files.check_writable(self.path + PREVIOUS)
@@ -180,8 +180,8 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     raise ValueError(
-        f"a checkpoint cannot hold {arrays.brief(value)}: have evaluate, accuracy and total_cost "
-        f"return plain numbers"
+        f"a checkpoint cannot hold {arguments.brief(value)}: have evaluate, accuracy and "
+        f"total_cost return plain numbers"
     )
 
 
