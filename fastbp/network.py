@@ -1,7 +1,7 @@
 """Chapters 1 and 2: the book's Network, compiled. The drop-in for the book's network.py.
 
-Law: whatever a reader overrides is honoured. Where a subclass, an instance or this module's
-sigmoid has been changed, the general path runs instead of the kernels: the book's own structure,
+Invariant: what is overridden is used. Where a subclass, an instance or this module's sigmoid has
+been changed, the reference path runs instead of the kernels: the book's own structure,
 SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> feedforward.
 """
 
@@ -20,8 +20,14 @@ from fastbp.data import (
     parameters,
 )
 from fastbp.data.warn import public
-from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
+from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.monitors import CountMonitor
+from fastbp.training.rules import NO_RULES
+from fastbp.training.run import Run
+from fastbp.training.settings import RuleSettings, RunSettings
+from fastbp.training.training_set import TrainingSet
 
 FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer
@@ -34,7 +40,7 @@ def sigmoid_prime(z):
     return s * (1 - s)
 
 
-class Network(base.Compiled):
+class Network(base.CompiledNetwork):
     """A feedforward network of sigmoid neurons that learns by stochastic gradient descent.
 
     sizes: neurons per layer, e.g. [784, 30, 10]. dtype: float64 or float32, the type of weights,
@@ -50,13 +56,13 @@ class Network(base.Compiled):
     Source: book, chapters 1 and 2.
     """
 
-    _gradient_points = "backprop", "cost_derivative", "sigmoid"
+    _gradient_parts = "backprop", "cost_derivative", "sigmoid"
 
     def __init__(self, sizes, *, dtype=np.float64, threads=None):
         checked = self._prepare(sizes, dtype, threads)
         biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
         weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
-        self._publish(parameters.flatten(weights, biases, self._plan, self.dtype))
+        self._bind_parameters(parameters.flatten(weights, biases, self._plan, self.dtype))
 
     # ------------------------------------------------ the book's methods
 
@@ -106,11 +112,11 @@ class Network(base.Compiled):
         network and for arguments out of range; OSError for a checkpoint that can't be read or
         written. Source: book, chapter 1.
         """
-        run = _Run(
-            self, training_data, epochs, mini_batch_size, eta, test_data,
-            (on_divergence, checkpoint, checkpoint_every, resume),
-        )  # fmt: skip
-        run.go(progress)
+        settings = RunSettings(self.dtype, epochs, mini_batch_size, eta, on_divergence)
+        checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
+        training_data = containers.materialise(training_data, "training_data")
+        run = _run_of(self, settings, training_data, test_data)
+        run.run(checkpointer, progress)
 
     @public
     def update_mini_batch(self, mini_batch, eta):
@@ -122,16 +128,16 @@ class Network(base.Compiled):
         plan, dtype = self._plan, self.dtype
         eta = arguments.check_rate("eta", eta, dtype)
         mini_batch = containers.materialise(mini_batch, "mini_batch")
-        if not self._general("backprop", "cost_derivative", "sigmoid"):
+        if not self._is_overridden("backprop", "cost_derivative", "sigmoid"):
             self._step(mini_batch, eta)
             return
         pairs = datasets.pairs(mini_batch, plan, dtype, "mini_batch")
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        rules, m = engine.NO_RULES, len(pairs)
+        rules, m = NO_RULES, len(pairs)
         weights, biases = reference_path.update(
             *self._layers(), nabla_b, nabla_w, None, eta, m, rules
         )
-        self._refuse_strange_step(weights, biases)
+        self._check_step(weights, biases)
         self.weights, self.biases = weights, biases
 
     @public(ignore=("under", "over", "invalid"))
@@ -158,13 +164,13 @@ class Network(base.Compiled):
         not fit.
         """
         test_data = containers.materialise(test_data, "test_data")
-        if self._general("feedforward", "sigmoid"):
+        if self._is_overridden("feedforward", "sigmoid"):
             pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT)
             return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
         X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
-        self._refuse_strange_weights()
-        with self._explained("test_data", X):
-            return self._count_correct(X, labels, self._stops)
+        self._check_weights()
+        with self._translate_errors("test_data", X):
+            return self._count_correct(X, labels, self._checks_finite)
 
     def cost_derivative(self, output_activations, y):
         """Return the partial derivatives of C_x by the output activations: a - y."""
@@ -195,9 +201,9 @@ class Network(base.Compiled):
 
     # ------------------------------------------------ evaluation
 
-    def _count_correct(self, X, labels, sound=False):
-        """Return how many are right; sound: outputs that are not finite are an error."""
-        out = self._outputs_of(X, "test_data", sound)
+    def _count_correct(self, X, labels, check=False):
+        """Return how many are right; check: outputs that are not finite are an error."""
+        out = self._outputs_of(X, "test_data", check)
         return int((answers.answers(out, OUTPUT) == labels).sum())
 
     # ------------------------------------------------ the reference path
@@ -220,71 +226,41 @@ _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cos
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-class _Run(sgd.Run):
-    """One call of SGD."""
+# ------------------------------------------------ one call of SGD
 
-    def __init__(self, net, data, epochs, m, eta, test_data, settings):
-        super().__init__(net, epochs, m, eta, *settings)
-        self.history = {"right answers": []}
-        net.history = self.history["right answers"]
-        data = containers.materialise(data, "training_data")
-        self.own_gradient = net._general("update_mini_batch", "backprop")
-        self.general = self.own_gradient or net._general("cost_derivative", "sigmoid")
-        self.own_test = net._general("evaluate", "feedforward", "sigmoid")
-        self._read(data)
-        self.callers_list = data if isinstance(data, list) else None
-        self._read_test(test_data)
 
-    def _read(self, data):
-        net = self.net
-        if not self.own_gradient:  # whoever writes their own may have data of their own, too
-            X, Y = datasets.training_arrays(data, net._plan, net.dtype)
-            self.sets["training_data"] = X, Y
-            if self.general:
-                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
-        if self.general:
-            self.pairs = datasets.pairs(data, net._plan, net.dtype)
-        else:
-            self.samples = engine.Samples(X, Y, "training_data")
-        self.n = len(self.pairs if self.general else self.samples)
+def _run_of(net, settings, data, test_data):
+    """Return the Run of a call of SGD."""
+    own_gradient = net._is_overridden("update_mini_batch", "backprop")
+    reference = own_gradient or net._is_overridden("cost_derivative", "sigmoid")
+    own_test = net._is_overridden("evaluate", "feedforward", "sigmoid")
+    training_set = TrainingSet(data, net, reference, own_data=own_gradient)
+    sets = {} if training_set.arrays is None else {"training_data": training_set.arrays}
+    count, n_test = _counter(net, test_data, own_test, sets)
+    net.history = []
+    run = Run(
+        net, settings, training_set, CountMonitor(count, n_test, net.history),
+        RuleSettings(net.dtype, len(net._plan.sizes)), sets=sets, config={"test samples": n_test},
+        step=lambda pairs, eta, rules, velocity: net.update_mini_batch(pairs, eta),
+        history={"right answers": net.history},
+    )  # fmt: skip
+    run.reread = reference or own_test  # overridden methods may change the caller's list
+    return run
 
-    def _read_test(self, data):
-        self.evaluate, self.n_test = None, 0
-        if data is None or (isinstance(data, (list, tuple)) and not len(data)):
-            return
-        data = containers.materialise(data, "test_data")
-        self.n_test = len(data[0]) if containers.is_arrays(data) else len(data)
-        if self.net._general("evaluate") and containers.is_arrays(data):
-            data = datasets.labelled_pairs(data, self.net._plan, self.net.dtype, OUTPUT)
-        self.evaluate = lambda: self.net.evaluate(data)
-        if not self.own_test:
-            X, labels = datasets.labelled_arrays(data, self.net._plan, self.net.dtype, OUTPUT)
-            self.sets["test_data"] = X, labels[:, None]
-            self.evaluate = lambda: self.net._count_correct(X, labels)
 
-    def facts(self):
-        return super().facts() | {"test samples": self.n_test}
-
-    def begin_epoch(self):
-        own_code = self.general or self.own_test
-        if own_code and self.epoch and self.callers_list is not None:
-            # Whoever has code of their own in here may have changed their list with it.
-            changed = not self.handed_out()
-            if changed:
-                self.pairs_given, self.rewritten = list(self.callers_list), True
-            self._read(self.pairs_given)
-            if changed:
-                self.order = np.arange(self.n)
-
-    def watch(self):
-        return None if self.evaluate is None else self.evaluate()
-
-    def record(self, count, midway):
-        if self.evaluate is None:
-            self.write(f"Epoch {self.epoch} complete")
-        else:
-            self.history["right answers"].append(count)
-            self.write(f"Epoch {self.epoch}: {count} / {self.n_test}")
+def _counter(net, data, own_test, sets):
+    """Return (a function that counts the right answers, or None; of how many)."""
+    if data is None or (isinstance(data, (list, tuple)) and not len(data)):
+        return None, 0
+    data = containers.materialise(data, "test_data")
+    n_test = len(data[0]) if containers.is_arrays(data) else len(data)
+    if own_test:
+        if net._is_overridden("evaluate") and containers.is_arrays(data):
+            data = datasets.labelled_pairs(data, net._plan, net.dtype, OUTPUT)
+        return lambda: net.evaluate(data), n_test
+    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT)
+    sets["test_data"] = X, labels[:, None]
+    return lambda: net._count_correct(X, labels), n_test
 
 
 def load(path, *, threads=None):
@@ -316,7 +292,7 @@ def load(path, *, threads=None):
                 raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
             net = Network.__new__(Network)
             net._prepare(sizes, dtype, threads)
-            net._publish(_parameters(content, net._plan, net.dtype))
+            net._bind_parameters(_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} {what}: {files.brief(error, 300)}") from None
     return net

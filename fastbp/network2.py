@@ -1,7 +1,7 @@
 """Chapter 3: the book's improved Network, compiled. The drop-in for the book's network2.py.
 
-Law: as in network.py, whatever a reader overrides is honoured, a cost of their own among it. What
-the book's form of a call does not have comes as keyword-only arguments.
+Invariant: as in network.py, what is overridden is used, a cost of the user's own among it. What the
+book's form of a call does not have comes as keyword-only arguments.
 """
 
 import collections
@@ -13,13 +13,19 @@ import numpy as np
 
 from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
 from fastbp.data.warn import public
-from fastbp.training import base, engine, reference_path, sgd
+from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
+from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.measures import measures_of_run
+from fastbp.training.monitors import CurveMonitor
+from fastbp.training.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
 from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
+from fastbp.training.rules import Rules
+from fastbp.training.run import Run
+from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
+from fastbp.training.training_set import TrainingSet
 
 FORMAT_VERSION = 1
-PATIENCE = 10  # epochs without improvement, where a schedule waits and no other number is given
-SMALLEST = 128  # the book's schedule ends at this fraction of the first learning rate
 
 
 @np.errstate(under="ignore")
@@ -86,7 +92,7 @@ COSTS = {
 }
 
 
-class Network(base.Compiled):
+class Network(base.CompiledNetwork):
     """A feedforward network with the improvements of chapter 3.
 
     sizes: neurons per layer, e.g. [784, 30, 10]. cost: QuadraticCost, CrossEntropyCost,
@@ -100,7 +106,7 @@ class Network(base.Compiled):
     Source: book, chapter 3.
     """
 
-    _gradient_points = "backprop", "cost", "sigmoid"
+    _gradient_parts = "backprop", "cost", "sigmoid"
     activations = ()
 
     def __init__(
@@ -128,7 +134,7 @@ class Network(base.Compiled):
         sizes = self._plan.sizes
         biases = [np.random.randn(n_out, 1) for n_out in sizes[1:]]
         weights = [weights_of(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
-        self._publish(parameters.flatten(weights, biases, self._plan, self.dtype))
+        self._bind_parameters(parameters.flatten(weights, biases, self._plan, self.dtype))
 
     # ------------------------------------------------ the book's methods
 
@@ -180,16 +186,24 @@ class Network(base.Compiled):
         arguments out of range; FloatingPointError, OSError as network.Network.SGD does. Source:
         book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
         """
-        run = _Run(
-            self, training_data, epochs, mini_batch_size, eta, lmbda, evaluation_data,
-            (
-                monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,
-                monitor_training_accuracy,
-            ),
-            early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
-            monitor_subset, monitor_every, (on_divergence, checkpoint, checkpoint_every, resume),
+        dtype, num_layers = self.dtype, len(self._plan.sizes)
+        settings = RunSettings(dtype, epochs, mini_batch_size, eta, on_divergence)
+        rules = RuleSettings(dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm)
+        asked = (
+            monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,
+            monitor_training_accuracy,
         )  # fmt: skip
-        return run.returned(progress)
+        monitors = MonitorSettings(
+            dtype, {name for name, wanted in zip(MONITORS, asked) if wanted}, early_stopping_n,
+            schedule, stop_on, monitor_subset, monitor_every,
+        )  # fmt: skip
+        checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
+        run = _run_of(self, settings, rules, monitors, training_data, evaluation_data)
+        run.run(checkpointer, progress, monitors.eta_of)
+        best_weights = run.monitor.stopping.best_weights
+        if best_weights is not None:
+            self._bind_parameters(best_weights)
+        return tuple(run.state.history[name] for name in MONITORS)
 
     @public
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
@@ -203,9 +217,9 @@ class Network(base.Compiled):
         lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
         n = arguments.check_count("n", n, 1)
         mini_batch = containers.materialise(mini_batch, "mini_batch")
-        rules = engine.Rules(l2=lmbda / n)
-        if not self._general("backprop", "cost", "sigmoid"):
-            self._step(mini_batch, eta, rules=rules)
+        rules = Rules(l2=lmbda / n)
+        if not self._is_overridden("backprop", "cost", "sigmoid"):
+            self._step(mini_batch, eta, rules)
             return
         self._reference_step(
             datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
@@ -239,8 +253,8 @@ class Network(base.Compiled):
         X, Y = self._read(data, convert, "data")
         one_hot = not (convert or containers.is_arrays(data))
         labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
-        self._refuse_strange_weights()
-        with self._explained("data", X):
+        self._check_weights()
+        with self._translate_errors("data", X):
             return self._accuracy(X, labels)
 
     @public
@@ -252,8 +266,8 @@ class Network(base.Compiled):
         """
         lmbda = arguments.check_range("lmbda", lmbda, self.dtype, 0)
         X, Y = self._read(data, not convert, "data")
-        self._refuse_strange_weights()
-        with self._explained("data", X, Y):
+        self._check_weights()
+        with self._translate_errors("data", X, Y):
             return self._total_cost(X, Y, lmbda, 0.0)
 
     @public
@@ -315,8 +329,8 @@ class Network(base.Compiled):
 
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
-        if not self._general("feedforward", "sigmoid", "cost"):
-            return self._outputs_of(X, "data", self._stops)
+        if not self._is_overridden("feedforward", "sigmoid", "cost"):
+            return self._outputs_of(X, "data", self._checks_finite)
         values = containers.as_values(X, self.dtype)
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
@@ -345,7 +359,7 @@ class Network(base.Compiled):
     def _functions(self):
         """Return the pair (f, f') of each layer; the sigmoid is this module's, as it is now."""
         functions = reference_path.ACTIVATIONS
-        if self._general("sigmoid"):  # somebody has patched it
+        if self._is_overridden("sigmoid"):  # somebody has patched it
             functions = functions | {"sigmoid": (sigmoid, lambda z, a: sigmoid_prime(z))}
         return [functions[name] for name in self.activations]
 
@@ -364,7 +378,7 @@ class Network(base.Compiled):
         weights, biases = reference_path.update(
             *self._layers(), nabla_b, nabla_w, velocity, eta, len(pairs), rules
         )
-        self._refuse_strange_step(weights, biases)
+        self._check_step(weights, biases)
         self.weights, self.biases = weights, biases
 
 
@@ -374,8 +388,8 @@ def _plan_of(sizes, activations, cost_name):
     sizes = arguments.check_sizes(sizes)
     _checked_activations(activations[:-1], activations[-1], sizes, cost_name)
     if cost_name is None:
-        return engine.plan_of(sizes)  # its shapes only: the general path runs
-    return engine.plan_of(sizes, activations, cost_name)
+        return plan_of(sizes)  # its shapes only: the general path runs
+    return plan_of(sizes, activations, cost_name)
 
 
 def _checked_cost(cost):
@@ -390,7 +404,7 @@ def _checked_cost(cost):
 def _checked_activations(activation, output, sizes, cost_name):
     """Return a tuple with the activation of each layer after the input, or raise."""
     num_layers = len(sizes)
-    names = [name for name in engine.ACTIVATIONS if name != "softmax"]
+    names = [name for name in ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
             f"activation is {arguments.brief(activation)}, expected a name or a list of names"
@@ -407,12 +421,12 @@ def _checked_activations(activation, output, sizes, cost_name):
             )
     if output is None:
         output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
-    if output not in engine.ACTIVATIONS:
+    if output not in ACTIVATIONS:
         raise ValueError(
-            f"output is {arguments.brief(output)}, expected one of {', '.join(engine.ACTIVATIONS)}"
+            f"output is {arguments.brief(output)}, expected one of {', '.join(ACTIVATIONS)}"
         )
-    if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
-        fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
+    if cost_name and (cost_name, output) not in OUTPUT_SLOPES:
+        fitting = [o for c, o in OUTPUT_SLOPES if c == cost_name]
         raise ValueError(
             f"{COSTS[cost_name].__name__} does not go with output {arguments.brief(output)}, "
             f"expected {' or '.join(fitting)}"
@@ -433,255 +447,62 @@ Network._original = base.originals(Network, _OVERRIDABLE)
 # ------------------------------------------------ one call of SGD
 
 
-MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
-# In this order the book prints them.
-_LINES = {
-    "training_cost": "Cost on training data: {}",
-    "training_accuracy": "Accuracy on training data: {} / {}",
-    "evaluation_cost": "Cost on evaluation data: {}",
-    "evaluation_accuracy": "Accuracy on evaluation data: {} / {}",
-}
+def _run_of(net, settings, rules, monitors, training_data, evaluation_data):
+    """Return the Run of a call of SGD; its arguments are checked."""
+    own_gradient = net._is_overridden("update_mini_batch", "backprop")
+    reference = own_gradient or net._is_overridden("cost", "sigmoid")
+    _check_reach(net, rules, reference)
+    if any(name.endswith("accuracy") for name in monitors.needed):
+        answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
+    for name in sorted(monitors.needed):
+        if name.startswith("evaluation") and evaluation_data is None:
+            raise ValueError(f"{name} needs evaluation_data, which is None")
+    training_data = containers.materialise(training_data, "training_data")
+    own_data = own_gradient and not monitors.needed & {"training_cost", "training_accuracy"}
+    training_set = TrainingSet(training_data, net, reference, own_data)
+    measures, sets = measures_of_run(
+        net, rules, monitors, training_data, training_set, evaluation_data
+    )
+    history = {name: [] for name in MONITORS}
+    return Run(
+        net, settings, training_set,
+        CurveMonitor(monitors, measures, history, settings.eta, net._parameters), rules,
+        step=functools.partial(_reference_step, net, rules, training_set.n), sets=sets,
+        history=history, config=_config(net, rules, monitors),
+    )  # fmt: skip
 
 
-class _Run(sgd.Run):
-    """One call of SGD: its arguments checked, its data in arrays, what is watched, when it ends."""
-
-    def __init__(
-        self, net, data, epochs, mini_batch_size, eta, lmbda, evaluation_data, monitors,
-        early_stopping_n, l1, momentum, nesterov, dropout, max_norm, schedule, stop_on,
-        monitor_subset, monitor_every, settings,
-    ):  # fmt: skip
-        super().__init__(net, epochs, mini_batch_size, eta, *settings)
-        dtype = net.dtype
-        self.lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
-        self.l1 = arguments.check_range("l1", l1, dtype, 0)
-        self.patience = arguments.check_count("early_stopping_n", early_stopping_n, 0)
-        self.momentum = arguments.check_range("momentum", momentum, dtype, 0, 1)
-        self.max_norm = None
-        if max_norm is not None:
-            self.max_norm = arguments.check_range("max_norm", max_norm, dtype, np.finfo(dtype).tiny)
-        self.nesterov = bool(nesterov)
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov goes with a momentum, which is 0")
-        self.halving = isinstance(schedule, str) and schedule == "halve"
-        self.schedule = schedule if callable(schedule) else None
-        if schedule is not None and not self.halving and self.schedule is None:
-            raise ValueError(
-                f"schedule is {arguments.brief(schedule)}, expected None, 'halve' or a function"
-            )
-        self.subset = self.every = None
-        if monitor_subset is not None:
-            self.subset = arguments.check_count("monitor_subset", monitor_subset, 1)
-        if monitor_every is not None:
-            self.every = arguments.check_count("monitor_every", monitor_every, 1)
-        self.dropout = _checked_dropout(dropout, len(net._plan.sizes), dtype)
-        self.stop_on = arguments.check_choice("stop_on", stop_on, *MONITORS)
-        self.history = {name: [] for name in MONITORS}
-        self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
-        self.needed = self.wanted | ({stop_on} if self.patience or self.halving else set())
-        if any(name.endswith("accuracy") for name in self.needed):
-            answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
-        for name in sorted(self.needed):
-            if name.startswith("evaluation") and evaluation_data is None:
-                raise ValueError(f"{name} needs evaluation_data, which is None")
-        self.best, self.best_weights, self.waited, self.halved_at = None, None, 0, 0
-        self._read(containers.materialise(data, "training_data"))
-        self._read_evaluation(evaluation_data)
-        if self.momentum:
-            self.velocity = np.zeros(net._plan.n_params, dtype)
-        self.draws, self.key = bool(self.dropout), 0
-
-    def _read(self, data):
-        net = self.net
-        own_gradient = net._general("update_mini_batch", "backprop")
-        self.general = own_gradient or net._general("cost", "sigmoid")
-        if self.dropout and self.general:
-            raise ValueError(
-                "dropout goes with the costs and methods of this module only: backprop has no masks"
-            )
-        extras = self.momentum or self.l1 or self.max_norm
-        if extras and net._general("update_mini_batch"):
-            raise ValueError(
-                "momentum, l1 and max_norm do not reach an update_mini_batch of one's own"
-            )
-        self.callers_list = data if isinstance(data, list) else None
-        self.watched_sets, self.data = {}, {}
-        if net._general("accuracy", "total_cost"):
-            self.data["training"] = datasets.pairs(data, net._plan, net.dtype)[: self.subset]
-        own_data = own_gradient and not self.needed & {"training_cost", "training_accuracy"}
-        if not own_data:  # whoever writes their own may have data of their own, too
-            X, Y = self.sets["training_data"] = datasets.training_arrays(data, net._plan, net.dtype)
-            if self.general:
-                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
-            self._watch_set("training", X, Y)
-            self.samples = engine.Samples(X, Y, "training_data")
-        if self.general:
-            self.pairs = datasets.pairs(data, net._plan, net.dtype)
-        self.n = len(self.pairs if self.general else self.samples)
-
-    def _read_evaluation(self, data):
-        if data is None:
-            return
-        data = containers.materialise(data, "evaluation_data")
-        if self.net._general("accuracy", "total_cost"):
-            self.data["evaluation"] = self._evaluation_pairs(data)
-        if any(name.startswith("evaluation") for name in self.needed):
-            X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
-            self._watch_set("evaluation", X, Y, one_hot=not containers.is_arrays(data))
-
-    def _evaluation_pairs(self, data):
-        """Return the pairs that an accuracy or a total_cost of somebody's own gets to see."""
-        plan, dtype, name = self.net._plan, self.net.dtype, "evaluation_data"
-        if containers.is_arrays(data):
-            X, Y = datasets.training_arrays(data, plan, dtype, name)
-            labels = Y[:, 0] if plan.sizes[-1] == 1 else Y.argmax(axis=1)
-            data = list(zip(containers.as_values(X, dtype)[:, :, None], labels.tolist()))
-        return data[: self.subset]
-
-    def _watch_set(self, of, X, Y, one_hot=False):
-        """Keep what is monitored of a set; the expected answers only where they are needed."""
-        X, Y = self._subset(X, Y)
-        labels = None
-        if f"{of}_accuracy" in self.needed:
-            activation, name = self.net.activations[-1], f"{of}_data"
-            labels = datasets.answers_of_targets(Y, activation, name, one_hot)
-        self.watched_sets[of] = X, Y, labels
-
-    def _subset(self, *parts):
-        return tuple(part[: self.subset] for part in parts)
-
-    # ------------------------------------------------ the run
-
-    def returned(self, progress):
-        """Run; return the four lists, with the best weights in place if they were looked for."""
-        self.go(progress)
-        if self.best_weights is not None:
-            self.net._publish(self.best_weights)
-        return tuple(self.history[name] for name in MONITORS)
-
-    def facts(self):
-        cost = self.net.cost if isinstance(self.net.cost, type) else type(self.net.cost)
-        schedule = "halve" if self.halving else "a function" if self.schedule else None
-        return super().facts() | {
-            "cost": cost.__name__, "activations": list(self.net.activations),
-            "lmbda": self.lmbda, "l1": self.l1, "momentum": self.momentum,
-            "nesterov": self.nesterov, "dropout": list(self.dropout), "max_norm": self.max_norm,
-            "schedule": schedule, "early_stopping_n": self.patience, "stop_on": self.stop_on,
-            "monitors": sorted(self.wanted), "monitor_subset": self.subset,
-            "monitor_every": self.every,
-        }  # fmt: skip
-
-    def begin(self):
-        if self.dropout:
-            self.key = int(np.random.randint(2**32, dtype=np.uint32))
-
-    def begin_epoch(self):
-        if self.schedule:
-            self.eta = arguments.check_rate("schedule", self.schedule(self.epoch), self.net.dtype)
-
-    def rules(self):
-        if self.velocity is not None and self.velocity.size != self.net._plan.n_params:
-            raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        key = (self.key + self.epoch * 0x9E3779B9) % 2**32 if self.dropout else 0
-        rules = engine.Rules(
-            self.lmbda / self.n, self.l1 / self.n, self.momentum, self.nesterov, self.dropout, key,
-            self.max_norm,
-        )  # fmt: skip
-        return dict(rules=rules, velocity=self.velocity)
-
-    def step(self, batch):
-        beyond = self.velocity is not None or self.l1 or self.max_norm
-        if self.net._general("update_mini_batch") or not beyond:
-            self.net.update_mini_batch(batch, self.eta, self.lmbda, self.n)
-        else:
-            how = self.rules()
-            self.net._reference_step(batch, self.eta, how["rules"], how["velocity"])
-
-    def extra_state(self):
-        about = {
-            "key": self.key, "best": self.best, "waited": self.waited, "halved_at": self.halved_at
-        }  # fmt: skip
-        return about, {} if self.best_weights is None else {"best_weights": self.best_weights}
-
-    def set_extra_state(self, about, content):
-        counts = (arguments.check_count(k, about[k], 0) for k in ("key", "waited", "halved_at"))
-        self.key, self.waited, self.halved_at = counts
-        best, weights = about["best"], content.get("best_weights")
-        if best is not None and not isinstance(best, (int, float)):
-            raise ValueError(f"its best value is {best!r}")
-        if (weights is None) is not (best is None):
-            raise ValueError("its best weights are not there")
-        self.best = best
-        if weights is not None:
-            self.best_weights = self.fitting(weights, "best weights").copy()
-
-    # ------------------------------------------------ what is watched
-
-    def stretch(self):
-        return self.every * self.m if self.every else self.n
-
-    def watch(self):
-        """Return the monitors' values by name, and what is judged by."""
-        judged = self.needed if self.position == self.n else self.wanted
-        return {name: self._value(name) for name in _LINES if name in judged}
-
-    def _value(self, name):
-        of, kind = name.split("_")
-        net, (X, Y, labels) = self.net, self.watched_sets[of]
-        if net._general("accuracy" if kind == "accuracy" else "total_cost"):
-            is_training, data = of == "training", self.data[of]
-            if kind == "accuracy":
-                return net.accuracy(data, convert=is_training)
-            return net.total_cost(data, self.lmbda, convert=not is_training)
-        if kind == "accuracy":
-            return net._accuracy(X, labels)
-        return net._total_cost(X, Y, self.lmbda, self.l1)
-
-    def record(self, values, midway):
-        if not midway:
-            self.write(f"Epoch {self.epoch} training complete")
-        for name, line in _LINES.items():
-            if name in self.wanted:
-                self.history[name].append(values[name])
-                if not midway:
-                    n = len(self.watched_sets[name.split("_")[0]][0])
-                    self.write(line.format(values[name], n))
-        if not midway:
-            self.write()
-            if self.patience or self.halving:
-                self._judge(values[self.stop_on])
-
-    def _judge(self, value):
-        """Keep the best weights, count the epochs since; halve the learning rate, or end."""
-        better = value if self.stop_on.endswith("accuracy") else -value
-        if self.best is None or better > self.best or self.best != self.best:  # NaN is no best
-            self.best, self.waited, self.halved_at = better, 0, 0
-            self.best_weights = self.net._parameters()
-            return
-        self.waited += 1
-        if self.halving and self.waited - self.halved_at >= (self.patience or PATIENCE):
-            self.eta, self.halved_at = self.eta / 2, self.waited
-            self.finished = abs(self.eta) < abs(self.first_eta) / SMALLEST
-            if self.finished:
-                self.write(f"The learning rate is below 1/{SMALLEST} of the first: done")
-            else:
-                self.write(f"No improvement: the learning rate is now {self.eta}")
-        elif self.patience and not self.halving and self.waited >= self.patience:
-            self.finished = True
-            self.write(f"No improvement in {self.patience} epochs: done")
-
-
-def _checked_dropout(dropout, num_layers, dtype):
-    """Return the share of each layer, the output layer's 0, as a tuple; () for none at all."""
-    one_for_all = np.ndim(dropout) == 0
-    shares = [0.0, *[dropout] * (num_layers - 2)] if one_for_all else list(dropout)
-    if len(shares) != num_layers - 1:
+def _check_reach(net, rules, reference):
+    """Raise ValueError for rules that overridden methods would not apply."""
+    if rules.dropout and reference:
         raise ValueError(
-            f"dropout has {len(shares)} numbers, expected {num_layers - 1}: one for each layer but "
-            f"the output layer"
+            "dropout goes with the costs and methods of this module only: backprop has no masks"
         )
-    shares = [arguments.check_range("dropout", share, dtype, 0, 1) for share in shares]
-    return (*shares, 0.0) if any(shares) else ()
+    if (rules.momentum or rules.l1 or rules.max_norm) and net._is_overridden("update_mini_batch"):
+        raise ValueError("momentum, l1 and max_norm do not reach an update_mini_batch of one's own")
+
+
+def _reference_step(net, rules, n, pairs, eta, step_rules, velocity):
+    """Take a step by the network's own methods."""
+    beyond = velocity is not None or rules.l1 or rules.max_norm
+    if net._is_overridden("update_mini_batch") or not beyond:
+        net.update_mini_batch(pairs, eta, rules.lmbda, n)
+    else:
+        net._reference_step(pairs, eta, step_rules, velocity)
+
+
+def _config(net, rules, monitors):
+    """Return what must be the same when a run is resumed."""
+    cost = net.cost if isinstance(net.cost, type) else type(net.cost)
+    schedule = "halve" if monitors.halves else "a function" if monitors.schedule else None
+    return {
+        "cost": cost.__name__, "activations": list(net.activations), "lmbda": rules.lmbda,
+        "l1": rules.l1, "momentum": rules.momentum, "nesterov": rules.nesterov,
+        "dropout": list(rules.dropout), "max_norm": rules.max_norm, "schedule": schedule,
+        "early_stopping_n": monitors.early_stopping_n, "stop_on": monitors.stop_on,
+        "monitors": sorted(monitors.wanted), "monitor_subset": monitors.subset,
+        "monitor_every": monitors.every,
+    }  # fmt: skip
 
 
 def vectorized_result(j, n=10):
@@ -746,7 +567,7 @@ def load(filename, cost=None, *, threads=None):
         if activations is not None:
             hidden, output = activations[:-1], activations[-1]
         net.activations = _checked_activations(hidden, output, checked, net._cost_name())
-        net._publish(_parameters(weights, biases, checked, net))
+        net._bind_parameters(_parameters(weights, biases, checked, net))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
             RecursionError) as error:  # fmt: skip
         raise ValueError(f"{filename} {what}: {files.brief(error, 300)}") from None

@@ -41,6 +41,7 @@ from fastbp import network, network2
 from fastbp.cli.model_commands import read_image
 from fastbp.data.readers import find
 from fastbp.training import checkpoint
+from fastbp.training.settings import MonitorSettings, RuleSettings, RunSettings
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
@@ -659,21 +660,29 @@ TRAINING = np.linspace(0, 1, 60).reshape(12, 5), np.arange(12) % 3
 
 
 def _run_of(module, path=None, epochs=2):
-    """Return a small network's run: one that writes checkpoints, or one that has yet to begin."""
+    """Return a small network's run and its Checkpointer: it writes checkpoints, or has to begin."""
     net = module.Network([5, 3, 3])
-    settings = "stop", path, 1, False
+    settings = RunSettings(net.dtype, epochs, 5, 0.1)
     if module is network:
-        return network._Run(net, TRAINING, epochs, 5, 0.1, TRAINING, settings)
-    watch, rules = (True, True, False, False), (0, 0.0, 0.9, False, 0.1, None, None)
-    more = *rules, "evaluation_accuracy", None, None, settings
-    return network2._Run(net, TRAINING, epochs, 5, 0.1, 0.0, TRAINING, watch, *more)
+        run = network._run_of(net, settings, TRAINING, TRAINING)
+    else:
+        rules = RuleSettings(net.dtype, 3, momentum=0.9, dropout=0.1)
+        wanted = {"evaluation_cost", "evaluation_accuracy"}
+        monitors = MonitorSettings(net.dtype, wanted)
+        run = network2._run_of(net, settings, rules, monitors, TRAINING, TRAINING)
+    return run, checkpoint.Checkpointer(path, 1)
+
+
+def _train(module, path):
+    run, checkpointer = _run_of(module, path)
+    run.run(checkpointer, False)
 
 
 def _checkpoints():
     state = random.getstate()
     for module in (network, network2):
         with contextlib.redirect_stdout(io.StringIO()):
-            yield _saved(lambda path, module=module: _run_of(module, path).go(False))
+            yield _saved(lambda path, module=module: _train(module, path))
     random.setstate(state)
 
 
@@ -707,10 +716,10 @@ def _resumed(path):
     states, refused = (random.getstate(), np.random.get_state()), []
     try:
         for module in (network, network2):
-            run = _run_of(module)
-            run.order, run.pairs_given = np.arange(12), None
+            run, run.checkpointer = _run_of(module)
+            run.training_set.start()
             run.bar = types.SimpleNamespace(write=lambda line: None, update=lambda n: None)
-            run.keeper.path = path
+            run.checkpointer.path = path
             try:
                 about, content = checkpoint.read(path)
                 run._resume(about.get("state"), content)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from fastbp import Pixels, gradient_check, mnist_loader, network, network2
 from fastbp.kernels import drivers
-from fastbp.training import engine
+from fastbp.training.plans import plan_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* inputs reach:RuntimeWarning")
 SIZES = [5, 4, 3]
@@ -376,4 +376,4 @@ def compiled():
     """Return how many specialisations of each kernel there are."""
     functions = vars(drivers)
     counts = {n: len(f.signatures) for n, f in functions.items() if hasattr(f, "signatures")}
-    return counts, engine.plan_of.cache_info().maxsize
+    return counts, plan_of.cache_info().maxsize

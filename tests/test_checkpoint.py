@@ -15,7 +15,8 @@ import pytest
 
 from fastbp import network, network2
 from fastbp.data import files
-from fastbp.training import checkpoint, engine, sgd
+from fastbp.training import calls, checkpoint, threads
+from fastbp.training.run import Run
 
 SIZES = [20, 8, 4]
 
@@ -106,7 +107,7 @@ def interrupted(monkeypatch):
 
     Such a look is taken between kernel calls, or between two steps of the general path.
     """
-    real, left = sgd.Run._count, [None]
+    real, left = Run._pauses, [None]
 
     def count(self, samples):
         answer = real(self, samples)
@@ -117,10 +118,10 @@ def interrupted(monkeypatch):
                 return True
         return answer
 
-    monkeypatch.setattr(sgd.Run, "_count", count)
+    monkeypatch.setattr(Run, "_pauses", count)
     # A few mini-batches per kernel call: many places to stop at.
-    monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
-    monkeypatch.setattr(engine.threads, "PROBE_SECONDS", 1e-5)
+    monkeypatch.setattr(calls, "KERNEL_SECONDS", 1e-5)
+    monkeypatch.setattr(threads, "PROBE_SECONDS", 1e-5)
     return lambda k: left.__setitem__(0, k)
 
 
@@ -305,11 +306,11 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(own, tmp_path, monkeypa
             def delta(z, a, y):
                 return (a - y) * 1e60
 
-    monkeypatch.setattr(engine, "KERNEL_SECONDS", 1e-5)
-    monkeypatch.setattr(engine, "CHECK_COST", 1e9)  # the guard never looks of itself
-    monkeypatch.setattr(sgd, "LOOK_SECONDS", 1e9)
+    monkeypatch.setattr(calls, "KERNEL_SECONDS", 1e-5)
+    monkeypatch.setattr("fastbp.training.divergence.CHECK_COST", 1e9)  # no copies are made
+    monkeypatch.setattr("fastbp.training.divergence.REFERENCE_SECONDS", 1e9)
     path, seen = tmp_path / "run.npz", []
-    real = sgd.Run._count
+    real = Run._pauses
 
     def count(self, samples):
         real(self, samples)
@@ -318,7 +319,7 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(own, tmp_path, monkeypa
             raise TimeoutError
         return False
 
-    monkeypatch.setattr(sgd.Run, "_count", count)
+    monkeypatch.setattr(Run, "_pauses", count)
     net = network2.Network(SIZES, Cost, activation="linear", output="linear")
     X, Y = data()
     given = pairs_of(X, Y) if own else (X, Y)
@@ -541,9 +542,9 @@ def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
         self._calls += 1
         return real_due(self, epochs)
 
-    real_due = checkpoint.Keeper.due
-    monkeypatch.setattr(checkpoint.Keeper, "due", works_again)
-    monkeypatch.setattr(checkpoint.Keeper, "_calls", 0, raising=False)
+    real_due = checkpoint.Checkpointer.is_due
+    monkeypatch.setattr(checkpoint.Checkpointer, "is_due", works_again)
+    monkeypatch.setattr(checkpoint.Checkpointer, "_calls", 0, raising=False)
     with pytest.warns(RuntimeWarning, match="No space left"):
         result = seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=0.0)
     assert_same(outcome(*result, capsys), whole)
@@ -560,12 +561,12 @@ def test_ctrl_c_on_a_full_disk_is_ctrl_c(tmp_path, monkeypatch, interrupted):
     with pytest.warns(RuntimeWarning, match="no checkpoint"), pytest.raises(KeyboardInterrupt):
         seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=1e9)
     assert len(writes) == 1
-    keeper = checkpoint.Keeper(tmp_path / "run.npz", 60.0)
-    keeper._last -= 100
-    assert keeper.due()
+    checkpointer = checkpoint.Checkpointer(tmp_path / "run.npz", 60.0)
+    checkpointer._last -= 100
+    assert checkpointer.is_due()
     with pytest.raises(OSError, match="No space"):
-        keeper.write({}, {}, {})
-    assert not keeper.due()  # the disk is not asked all the time
+        checkpointer.write({}, {}, {})
+    assert not checkpointer.is_due()  # the disk is not asked all the time
 
 
 @pytest.mark.parametrize("call", ["replace", "link", "fsync", "chmod", "stat", "fdopen", "open"])

@@ -16,8 +16,10 @@ from reference import Oracle, sigma
 
 import fastbp
 from fastbp import network
+from fastbp.kernels import drivers
 from fastbp.network import Network, sigmoid, sigmoid_prime
 from fastbp.training import engine, progress_bar
+from fastbp.training.plans import plan_of
 
 SIZES = [6, 5, 4]
 
@@ -687,7 +689,7 @@ def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
 
 def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     """Ctrl-C between two kernel calls: the weights are the oracle's after so many steps."""
-    for name in ("engine.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
+    for name in ("calls.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
         monkeypatch.setattr(f"fastbp.training.{name}", 1e-9)  # one mini-batch per call
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
@@ -698,7 +700,7 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
             if len(done) == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastbp.training.sgd.progress_bar", lambda progress, total: Bar())
+    monkeypatch.setattr("fastbp.training.run.progress_bar", lambda progress, total: Bar())
     with pytest.raises(KeyboardInterrupt):
         net.SGD(data, 1, 5, 1.0)
     assert done == [5, 5, 5]
@@ -710,7 +712,7 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
 @pytest.mark.parametrize("m", [10, 64])
 def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
     monkeypatch.setattr("fastbp.training.threads.mode", "always")
-    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
     monkeypatch.setattr("fastbp.training.threads._quota", lambda: 4)
     data, test = make_pairs(150, [20, 10], rng), make_pairs(99, [20, 10], rng, labelled=True)
@@ -726,9 +728,9 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
 
 
 def test_warming_up_compiles_all_that_training_and_evaluating_will_call(rng):
-    plan, m = engine.plan_of((784, 30, 10)), 10
+    plan, m = plan_of((784, 30, 10)), 10
     engine.warm_up(plan, np.dtype(np.float64))
-    kernels = [k for k in vars(engine.drivers).values() if hasattr(k, "signatures")]
+    kernels = [k for k in vars(drivers).values() if hasattr(k, "signatures")]
     before = [list(kernel.signatures) for kernel in kernels]
     net = network.Network([784, 30, 10])
     X = (rng.random((500, 784)) * (rng.random((500, 784)) < 0.2)).astype(np.float32)
@@ -739,7 +741,7 @@ def test_warming_up_compiles_all_that_training_and_evaluating_will_call(rng):
 
 def test_two_python_threads_train_at_once(monkeypatch, rng):
     monkeypatch.setattr("fastbp.training.threads.mode", "always")
-    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
     X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
     nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
     workers = [
@@ -757,7 +759,7 @@ def test_two_python_threads_train_at_once(monkeypatch, rng):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
     """OpenMP ends a forked child at its first parallel region."""
-    monkeypatch.setattr("fastbp.training.engine.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
     X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
     net, _ = net_and_oracle([20, 17, 10])
     net.update_mini_batch((X, labels), 1.0)

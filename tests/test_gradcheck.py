@@ -15,6 +15,7 @@ from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.network2 import COSTS
 from fastbp.training import engine, gradcheck
+from fastbp.training.plans import OUTPUT_SLOPES
 
 SMALL = [9, 7, 6, 4]
 
@@ -25,7 +26,7 @@ def data(rng):
     return X, rng.integers(0, 4, 5)
 
 
-@pytest.mark.parametrize(("cost", "output"), list(engine.OUTPUT_SLOPES))
+@pytest.mark.parametrize(("cost", "output"), list(OUTPUT_SLOPES))
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu", "linear"])
 def test_every_legal_pair_passes(cost, output, hidden, data):
     net = seeded(SMALL, COSTS[cost], activation=hidden, output=output)
@@ -106,6 +107,6 @@ def call_total_cost(A, Y, batch, cost):
 def test_total_cost_against_the_formula(cost, rng):
     A, Y = rng.random((5, 3)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     order = np.array([3, 1, 0, 5, 5])
-    wanted, code = costs(cost, A, Y[order]).sum(), engine.COSTS[cost]
+    wanted, code = costs(cost, A, Y[order]).sum(), COSTS[cost]
     assert call_total_cost(A, Y, order, code) == pytest.approx(wanted, rel=1e-12)
     assert call_total_cost(Y[order].copy(), Y, order, code) == 0

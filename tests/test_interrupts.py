@@ -22,7 +22,7 @@ needs_jit = pytest.mark.skipif(not JIT, reason="a process of its own compiles")
 
 
 def test_a_signal_waits_until_it_is_delivered():
-    with signals.Held() as held:
+    with signals.DeferredSignals() as held:
         signal.raise_signal(signal.SIGINT)
         assert held.pending
         with pytest.raises(KeyboardInterrupt):
@@ -34,12 +34,12 @@ def test_a_signal_waits_until_it_is_delivered():
 
 
 def test_at_the_end_it_is_delivered_anyway():
-    with pytest.raises(KeyboardInterrupt), signals.Held():
+    with pytest.raises(KeyboardInterrupt), signals.DeferredSignals():
         signal.raise_signal(signal.SIGINT)
 
 
 def test_whoever_asks_twice_does_not_wait():
-    with signals.Held() as held:
+    with signals.DeferredSignals() as held:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -47,20 +47,20 @@ def test_whoever_asks_twice_does_not_wait():
 
 
 def test_where_it_is_welcome_it_comes_at_once():
-    with signals.Held() as held:
-        with pytest.raises(KeyboardInterrupt), signals.welcome():
+    with signals.DeferredSignals() as held:
+        with pytest.raises(KeyboardInterrupt), signals.allow_signals():
             signal.raise_signal(signal.SIGINT)
         assert held.delivered
-        with signals.welcome(), pytest.raises(KeyboardInterrupt):
+        with signals.allow_signals(), pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert not held.delivered  # somebody has caught it
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt), signals.welcome():
+        with pytest.raises(KeyboardInterrupt), signals.allow_signals():
             pytest.fail("it waited")
         signal.raise_signal(signal.SIGINT)  # and afterwards it waits again
         with pytest.raises(KeyboardInterrupt):
             held.deliver()
-    with signals.welcome():  # of nobody: no matter
+    with signals.allow_signals():  # of nobody: no matter
         pass
 
 
@@ -68,7 +68,7 @@ def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
-        with signals.Held() as held:
+        with signals.DeferredSignals() as held:
             signal.raise_signal(signal.SIGINT)
             assert not seen
             held.deliver()
@@ -82,7 +82,7 @@ def test_two_kinds_are_both_delivered_and_new_handlers_stay():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
-        with signals.Held() as held:
+        with signals.DeferredSignals() as held:
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGINT)
             with pytest.raises(KeyboardInterrupt):
@@ -95,8 +95,8 @@ def test_two_kinds_are_both_delivered_and_new_handlers_stay():
 
 
 def test_nothing_comes_through_where_it_is_closed():
-    with signals.Held() as held:
-        with held.closed(), signals.welcome():
+    with signals.DeferredSignals() as held:
+        with held.blocked(), signals.allow_signals():
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             held.deliver()
@@ -104,7 +104,7 @@ def test_nothing_comes_through_where_it_is_closed():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_has_its_signals_back():
-    with signals.Held():
+    with signals.DeferredSignals():
         child = os.fork()
         if child == 0:
             os._exit(0 if signal.getsignal(signal.SIGINT) is signal.default_int_handler else 1)
@@ -113,13 +113,13 @@ def test_a_forked_child_has_its_signals_back():
 
 def test_sigterm_is_left_alone_unless_someone_handles_it():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    with signals.Held():
+    with signals.DeferredSignals():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_inner_ones_hand_on_to_outer_ones():
-    with signals.Held() as outer:
-        with signals.Held() as inner:
+    with signals.DeferredSignals() as outer:
+        with signals.DeferredSignals() as inner:
             signal.raise_signal(signal.SIGINT)
             assert inner.pending
             inner.deliver()
@@ -130,7 +130,7 @@ def test_inner_ones_hand_on_to_outer_ones():
 
 def test_other_threads_hold_nothing():
     def work():
-        with signals.Held() as held, signals.welcome():
+        with signals.DeferredSignals() as held, signals.allow_signals():
             seen.append((held.pending, signal.getsignal(signal.SIGINT)))
 
     seen = []

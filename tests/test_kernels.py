@@ -18,6 +18,8 @@ from fastbp.kernels import activations, jit, layers, layout, ranges, simd, spars
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.training import engine, threads
+from fastbp.training.plans import plan_of
+from fastbp.training.samples import NonFiniteInput, Samples
 
 DTYPES = [np.float64, np.float32]
 # One more and one less than a tile, a register and a vector, and 1.
@@ -45,7 +47,7 @@ def compiled(function):
 def problem(sizes, n, dtype, seed=0):
     """(plan, params, X, Y) of a random network and data set, and the oracle with these weights."""
     rng = np.random.default_rng(seed)
-    plan = engine.plan_of(tuple(sizes))
+    plan = plan_of(tuple(sizes))
     params, X, Y = randoms(rng, dtype, plan.n_params, (n, sizes[0]), (n, sizes[-1]))
     Y = np.abs(np.tanh(Y))
     oracle = Oracle(sizes)
@@ -303,7 +305,7 @@ def test_a_group_lists_what_is_not_zero_in_all_of_it(dtype, stored, n, rng, guar
     X = sparse_images(rng, stored, 7, n)
     if stored is not np.uint8:
         X[1, 0] = np.nan
-    pixels, kind, *_ = engine.Samples(X, X).stored
+    pixels, kind, *_ = Samples(X, X).stored
     scale = dtype(1 / 256 if stored is np.uint8 else 1)
     for batch in ([0], [1], [2, 6], [1, 4, 5]):
         rows = len(batch)
@@ -348,7 +350,7 @@ def test_numbers_beyond_16_or_not_finite_are_not_in_range(dtype, n):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sizes", NETS, ids=str)
 def test_pack_and_unpack_change_nothing(dtype, sizes, rng):
-    plan = engine.plan_of(tuple(sizes))
+    plan = plan_of(tuple(sizes))
     (params,) = randoms(rng, dtype, plan.n_params)
     here = plan.layout(np.dtype(dtype), 3)
     weights = here.pack(parameters.layers_of(params, plan))
@@ -380,7 +382,7 @@ def test_sgd_steps_against_the_oracle(is_sparse, dtype, sizes, m, rng, monkeypat
     n = 23 if JIT else 7
     plan, params, _, Y, oracle = problem(sizes, n, dtype)
     X, order = sparse_images(rng, np.float32, n, sizes[0]), rng.permutation(n)
-    engine.train(params, plan, engine.Samples(X, Y), order, m, 0.1)
+    engine.train(params, plan, Samples(X, Y), order, m, 0.1)
     pairs = [(X[i][:, None].astype(float), Y[i][:, None].astype(float)) for i in order]
     for k in range(0, n, m):
         oracle.step(pairs[k : k + m], 0.1)
@@ -440,7 +442,7 @@ def test_every_stored_type_trains_alike(is_sparse, dtype, stored, rng, monkeypat
     values = (X * scale).astype(dtype)
     X = Pixels(X) if stored is np.uint8 else X
     for data, result in ((X, params), (values, other)):
-        engine.train(result, plan, engine.Samples(data, Y), np.arange(23), 5, 0.7)
+        engine.train(result, plan, Samples(data, Y), np.arange(23), 5, 0.7)
     np.testing.assert_array_equal(params, other)  # 1/256 is a power of two
     assert np.array_equal(
         engine.feedforward(params, plan, X), engine.feedforward(params, plan, values)
@@ -467,7 +469,7 @@ def test_threads_give_the_bits_of_one(is_sparse, dtype, sizes, rng, monkeypatch,
         monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
         monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
         params = start.copy()
-        engine.train(params, plan, engine.Samples(X, Y), np.arange(n), m, 0.7)
+        engine.train(params, plan, Samples(X, Y), np.arange(n), m, 0.7)
         out, nabla = engine.feedforward(params, plan, X), engine.gradient(params, plan, X, Y)
         results.append((params, out, nabla))
     for result in results[1:]:
@@ -488,8 +490,8 @@ def test_an_input_that_is_not_finite_is_found(n_threads, is_sparse, dtype, bad, 
     for i, k in ((0, 0), (3, 36), (7, 20)):
         X = sparse_images(rng, np.float64, 8, 37)
         X[i, k] = bad
-        with np.errstate(all="ignore"), pytest.raises(engine.NotFinite):
-            engine.train(params, plan, engine.Samples(X, Y), np.arange(8), 4, 0.0)
+        with np.errstate(all="ignore"), pytest.raises(NonFiniteInput):
+            engine.train(params, plan, Samples(X, Y), np.arange(8), 4, 0.0)
 
 
 @exact_bits
@@ -501,7 +503,7 @@ def test_to_leave_out_zeros_changes_no_bit(dtype, m, rng, monkeypatch):
     for is_sparse in (False, True):
         read_sparsely(is_sparse, monkeypatch)
         params = start.copy()
-        engine.train(params, plan, engine.Samples(X, Y), np.arange(67), m, 0.7)
+        engine.train(params, plan, Samples(X, Y), np.arange(67), m, 0.7)
         results.append((params, engine.feedforward(params, plan, X)))
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
@@ -509,8 +511,8 @@ def test_to_leave_out_zeros_changes_no_bit(dtype, m, rng, monkeypatch):
 
 def test_the_first_layer_is_sparse_where_most_pixels_are_zero(rng):
     X, Y = sparse_images(rng, np.float32, 40, 37), rng.random((40, 3))
-    assert engine.Samples(X, Y).sparse
-    assert not engine.Samples(X + 1, Y).sparse
+    assert Samples(X, Y).sparse
+    assert not Samples(X + 1, Y).sparse
 
 
 @exact_bits
@@ -520,7 +522,7 @@ def test_saturated_neurons_stop_learning_but_nothing_else(dtype, rng):
     plan, params, _, Y, _ = problem([37, 5], 23, dtype)
     params[...] = 1000
     X, before = sparse_images(rng, np.float32, 23, 37) + np.float32(0.1), params.copy()
-    engine.train(params, plan, engine.Samples(X, Y), np.arange(23), 10, 0.7)
+    engine.train(params, plan, Samples(X, Y), np.arange(23), 10, 0.7)
     np.testing.assert_array_equal(params, before)
     tiny = np.finfo(np.float64).tiny
     assert tiny / 2 > 0
@@ -608,7 +610,7 @@ def test_every_depth_storage_and_flag_shares_one_specialisation():
             X.flags.writeable = Y.flags.writeable = False
             engine.feedforward(params, plan, X)
             engine.gradient(params, plan, X, Y)
-            engine.train(params, plan, engine.Samples(X, Y), np.arange(7), 3, 0.1)
+            engine.train(params, plan, Samples(X, Y), np.arange(7), 3, 0.1)
     for name in names:  # sgd_steps with rules, too
         signatures = getattr(drivers, name).signatures
         assert len(signatures) <= (4 if name == "sgd_steps" else 2), signatures

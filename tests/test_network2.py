@@ -289,12 +289,10 @@ def test_a_schedule_may_be_a_function(training, capsys):
     net.SGD(training, 3, 10, 99.0, schedule=lambda epoch: rates[epoch])
     random.seed(7)
     for rate in rates:
-        order = np.arange(5000)
-        other_data = training
-        other._train(
-            network2.engine.Samples(other_data[0], np.eye(5)[other_data[1]]),
-            shuffled(order, rate == rates[0]), 10, rate,
-        )  # fmt: skip
+        order = shuffled(np.arange(5000), rate == rates[0])
+        samples = Samples(training[0], np.eye(5)[training[1]])
+        with other._descent(samples, order, 10, rate) as descent:
+            assert sum(descent) == 5000
     np.testing.assert_array_equal(net.weights[0], other.weights[0])
 
 

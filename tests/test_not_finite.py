@@ -8,7 +8,10 @@ import pytest
 from conftest import make_pairs
 
 from fastbp import gradient_check, network, network2
+from fastbp.data.parameters import layers_of
 from fastbp.training import engine
+from fastbp.training.divergence import DivergenceMonitor
+from fastbp.training.plans import plan_of
 
 SIZES = [20, 8, 4]
 MODULES = {"network": network, "network2": network2}
@@ -223,21 +226,30 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
 
     # The same run, let go on: at that mini-batch it holds these weights, and after it none.
     other = exploding(dtype=dtype)
-    seen, real = [], engine.train
+    seen = []
 
-    def one_at_a_time(params, plan, samples, order, m, eta, threads, on_samples, **how):
-        for k in range(0, len(order), m):
-            if (len(seen), k) == (epoch, batch * m):
-                seen.append(params.copy())
-                real(params, plan, samples, order[k : k + m], m, eta, **how)
-                seen.append(params.copy())
-                raise KeyboardInterrupt
-            real(params, plan, samples, order[k : k + m], m, eta, **how)
-            on_samples(min(m, len(order) - k))
-        seen.append(None)
+    class OneAtATime(engine.Descent):
+        def __iter__(self):
+            order = self.order
+            for k in range(0, len(order), self.m):
+                params = self.flat[0].copy()
+                self.layout.unpack(self.packed[0], layers_of(params, self.plan))
+                is_last = (seen_epochs[0], k) == (epoch, batch * self.m)
+                if is_last:
+                    seen.append(params)
+                self.run(order[k : k + self.m])
+                if is_last:
+                    after = params.copy()
+                    self.layout.unpack(self.packed[0], layers_of(after, self.plan))
+                    seen.append(after)
+                    raise KeyboardInterrupt
+                self.done = min(k + self.m, len(order))
+                yield self.done - k
+            seen_epochs[0] += 1
 
+    seen_epochs = [0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "train", one_at_a_time)
+        patch.setattr(engine, "Descent", OneAtATime)
         with pytest.raises(KeyboardInterrupt):
             other.SGD((X, Y), 200, 10, eta, on_divergence="continue", **RULES[rules])
     before, after = seen[-2:]
@@ -298,13 +310,17 @@ def test_a_step_of_its_own(module, rng):
 
 def test_the_look_at_the_weights_is_cheap(rng):
     """Less than a hundredth, by its own account: what it cost is waited out many times."""
-    plan = engine.plan_of((20, 8, 4))
-    guard = engine._Guard([np.zeros(plan.n_params)])
-    assert guard.passes(10, 0.0, now=True)
-    guard.cost = 1.0
-    guard.state[0][0] = np.nan
-    assert guard.passes(20, 199.0, now=False)
-    assert not guard.passes(30, 2.0, now=False)
+    plan = plan_of((20, 8, 4))
+    monitor = DivergenceMonitor([np.zeros(plan.n_params)])
+    assert monitor.is_due(0.0)
+    assert monitor.check(10)
+    monitor.cost = 1.0
+    monitor.state[0][0] = np.nan
+    assert not monitor.is_due(199.0)
+    assert monitor.is_due(2.0)
+    assert not monitor.check(20)
+    assert monitor.restore() == 10
+    assert monitor.state[0][0] == 0
 
 
 def test_on_divergence_is_one_of_two(rng):

@@ -27,7 +27,9 @@ import fastbp
 from fastbp.kernels import cache as code_cache
 from fastbp.kernels import drivers, jit, shuffle
 from fastbp.kernels.cache import CodeCache
-from fastbp.training import engine, signals, threads
+from fastbp.training import calls, engine, signals, threads
+from fastbp.training.plans import plan_of
+from fastbp.training.samples import Samples
 
 pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -48,11 +50,11 @@ LIBRARIES = os.pathsep.join([f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PAT
 
 def trained(seed, dtype="float64"):
     """Return a checksum over the bits of a small network, trained on as many threads as can be."""
-    threads.mode, engine.PARALLEL_FLOPS = "always", 0
-    rng, plan = np.random.default_rng(seed), engine.plan_of((20, 30, 5))
+    threads.mode, calls.PARALLEL_FLOPS = "always", 0
+    rng, plan = np.random.default_rng(seed), plan_of((20, 30, 5))
     params = rng.standard_normal(plan.n_params).astype(dtype)
     X, Y = rng.random((300, 20)).astype(dtype), rng.random((300, 5)).astype(dtype)
-    samples = engine.Samples(X, Y)
+    samples = Samples(X, Y)
     for _ in range(3):
         engine.train(params, plan, samples, rng.permutation(300), 100, 0.5)
     return hashlib.sha256(params.tobytes()).hexdigest()
@@ -197,14 +199,14 @@ def test_ctrl_c_ends_parallel_training_at_a_mini_batch(warm, wanted, layer):
         except ValueError as error:
             print("none")
             sys.exit()
-        seen, rng, plan = [], np.random.default_rng(0), engine.plan_of((20, 30, 5))
-        samples = engine.Samples(rng.random((300, 20)), rng.random((300, 5)))
+        seen, rng, plan = [], np.random.default_rng(0), plan_of((20, 30, 5))
+        samples = Samples(rng.random((300, 20)), rng.random((300, 5)))
         params = rng.standard_normal(plan.n_params)
         copy, order = params.copy(), rng.permutation(300).repeat(20_000)
         ctrl_c = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
         ctrl_c.start()
         try:
-            with signals.Held() as held:
+            with signals.DeferredSignals() as held:
                 ends = lambda count: seen.append(count) or bool(held.pending)
                 engine.train(params, plan, samples, order, 100, 0.5, on_samples=ends)
         except KeyboardInterrupt:
@@ -244,13 +246,13 @@ def serial_only(warm, tmp_path_factory):
 def test_an_exit_does_not_wait_for_the_compile_thread(tmp_path, serial_only, ends, wait):
     """Nor does that crash the process, wherever the thread is just then."""
     code = f"""
-        engine.PARALLEL_FLOPS = 0
-        rng, plan = np.random.default_rng(0), engine.plan_of((20, 30, 5))
-        samples = engine.Samples(rng.random((300, 20)), rng.random((300, 5)))
+        calls.PARALLEL_FLOPS = 0
+        rng, plan = np.random.default_rng(0), plan_of((20, 30, 5))
+        samples = Samples(rng.random((300, 20)), rng.random((300, 5)))
         params = rng.standard_normal(plan.n_params)
         for _ in range(3):
             engine.train(params, plan, samples, rng.permutation(300), 100, 0.5)
-        (compiling,) = engine._compiling.values()
+        (compiling,) = calls._compiling.values()
         time.sleep({wait})
         print(compiling.is_alive(), time.time(), flush=True)
         {ends}

@@ -10,10 +10,13 @@ from fastbp.data import parameters
 from fastbp.kernels import activations, drivers, dropout, layout, ranges
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
-from fastbp.training import engine, threads
+from fastbp.training import calls, engine, threads
+from fastbp.training.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
+from fastbp.training.rules import LARGE_DECAY, NO_RULES, Rules
+from fastbp.training.samples import Samples
 
 DTYPES = [np.float64, np.float32]
-PAIRS = list(engine.OUTPUT_SLOPES)
+PAIRS = list(OUTPUT_SLOPES)
 HIDDEN = ["sigmoid", "tanh", "relu", "linear"]
 RULES = {
     "none": {},
@@ -43,7 +46,7 @@ def problem(sizes, activations, cost, n, dtype, seed=0):
     rng = np.random.default_rng(seed)
     np.random.seed(seed)
     oracle = Oracle2(list(sizes), list(activations), cost)
-    plan = engine.plan_of(tuple(sizes), tuple(activations), cost)
+    plan = plan_of(tuple(sizes), tuple(activations), cost)
     params = np.empty(plan.n_params, dtype)
     for (w, b), given_w, given_b in zip(
         parameters.layers_of(params, plan), oracle.weights, oracle.biases
@@ -67,7 +70,7 @@ def flat_of(oracle):
 def test_activations_against_their_formulas(name, dtype, rng):
     for n in (1, 5, 70):
         z = (rng.standard_normal(n) * 3).astype(dtype)
-        a = activated(z, engine.ACTIVATIONS[name])
+        a = activated(z, ACTIVATIONS[name])
         close(a, FUNCTIONS[name](z.astype(float)[None])[0], dtype, 1e-5)
 
 
@@ -77,7 +80,7 @@ def test_slopes_follow_from_activations(name, dtype, rng):
     Z = rng.standard_normal((4, 6))
     A = padded(FUNCTIONS[name](Z) / 0.5, dtype)
     Delta, S = np.ones_like(A), layout.zeros(A.size, dtype)
-    call_multiply_slope(Delta, A, S, 6, 1.0, 0.5, engine.ACTIVATIONS[name])
+    call_multiply_slope(Delta, A, S, 6, 1.0, 0.5, ACTIVATIONS[name])
     close(Delta[:, :6], DERIVATIVES[name](Z), dtype, 1e-5)
 
 
@@ -87,7 +90,7 @@ def test_activations_in_the_limit():
     wanted = {"tanh": [-1, -1, -1, 1, 1, 1], "relu": [0, 0, 0, 800, big, np.inf]}
     for name, values in wanted.items():
         with np.errstate(over="ignore", invalid="ignore"):  # without the JIT, NumPy warns
-            a = activated(z, engine.ACTIVATIONS[name])
+            a = activated(z, ACTIVATIONS[name])
         np.testing.assert_array_equal(a, [*values, np.nan])
     for z, values in (
         ([-800.0, 0.0, 800.0], [0, 0, 1]),
@@ -164,7 +167,7 @@ def test_a_step_is_the_finite_difference_of_all_that_it_descends(
 ):
     """Of the mean cost under a fixed mask of dropout, with the terms of L1 and L2."""
     read_sparsely(is_sparse, monkeypatch)
-    sizes, rules, n = (5, 4, 3), engine.Rules(**RULES[name]), 6
+    sizes, rules, n = (5, 4, 3), Rules(**RULES[name]), 6
     plan, params, X, Y, oracle = problem(sizes, ("tanh", output), cost, n, np.float64)
     eta = 1e-3
     after = trained(plan, params, X, Y, np.arange(n), n, rules, eta, 1)
@@ -186,7 +189,7 @@ def test_a_step_is_the_finite_difference_of_all_that_it_descends(
 def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
     params = params.copy()
     velocity = np.zeros_like(params) if rules.momentum else None
-    samples = engine.Samples(X, Y)
+    samples = Samples(X, Y)
     for _ in range(epochs):
         engine.train(params, plan, samples, order, m, eta, rules=rules, velocity=velocity)
     return params
@@ -200,7 +203,7 @@ SIZES = (37, 40, 5) if JIT else (4, 3, 2)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rules_against_the_oracle(is_sparse, name, dtype, monkeypatch, guards):  # noqa: F811
     read_sparsely(is_sparse, monkeypatch)
-    rules = engine.Rules(**RULES[name])
+    rules = Rules(**RULES[name])
     hidden = "relu" if name == "max-norm" else "tanh"
     data = problem(SIZES, (hidden, "sigmoid"), "cross-entropy", 23, dtype)
     plan, params, X, Y, oracle = data
@@ -223,7 +226,7 @@ def test_every_pair_trains_as_the_oracle_does(is_sparse, cost, output, hidden, m
     read_sparsely(is_sparse, monkeypatch)
     sizes = (20, 17, 33, 4) if JIT else (3, 2, 3, 2)
     plan, params, X, Y, oracle = problem(sizes, (hidden, hidden, output), cost, 23, np.float64)
-    seen = trained(plan, params, X, Y, np.arange(23), 5, engine.NO_RULES, 0.02, 1)
+    seen = trained(plan, params, X, Y, np.arange(23), 5, NO_RULES, 0.02, 1)
     oracle.train(X.astype(float), Y, np.arange(23), 5, 0.02)
     close(seen, flat_of(oracle), np.float64)
     close(engine.feedforward(seen, plan, X), oracle.feedforward(X.astype(float)), np.float64)
@@ -264,7 +267,7 @@ def test_rules_give_the_same_bits_on_any_number_of_threads(
         given["dropout"] = (of_inputs, *(of_hidden,) * n_hidden, 0.0)
     if not JIT:
         monkeypatch.setattr(ranges, "WIDE", 3)
-    rules, functions = engine.Rules(**given), ("relu", "sigmoid", "tanh", "linear")[:n_hidden]
+    rules, functions = Rules(**given), ("relu", "sigmoid", "tanh", "linear")[:n_hidden]
     plan, params, X, Y, _ = problem(sizes, (*functions, "softmax"), "log-likelihood", n, dtype)
     for m in (13, 4, 1) if JIT else (5, 1):
         results, order = [], np.arange(n if m > 1 else 7)
@@ -291,34 +294,34 @@ def test_lagging_inputs_catch_up(dtype, l2, momentum, nesterov, rng, monkeypatch
     sizes, m, eta, n = (137, 20, 10), 5, 1.0, 700 if JIT else 60
     X = (rng.random((n, 137)) * (rng.random((n, 137)) < 0.2)).astype(dtype)
     Y = rng.random((n, 10)).astype(dtype)
-    plan, order, results = engine.plan_of(sizes), rng.permutation(n), []
+    plan, order, results = plan_of(sizes), rng.permutation(n), []
     start = rng.standard_normal(plan.n_params).astype(dtype)
     for most in (1, 7, 1000):  # 1: every step decays every weight
-        monkeypatch.setattr(engine, "MOST_PERIOD", most)
+        monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", most)
         params = start.copy()
-        samples, velocity = engine.Samples(X, Y), np.zeros_like(start)
+        samples, velocity = Samples(X, Y), np.zeros_like(start)
         assert samples.sparse
-        rules = engine.Rules(l2=l2, momentum=momentum, nesterov=nesterov)
+        rules = Rules(l2=l2, momentum=momentum, nesterov=nesterov)
         engine.train(params, plan, samples, order, m, eta, 1, rules=rules, velocity=velocity)
         results.append((params, velocity))
     for params, velocity in results[1:]:
         close(params, results[0][0], dtype)
         close(velocity, results[0][1], dtype)
-        none_lags = momentum == 0 and (l2 == 0 or l2 > engine.LARGE_DECAY)
+        none_lags = momentum == 0 and (l2 == 0 or l2 > LARGE_DECAY)
         assert (params == results[0][0]).all() == none_lags
 
 
 def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):
     X = rng.random((900, 40)) * (rng.random((900, 40)) < 0.2)
-    plan, order = engine.plan_of((40, 20, 10)), rng.permutation(900)
+    plan, order = plan_of((40, 20, 10)), rng.permutation(900)
     start, Y, results = rng.standard_normal(plan.n_params), rng.random((900, 10)), []
-    monkeypatch.setattr(engine, "MOST_PERIOD", 8)
+    monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", 8)
     for seconds in (1e-9, 1e-4, 0.1):
-        monkeypatch.setattr(engine, "KERNEL_SECONDS", seconds)
+        monkeypatch.setattr(calls, "KERNEL_SECONDS", seconds)
         params, ends = start.copy(), []
         engine.train(
-            params, plan, engine.Samples(X, Y), order, 7, 1.0, 1, ends.append,
-            rules=engine.Rules(l2=1e-3),
+            params, plan, Samples(X, Y), order, 7, 1.0, 1, ends.append,
+            rules=Rules(l2=1e-3),
         )  # fmt: skip
         results.append(params)
         assert all(count % (7 * 8) == 0 for count in ends[:-1])
@@ -332,12 +335,12 @@ def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch)
     """1 - d, rounded to float32, is up to twice too far from 1, or not at all."""
     read_sparsely(False, monkeypatch)
     n, sizes = 2000 if JIT else 20, (30, 8, 2)
-    plan, rng = engine.plan_of(sizes), np.random.default_rng(3)
+    plan, rng = plan_of(sizes), np.random.default_rng(3)
     start = rng.uniform(1, 2, plan.n_params).astype(np.float32)
     X, Y = np.zeros((n, 30), np.float32), np.zeros((n, 2), np.float32)
     params, velocity = start.copy(), np.zeros_like(start)
-    rules = engine.Rules(l2=d, momentum=momentum)
-    engine.train(params, plan, engine.Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=rules,
+    rules = Rules(l2=d, momentum=momentum)
+    engine.train(params, plan, Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=rules,
                  velocity=velocity if momentum else None)  # fmt: skip
     w, _ = parameters.layers_of(params, plan)[0]
     v, _ = parameters.layers_of(start, plan)[0]
@@ -350,19 +353,19 @@ def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch)
 @pytest.mark.parametrize("dropout", [(), (0.0, 0.3, 0.3, 0.0)])
 def test_what_pads_the_weights_stays_zero(activation, dropout, rng):
     """A padded neuron that learned would be looked at by the divergence monitor."""
-    plan = engine.plan_of((20, 5, 7, 3), (activation, activation, "linear"), "quadratic")
+    plan = plan_of((20, 5, 7, 3), (activation, activation, "linear"), "quadratic")
     params = rng.standard_normal(plan.n_params)
     X, Y = rng.random((30, 20)) * (rng.random((30, 20)) < 0.3), rng.random((30, 3))
     packed = []
-    real = engine.layout.Layout.unpack
+    real = layout.Layout.unpack
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            engine.layout.Layout, "unpack",
+            layout.Layout, "unpack",
             lambda self, weights, layers: (packed.append((self, weights.copy())),
                                            real(self, weights, layers)),
         )  # fmt: skip
-        engine.train(params, plan, engine.Samples(X, Y), np.arange(30), 4, 0.01, 1,
-                     rules=engine.Rules(dropout=dropout, key=3))  # fmt: skip
+        engine.train(params, plan, Samples(X, Y), np.arange(30), 4, 0.01, 1,
+                     rules=Rules(dropout=dropout, key=3))  # fmt: skip
     (here, weights), *_ = packed
     ones = here.pack([(np.ones(s), np.ones(s[0])) for s in plan.shapes])
     assert (weights[: here.n_packed][ones[: here.n_packed] == 0] == 0).all()
@@ -370,7 +373,7 @@ def test_what_pads_the_weights_stays_zero(activation, dropout, rng):
 
 def test_subnormal_weights_are_flushed_on_any_number_of_threads(monkeypatch):
     read_sparsely(True, monkeypatch)
-    plan, results = engine.plan_of((40, 20, 10)), []
+    plan, results = plan_of((40, 20, 10)), []
     start = np.ones(plan.n_params, np.float32)
     w, _ = parameters.layers_of(start, plan)[0]
     w[:, 0] = 1.2e-38
@@ -380,8 +383,8 @@ def test_subnormal_weights_are_flushed_on_any_number_of_threads(monkeypatch):
         monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
         monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
         params = start.copy()
-        engine.train(params, plan, engine.Samples(X, Y), np.arange(60), 6, 1.0,
-                     rules=engine.Rules(l2=0.008))  # fmt: skip
+        engine.train(params, plan, Samples(X, Y), np.arange(60), 6, 1.0,
+                     rules=Rules(l2=0.008))  # fmt: skip
         results.append(params)
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)

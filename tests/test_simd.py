@@ -168,9 +168,12 @@ import numpy as np
 from llvmlite import binding as llvm
 from fastbp.training import engine
 from fastbp.kernels import jit
+from fastbp.training.plans import plan_of
+from fastbp.training.rules import NO_RULES
+from fastbp.training.rules import Rules
 
-for rules in (engine.NO_RULES, engine.Rules(momentum=0.5)):
-    engine.warm_up(engine.plan_of((20, 7, 3)), np.dtype("{dtype}"), rules)
+for rules in (NO_RULES, Rules(momentum=0.5)):
+    engine.warm_up(plan_of((20, 7, 3)), np.dtype("{dtype}"), rules)
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
 triple = "aarch64-unknown-linux-gnu"

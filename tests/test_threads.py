@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from conftest import JIT
 
-from fastbp.kernels import jit
-from fastbp.training import engine, threads
+from fastbp.kernels import drivers, jit
+from fastbp.training import calls, engine, threads
+from fastbp.training.plans import plan_of
+from fastbp.training.samples import Samples
 
 pytestmark = pytest.mark.skipif(not JIT, reason="only compiled code runs on threads")
 
@@ -128,11 +130,11 @@ def test_training_tries_both_ways_and_small_work_neither(monkeypatch, rng):
     X, Y = rng.random((3000, 20)), rng.random((3000, 5))
     for sizes, m, tried in (((20, 300, 5), 100, True), ((20, 7, 5), 10, False)):
         taken.clear()
-        plan = engine.plan_of(sizes)
-        samples = engine.Samples(X, Y)
+        plan = plan_of(sizes)
+        samples = Samples(X, Y)
         for _ in range(100):
             engine.train(np.zeros(plan.n_params), plan, samples, np.arange(3000), m, 0.1)
-            for compiling in list(engine._compiling.values()):
+            for compiling in list(calls._compiling.values()):
                 compiling.join()
             if True in taken:
                 break
@@ -179,45 +181,45 @@ def test_the_parallel_driver_is_compiled_while_the_serial_one_trains(always, mon
 
     def prepare(driver, *arguments):
         started.append(driver)
-        if driver is engine.drivers.sgd_steps_parallel:
+        if driver is drivers.sgd_steps_parallel:
             go_on.wait(30)
 
-    plan = engine.plan_of((20, 300, 5))
+    plan = plan_of((20, 300, 5))
     X, Y = rng.random((300, 20)), rng.random((300, 5))
-    samples, params = engine.Samples(X, Y), rng.random(plan.n_params)
+    samples, params = Samples(X, Y), rng.random(plan.n_params)
     engine.train(params.copy(), plan, samples, np.arange(300), 100, 0.1, n_threads=1)
     monkeypatch.setattr(threads, "usable", lambda limit: 2)
     monkeypatch.setattr(threads, "_tuners", {})
-    monkeypatch.setattr(engine, "_compiling", {})
-    monkeypatch.setattr(engine, "PARALLEL_FLOPS", 0)
-    monkeypatch.setattr(engine.jit, "prepare", prepare)
+    monkeypatch.setattr(calls, "_compiling", {})
+    monkeypatch.setattr(calls, "PARALLEL_FLOPS", 0)
+    monkeypatch.setattr(jit, "prepare", prepare)
     if always:
         monkeypatch.setattr(threads, "mode", "always")
         go_on.set()
     for _ in range(3):
         engine.train(params, plan, samples, np.arange(300), 100, 0.1)
     go_on.set()
-    assert engine.drivers.sgd_steps_parallel in started
-    for thread in engine._compiling.values():
+    assert drivers.sgd_steps_parallel in started
+    for thread in calls._compiling.values():
         thread.join()
 
 
 def test_a_parallel_driver_that_cannot_be_compiled_leaves_the_serial_one(rng, monkeypatch):
-    plan = engine.plan_of((5, 4, 3))
+    plan = plan_of((5, 4, 3))
     X, Y, start = rng.random((40, 5)), rng.random((40, 3)), rng.random(plan.n_params)
     monkeypatch.setattr(threads, "usable", lambda limit: 2)
-    monkeypatch.setattr(engine, "_compiling", {})
-    results, real = [], engine.jit.prepare
+    monkeypatch.setattr(calls, "_compiling", {})
+    results, real = [], jit.prepare
 
     def fails(function, *arguments):
-        if function is engine.drivers.sgd_steps_parallel:
+        if function is drivers.sgd_steps_parallel:
             raise ValueError("no parallel code")
         real(function, *arguments)
 
     for mode in ("never", "always"):
         monkeypatch.setattr(threads, "mode", mode)
-        monkeypatch.setattr(engine.jit, "prepare", fails)
+        monkeypatch.setattr(jit, "prepare", fails)
         params = start.copy()
-        engine.train(params, plan, engine.Samples(X, Y), np.arange(40), 5, 1.0)
+        engine.train(params, plan, Samples(X, Y), np.arange(40), 5, 1.0)
         results.append(params)
     np.testing.assert_array_equal(*results)

@@ -118,8 +118,9 @@ import sys
 import numpy as np
 from fastbp import network
 from fastbp.training import engine
+from fastbp.training.plans import plan_of
 dtype, form = np.dtype(sys.argv[1]), sys.argv[2]
-engine.warm_up(engine.plan_of((784, 30, 10)), dtype)
+engine.warm_up(plan_of((784, 30, 10)), dtype)
 X = np.zeros((50_000, 784), np.float32)
 X[:, :149] = 0.5  # as many as in a digit
 Y = np.zeros((50_000, 10)); Y[:, 3] = 1

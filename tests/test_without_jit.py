@@ -83,10 +83,10 @@ SAME = """
 import numpy as np
 from fastbp.training import engine, threads
 rng = np.random.default_rng(3)
-plan = engine.plan_of((70, 33, 5))
+plan = plan_of((70, 33, 5))
 X = rng.random((20, 70)) * (rng.random((20, 70)) < 0.2)
-samples = engine.Samples(X, rng.random((20, 5)))
-for rules in (engine.NO_RULES, engine.Rules(l2=0.01, momentum=0.5, dropout=(0.2, 0.5, 0.0))):
+samples = Samples(X, rng.random((20, 5)))
+for rules in (NO_RULES, Rules(l2=0.01, momentum=0.5, dropout=(0.2, 0.5, 0.0))):
     start = rng.standard_normal(plan.n_params)
     for threads.mode in ("never", "always"):
         threads.usable = lambda limit: 1 if threads.mode == "never" else 2
@@ -96,7 +96,7 @@ for rules in (engine.NO_RULES, engine.Rules(l2=0.01, momentum=0.5, dropout=(0.2,
             order = np.arange(20)
             engine.train(params, plan, samples, order, 7, 0.5, rules=rules, velocity=velocity)
         print(params.tolist())
-print(len(engine._compiling))
+print(len(calls._compiling))
 """
 
 
@@ -126,7 +126,12 @@ def test_a_changed_kernel_is_seen_although_another_file_calls_it(tmp_path):
     code = """
 import numpy as np
 from fastbp.training import engine
-plan = engine.plan_of((3, 2))
+from fastbp.training import calls
+from fastbp.training.plans import plan_of
+from fastbp.training.rules import NO_RULES
+from fastbp.training.rules import Rules
+from fastbp.training.samples import Samples
+plan = plan_of((3, 2))
 print(engine.feedforward(np.zeros(plan.n_params), plan, np.zeros((1, 3)))[0, 0])
 """
     where = dict(PYTHONPATH=str(copied), PYTHONSAFEPATH="1", PYTHONDONTWRITEBYTECODE="1")

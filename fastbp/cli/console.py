@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from fastbp.training import engine, signals
+from fastbp.kernels.processes import CompilingThread, signals
 
 
 def say(text):
@@ -38,7 +38,7 @@ def handle_signals():
             signal.signal(number, handler)
 
 
-class Compiling(engine.CompilingThread):
+class Compiling(CompilingThread):
     """Calls a function that compiles, at once, on a thread of its own."""
 
     said = False

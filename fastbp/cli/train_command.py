@@ -35,12 +35,11 @@ def train(options):
     if options.checkpoint is not None:
         _check_checkpoint(options)
     net = _new_network(options, options.sizes or SIZES, chapter_3)
-    lasting = dict(
-        on_divergence=options.on_divergence, checkpoint=options.checkpoint,
-        checkpoint_every=options.checkpoint_every, resume=options.resume,
-    )  # fmt: skip
-    # What is wrong with them is said now, and not after reading the data.
-    checkpoint.Keeper(options.checkpoint, options.checkpoint_every, options.resume)
+    config = {k: v for k, v in dict(seed=options.seed, init=options.init).items() if v is not None}
+    checkpointer = checkpoint.Checkpointer(
+        options.checkpoint, options.checkpoint_every, options.resume, config
+    )
+    lasting = dict(on_divergence=options.on_divergence, checkpoint=checkpointer)
     plan = net._plan
     compiling = Compiling(engine.warm_up, plan, net.dtype)
 
@@ -121,7 +120,6 @@ def _new_network(options, sizes, chapter_3):
         net = _network2(options, sizes)
     else:
         net = network.Network(sizes, dtype=options.dtype, threads=options.threads)
-    net._facts = dict(seed=options.seed, init=options.init)
     return net
 
 

@@ -6,19 +6,22 @@ import numpy as np
 
 from fastbp import network
 from fastbp.cli.console import say
+from fastbp.kernels.cache import uncached
 from fastbp.training import engine
+from fastbp.training.plans import plan_of
+from fastbp.training.rules import Rules
 
 
 def warm_up(options):
-    if engine.uncached:
+    if uncached:
         raise OSError("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours")
     began = time.perf_counter()
-    plan = engine.plan_of((784, 30, 10))
+    plan = plan_of((784, 30, 10))
     for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
         say(f"compiling: training in {dtype} ...")
         engine.warm_up(plan, dtype, everything=True)
         say(f"compiling: training with momentum, dropout and so on in {dtype} ...")
-        engine.warm_up(plan, dtype, engine.Rules(momentum=0.5), everything=True)
+        engine.warm_up(plan, dtype, Rules(momentum=0.5), everything=True)
         say(f"compiling: single steps and single images in {dtype} ...")
         net = network.Network([784, 30, 10], dtype=dtype)
         few = np.zeros((10, 784), np.float32), np.zeros(10, int)

@@ -273,7 +273,7 @@ class Layout:
         return places
 
     def net(self, weights, target, samples, order, sparse, range_factor):
-        """Return the Net of a call. samples: (pixels, kind, scale, Y), flat, see engine.Samples."""
+        """Return the Net of a call. samples: (pixels, kind, scale, Y), see samples.Samples."""
         n, kinds = self.sizes[0], np.int32
         columns = -(-self.m // MR) * (n // KC + 1 + n + 2 + UNROLL) if sparse else 0
         work, columns = zeros(self.n_work, self.dtype), zeros(columns, kinds)

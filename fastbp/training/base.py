@@ -1,10 +1,11 @@
 """What both Networks share: parameters that anyone may read and write, and the way to the kernels.
 
-Law: whatever a reader overrides is honoured. A network knows what has been changed on it, on its
-class or in its module; then the book's own structure runs instead of the kernels.
+Invariant: what a subclass, an instance or a module overrides is used. A network knows what has been
+changed on it, on its class or in its module; then the reference path runs instead of the kernels.
 """
 
 import contextlib
+import contextvars
 import functools
 import sys
 
@@ -13,6 +14,13 @@ import numpy as np
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
 from fastbp.training import engine, reference_path
+from fastbp.training.divergence import Diverged
+from fastbp.training.plans import plan_of
+from fastbp.training.rules import NO_RULES
+from fastbp.training.samples import NonFiniteInput, Samples, check_inputs
+
+# The networks whose methods do not raise for what is not finite: those that a run trains.
+_unchecked_networks = contextvars.ContextVar("unchecked_networks", default=())
 
 
 @np.errstate(under="ignore")
@@ -28,7 +36,7 @@ def sigmoid(z):
 FEW = 64  # samples: for fewer, NumPy's products are faster than packing the weights for the kernels
 
 
-class Compiled:
+class CompiledNetwork:
     """A network whose sizes, weights and biases are plain attributes, as in the book.
 
     Between calls they may be assigned or changed at will: the next call uses what it finds. A call
@@ -37,9 +45,8 @@ class Compiled:
 
     dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
     threads = None
-    _stops = True  # what is not finite is refused; a run sees to that itself
     _original = {}  # what may be overridden, by name, as this package has it
-    _gradient_points = ()  # which of these the gradient depends on
+    _gradient_parts = ()  # the names of what the gradient depends on
 
     def _prepare(self, sizes, dtype, threads):
         """Set all but the parameters, or raise; return the checked sizes."""
@@ -77,13 +84,13 @@ class Compiled:
     def _summed_gradient(self, X, Y, name="the batch"):
         """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
         plan = self._plan
-        if self._general(*self._gradient_points):
+        if self._is_overridden(*self._gradient_parts):
             pairs = datasets.pairs((X, Y), plan, self.dtype, name)
             return reference_path.summed_gradient(self.backprop, pairs)
-        with self._explained(name, X, Y):
+        with self._translate_errors(name, X, Y):
             flat = engine.gradient(self._parameters(), plan, X, Y, self.threads, name)
-            if self._stops and not engine.is_finite(flat):
-                raise engine.Diverged(0)
+            if self._checks_finite and not engine.is_finite(flat):
+                raise Diverged(0)
         nabla_w, nabla_b = parameters.separate(flat, plan)
         return nabla_b, nabla_w
 
@@ -103,7 +110,7 @@ class Compiled:
 
     # ------------------------------------------------ parameters
 
-    def _publish(self, flat):
+    def _bind_parameters(self, flat):
         """Bind new lists of new arrays of weights and biases, with the values of a flat vector."""
         self.weights, self.biases = parameters.separate(flat, self._plan)
 
@@ -115,82 +122,85 @@ class Compiled:
         """Return (weights, biases) as they are now, sure to fit the network."""
         return parameters.layers(self.weights, self.biases, self._plan)
 
-    def _refuse_strange_weights(self):
-        if self._stops:
+    def _check_weights(self):
+        """Raise ValueError if weights or biases are not finite."""
+        if self._checks_finite:
             parameters.refuse_strange_weights(self)
 
     def _gradient_of_one(self, x, y, activations, output_error):
         """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
         weights, biases = self._layers()
         both = reference_path.backprop(x, y, weights, biases, activations, output_error)
-        if self._stops and not all(map(engine.is_finite, both[0])):
+        if self._checks_finite and not all(map(engine.is_finite, both[0])):
             numeric_arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
             self._refuse("the sample")
         return both
 
-    def _refuse_strange_step(self, *lists):
-        if self._stops and not parameters.all_finite(*lists):
+    def _check_step(self, *lists):
+        """Raise FloatingPointError if new weights or biases are not finite."""
+        if self._checks_finite and not parameters.all_finite(*lists):
             self._refuse("mini_batch")
 
     def _finite_output(self, out):
         """Return outputs; raise what is wrong if they are not finite."""
-        if self._stops and not engine.is_finite(out):
+        if self._checks_finite and not engine.is_finite(out):
             parameters.refuse_strange_weights(self)
             raise FloatingPointError(
                 f"a: outputs beyond {self.dtype} come of it; take smaller weights"
             )
         return out
 
-    def _outputs_of(self, X, name, sound):
-        """Return the outputs (n, n_out) for rows of X; sound: raise Diverged if not finite."""
+    def _outputs_of(self, X, name, check):
+        """Return the outputs (n, n_out) for rows of X; check: raise Diverged if not finite."""
         arguments.check_fits(self._plan, self.dtype, X.shape[1])
         if len(X) < FEW:
             values = containers.as_values(X, self.dtype)
             if not np.vdot(values, values) <= warn.USUAL**2:
-                engine.check_inputs(X, self.dtype, name)
+                check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):
                 columns = reference_path.feedforward(values.T, *self._layers(), self._functions())
             out = columns.T
         else:
             out = engine.feedforward(self._parameters(), self._plan, X, self.threads, name)
-        if sound and not np.isfinite(out).all():
-            raise engine.Diverged(0)
+        if check and not np.isfinite(out).all():
+            raise Diverged(0)
         return out
 
-    def _train(self, samples, order, m, eta, on_samples=None, **how):
-        """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
+    @contextlib.contextmanager
+    def _descent(self, samples, order, m, eta, rules=NO_RULES, velocity=None, check=True):
+        """Give an engine.Descent on a copy of the parameters, which are bound when it ends."""
         arguments.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
-        params, sound = self._parameters(), True
+        params, is_finite = self._parameters(), True
         try:
-            engine.train(
-                params, self._plan, samples, order, m, eta, self.threads, on_samples, **how
-            )
-        except engine.NotFinite:
-            sound = False
+            with engine.Descent(
+                params, self._plan, samples, order, m, eta, self.threads, rules, velocity, check
+            ) as descent:
+                yield descent
+        except NonFiniteInput:
+            is_finite = False
             raise
         finally:
-            if sound:
-                self._publish(params)
+            if is_finite:
+                self._bind_parameters(params)
 
-    def _step(self, mini_batch, eta, **how):
+    def _step(self, mini_batch, eta, rules=NO_RULES):
         """Take one step with a mini-batch on the kernels; if it can't be taken, none is."""
         X, Y = datasets.training_arrays(mini_batch, self._plan, self.dtype, "mini_batch")
         params, m = self._parameters(), len(X)
-        with self._explained("mini_batch", X, Y):
-            samples, order = engine.Samples(X, Y, "mini_batch"), np.arange(m)
-            engine.train(
-                params, self._plan, samples, order, m, eta, self.threads, watch=False, **how
-            )
-            if self._stops and not engine.is_finite(params):
-                raise engine.Diverged(0)
-        self._publish(params)
+        with self._translate_errors("mini_batch", X, Y):
+            samples, order = Samples(X, Y, "mini_batch"), np.arange(m)
+            how = dict(rules=rules, check=False)
+            engine.train(params, self._plan, samples, order, m, eta, self.threads, **how)
+            if self._checks_finite and not engine.is_finite(params):
+                raise Diverged(0)
+        self._bind_parameters(params)
 
     @contextlib.contextmanager
-    def _explained(self, name, X, Y=None):
+    def _translate_errors(self, name, X, Y=None):
         """Raise what is wrong with the data, the weights, or else with the step, in words."""
         try:
             yield
-        except (engine.NotFinite, engine.Diverged):
+        except (NonFiniteInput, Diverged):
             numeric_arrays.refuse_strange(X, Y, self.dtype, name)
             self._refuse(name)
 
@@ -202,23 +212,25 @@ class Compiled:
             f"smaller eta, or smaller weights"
         ) from None
 
-    def _standing(self):
-        """Return all that a training call changes, for _stand to bring back."""
-        return self.weights, self.biases
+    # ------------------------------------------------ checks of what is not finite
 
-    def _stand(self, standing):
-        self.weights, self.biases = standing
+    @property
+    def _checks_finite(self):
+        """Tell whether methods raise for what is not finite; a run looks for that itself."""
+        return all(net is not self for net in _unchecked_networks.get())
 
-    def __getstate__(self):
-        """Leave out what only a run sets, for as long as it lasts."""
-        state = super().__getstate__()  # a dictionary, or with __slots__ a pair of them
-        attributes, *slots = state if isinstance(state, tuple) else (state,)
-        kept = {k: v for k, v in attributes.items() if k != "_stops"}
-        return (kept, *slots) if slots else kept
+    @contextlib.contextmanager
+    def _unchecked(self):
+        """Within this context no method raises for what is not finite."""
+        token = _unchecked_networks.set((*_unchecked_networks.get(), self))
+        try:
+            yield
+        finally:
+            _unchecked_networks.reset(token)
 
     # ------------------------------------------------ what has been overridden
 
-    def _general(self, *names):
+    def _is_overridden(self, *names):
         """Tell whether any of these override points has been changed by anyone.
 
         "sigmoid" stands for the module's sigmoid and sigmoid_prime, "cost" for a cost of one's own.
@@ -243,11 +255,11 @@ class Compiled:
 
 @functools.lru_cache(maxsize=64)
 def _plan_of(sizes):
-    return engine.plan_of(arguments.check_sizes(sizes))
+    return plan_of(arguments.check_sizes(sizes))
 
 
 def originals(cls, names):
-    """Return what Compiled._original holds for a class: its methods and its module's functions."""
+    """Return CompiledNetwork._original of a class: its methods and its module's functions."""
     module = sys.modules[cls.__module__]
     found = {name: getattr(cls, name) for name in names}
     return found | {

@@ -1,7 +1,7 @@
 """The full state of a run in a file: written whole, checked when read, the one before it kept.
 
-Law: numbers and JSON only, never pickle. A state is believed only if its checksum fits, and used
-only by a run with the same data and the same settings.
+Invariants: numbers and JSON only, never pickle. A state is used only if its checksum fits, and only
+by a run with the same data and the same settings.
 """
 
 import contextlib
@@ -23,13 +23,20 @@ PREVIOUS = ".previous"  # what a checkpoint is called when the next one has take
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
 
-class Keeper:
+class Checkpointer:
     """Writes the state of one run to `path` from time to time; None: never.
 
-    every: a float, seconds; an int, epochs. facts: what must be the same when a run is resumed.
+    every: a float, seconds; an int, epochs. config: what must be the same when the run is resumed,
+    beyond what the run itself knows.
     """
 
-    def __init__(self, path, every=30.0, resume=False):
+    @classmethod
+    def of(cls, checkpoint, every, resume):
+        """Return the Checkpointer for these arguments of SGD; checkpoint may be one already."""
+        return checkpoint if isinstance(checkpoint, cls) else cls(checkpoint, every, resume)
+
+    def __init__(self, path, every=30.0, resume=False, config=None):
+        self.config = {} if config is None else config
         self.path, self.resume = path, resume
         self.seconds = self.epochs = None
         if path is None:
@@ -49,24 +56,24 @@ class Keeper:
         files.check_writable(self.path + PREVIOUS)
         self._last = time.monotonic()
 
-    def due(self, epochs=None):
+    def is_due(self, epochs=None):
         """Tell whether it is time to write; epochs: so many are complete, just now."""
         if self.seconds is not None:
             return time.monotonic() - self._last >= self.seconds
         return bool(self.epochs and epochs and epochs % self.epochs == 0)
 
-    def write(self, facts, state, content):
-        """Write facts and state (dictionaries that JSON can hold) and content (arrays by name)."""
+    def write(self, config, state, content):
+        """Write config and state (dictionaries that JSON can hold) and content (arrays by name)."""
         if self.path is not None:
             try:
-                write(self.path, {"facts": facts, "state": state}, content)
+                write(self.path, {"facts": config, "state": state}, content)
             finally:  # written or not: a full disk is not asked all the time
                 self._last = time.monotonic()
 
-    def read(self, facts):
+    def read(self, config):
         """Return (state, content) as they were written, or None if there is nothing to resume.
 
-        Raises ValueError if there is something and it is not sound, or not of a run like this.
+        Raises ValueError if there is something that is damaged, or not of a run like this.
         """
         if not self.resume:
             return None
@@ -79,7 +86,7 @@ class Keeper:
             written, state = dict(about["facts"]), dict(about["state"])
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
-        for name, value in json.loads(_as_json(facts)).items():
+        for name, value in json.loads(_as_json(config)).items():
             if written.get(name) != value:
                 how = f"{name} {_brief(written.get(name))}, this one has {_brief(value)}"
                 if name.endswith("_data"):
@@ -110,7 +117,7 @@ def read(path):
     """Return (dictionary, arrays) as written to `path`, or None if there is no such file.
 
     If it is damaged, or its writer was killed between two renames, the one before it counts, and
-    gets its name back. Raises ValueError, or OSError, if neither is sound.
+    gets its name back. Raises ValueError, or OSError, if both are.
     """
     previous, trouble = os.fspath(path) + PREVIOUS, None
     try:

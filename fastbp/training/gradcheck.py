@@ -38,7 +38,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
     nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
     nabla = parameters.flatten(nabla_w, nabla_b, plan, wide)
     which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
-    if net._general(*net._gradient_points, "feedforward"):
+    if net._is_overridden(*net._gradient_parts, "feedforward"):
         numeric = _slow_quotients(net, which, X, Y, h)
     else:
         numeric = quotients(net, which, X, Y, h)

@@ -75,7 +75,7 @@ def update(weights, biases, nabla_b, nabla_w, velocity, eta, m, rules):
     """Return (weights, biases) after the step of a mini-batch of m samples: new arrays.
 
     nabla_b, nabla_w: the summed gradient. velocity: (of weights, of biases), lists of arrays that
-    are changed in place, or None. rules: see engine.Rules.
+    are changed in place, or None. rules: see rules.Rules.
     """
     new = [[], []]
     for kind, params, nabla in ((0, weights, nabla_w), (1, biases, nabla_b)):

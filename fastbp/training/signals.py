@@ -1,7 +1,7 @@
-"""Signals that wait for a moment that suits: a run is interrupted between mini-batches only.
+"""Signals that are deferred: a run is interrupted between two mini-batches only.
 
-Law: only while a run asks for it, only in the main thread, and whatever handled a signal before
-handles it in the end. Whoever asks a second time does not wait.
+Invariants: only during a run, and only in the main thread; each signal is handled in the end by the
+handler that was there before; a second signal of the same number is handled at once.
 """
 
 import contextlib
@@ -10,20 +10,19 @@ import signal
 import threading
 
 NUMBERS = signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
-_current = None  # the Held of the main thread
+_current = None  # the DeferredSignals of the main thread
 
 
-class Held:
-    """A context in which Ctrl-C and SIGTERM wait for deliver(), or for welcome().
+class DeferredSignals:
+    """A context in which Ctrl-C and SIGTERM wait for deliver(), or for allow_signals().
 
-    SIGTERM and SIGHUP, too, only if someone handles them in Python. pending: those that wait, by
-    number. delivered: an exception that is under way comes from a handler, called at a moment that
-    suits.
+    SIGTERM and SIGHUP only if there is a handler in Python. pending: the deferred signals, by
+    number. delivered: True while an exception is under way that a handler has raised in deliver().
     """
 
     def __init__(self):
         self.pending, self.delivered = {}, False
-        self._open = self._closed = False
+        self._allowed = self._blocked = False
         self._before, self._outer = {}, None
 
     def __enter__(self):
@@ -48,22 +47,22 @@ class Held:
         self.deliver()
 
     def restore(self):
-        """Put the handlers back, unless somebody has set others meanwhile."""
+        """Put the handlers back, unless others have been set meanwhile."""
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, handler)
 
     def _note(self, number, frame):
-        asked_twice = number in self.pending
+        is_second = number in self.pending
         self.pending[number] = frame
-        if self._open and not self._closed:
+        if self._allowed and not self._blocked:
             self.deliver()
-        elif asked_twice:
+        elif is_second:
             del self.pending[number]
             self._before[number](number, frame)
 
     def deliver(self):
-        """Hand what is waiting, if anything is, to the handlers that were there before."""
+        """Call the handlers that were there before for what is pending."""
         while self.pending:
             number = next(iter(self.pending))
             frame = self.pending.pop(number)
@@ -72,33 +71,33 @@ class Held:
         self.delivered = False
 
     @contextlib.contextmanager
-    def closed(self):
-        """Let no signal through meanwhile, welcome or not: somebody's own step is half done."""
-        before, self._closed = self._closed, True
+    def blocked(self):
+        """Defer signals meanwhile, allowed or not: a step of an overridden method is half done."""
+        before, self._blocked = self._blocked, True
         try:
             yield
         finally:
-            self._closed = before
+            self._blocked = before
 
 
 @contextlib.contextmanager
-def welcome():
-    """Let signals through at once meanwhile: compiling and evaluating may end anywhere."""
-    held = _current if threading.current_thread() is threading.main_thread() else None
-    if held is None or held._open or held._closed:
+def allow_signals():
+    """Handle signals at once meanwhile: compiling and evaluating may end anywhere."""
+    deferred = _current if threading.current_thread() is threading.main_thread() else None
+    if deferred is None or deferred._allowed or deferred._blocked:
         yield
         return
-    held._open = True
+    deferred._allowed = True
     try:
-        held.deliver()
+        deferred.deliver()
         yield
-        held.delivered = False  # if one was, somebody has caught what it raised
+        deferred.delivered = False  # if one was, what its handler raised has been caught
     finally:
-        held._open = False
+        deferred._allowed = False
 
 
-def _let_go():
-    """In a forked child nobody will deliver anything."""
+def _restore_all():
+    """Put the handlers back in a forked child, where no run goes on."""
     global _current
     while _current is not None:
         _current.restore()
@@ -106,4 +105,4 @@ def _let_go():
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_restore_all)

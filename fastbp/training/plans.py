@@ -1,0 +1,67 @@
+"""What a network computes: its sizes, its activations and its cost, by the codes of the kernels."""
+
+import functools
+import itertools
+
+import numpy as np
+
+from fastbp.kernels import activations as act
+from fastbp.kernels import costs, layout
+
+ACTIVATIONS = {
+    "sigmoid": act.SIGMOID,
+    "tanh": act.TANH,
+    "relu": act.RELU,
+    "linear": act.LINEAR,
+    "softmax": act.SOFTMAX,
+}
+COSTS = {
+    "quadratic": costs.QUADRATIC,
+    "cross-entropy": costs.CROSS_ENTROPY,
+    "log-likelihood": costs.LOG_LIKELIHOOD,
+}
+# Which cost goes with which output activation, and by which slope BP1 multiplies a - y: f'(z) for
+# the quadratic cost; the other two are made so that it cancels.
+OUTPUT_SLOPES = {
+    ("quadratic", "sigmoid"): act.SIGMOID,
+    ("quadratic", "tanh"): act.TANH,
+    ("quadratic", "relu"): act.RELU,
+    ("quadratic", "linear"): act.LINEAR,
+    ("cross-entropy", "sigmoid"): act.LINEAR,
+    ("log-likelihood", "softmax"): act.LINEAR,
+}
+
+
+class Plan:
+    """What a network computes: sizes, activations and cost.
+
+    sizes: neurons per layer, the input layer first; activations: a name for each layer after it,
+    sigmoid everywhere if there is none; cost: a name that goes with the last of them. Parameters
+    are a flat vector w1 b1 w2 b2 ..., each w (n_out, n_in) row-major; offsets: where w and b of
+    each layer begin in it.
+    """
+
+    def __init__(self, sizes, activations=(), cost="quadratic"):
+        self.sizes, self.cost = sizes, COSTS[cost]
+        activations = activations or ("sigmoid",) * (len(sizes) - 1)
+        codes = [ACTIVATIONS[name] for name in activations]
+        slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
+        self.codes = np.array([codes, slopes]).T
+        self.shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
+        counts = [n for a, b in itertools.pairwise(sizes) for n in (a * b, b)]
+        starts = [0, *itertools.accumulate(counts)]
+        self.offsets = [*zip(starts[:-1:2], starts[1::2])]
+        self.n_params = starts[-1]
+        self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
+        self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
+        self.layout = functools.lru_cache(maxsize=8)(self._layout)
+
+    def _layout(self, dtype, m):
+        """Return the Layout of packed weights of this type, for mini-batches of up to m samples."""
+        return layout.Layout(self.sizes, dtype, m, self.codes)
+
+
+@functools.lru_cache(maxsize=64)
+def plan_of(sizes, activations=(), cost="quadratic"):
+    """Return the Plan of a tuple of sizes, a tuple of activations and a cost."""
+    return Plan(sizes, activations, cost)

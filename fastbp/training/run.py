@@ -1,0 +1,301 @@
+"""One call of SGD: its epochs in their order, and everything that may end or outlast it.
+
+Invariants: a run is interrupted between two mini-batches only, or while it compiles or evaluates;
+there a RunState and the weights are all that it is. What it prints it keeps, so that a run that was
+resumed has printed the same in the end as one that never stopped.
+"""
+
+import random
+import warnings
+
+import numpy as np
+
+from fastbp.data import numeric_arrays, parameters
+from fastbp.training import checkpoint, engine, run_state, signals
+from fastbp.training.divergence import Diverged, ReferenceMonitor
+from fastbp.training.progress_bar import progress_bar
+from fastbp.training.run_state import RunState
+from fastbp.training.samples import NonFiniteInput
+
+GOLDEN = 0x9E3779B9  # between the keys of two epochs
+
+
+class Run:
+    """One call of SGD.
+
+    net: the network; settings: RunSettings; training_set: TrainingSet; monitor: see monitors.py;
+    rules: RuleSettings; step(pairs, eta, rules, velocity): the step of the reference path, or None;
+    sets: (X, Y) by the name of an argument; history: lists of values by name; config: what must be
+    the same when the run is resumed, a dictionary for JSON.
+    """
+
+    def __init__(self, net, settings, training_set, monitor, rules, step, sets, history, config):
+        self.net, self.settings, self.training_set = net, settings, training_set
+        self.monitor, self.rules, self.step, self.sets = monitor, rules, step, sets
+        self.config, self.reread = config, False
+        n = training_set.n
+        velocity = np.zeros(net._plan.n_params, net.dtype) if rules.momentum else None
+        self.state = RunState(np.arange(n), settings.eta, velocity, history=history)
+        self.reference_monitor = None
+        if training_set.reference and settings.stops_on_divergence:
+            self.reference_monitor = ReferenceMonitor(net)
+
+    def run(self, checkpointer, progress, eta_of=None):
+        """Run all epochs that are left. eta_of(epoch, eta): the learning rate of an epoch."""
+        net, settings = self.net, self.settings
+        self.checkpointer, self.eta_of = checkpointer, eta_of
+        self.training_set.start()
+        if settings.stops_on_divergence:
+            parameters.refuse_strange_weights(net)
+        else:  # nothing looks for NaN later
+            for name, both in self.sets.items():
+                numeric_arrays.refuse_strange(*both, net.dtype, name)
+        undo = self._undo()
+        bar = progress_bar(progress, settings.epochs * self.training_set.n)
+        with net._unchecked(), signals.DeferredSignals() as self.signals, bar as self.bar:
+            try:
+                self._start()
+                while self.state.epoch < settings.epochs and not self.state.finished:
+                    self._run_epoch()
+                self._write()
+            except (NonFiniteInput, Diverged) as error:
+                self._explain(error, undo)
+            except BaseException:
+                if self.signals.delivered:
+                    self._write_or_warn()
+                raise
+
+    def write(self, line):
+        """Print a line, and keep it."""
+        self.state.lines.append(line)
+        self.bar.write(line)
+
+    def _start(self):
+        """Begin, or go on where a checkpoint stands."""
+        if self.checkpointer.path is not None:
+            self.config = self._whole_config()
+        found = self.checkpointer.read(self.config)
+        if found:
+            self._resume(*found)
+        elif self.rules.dropout:
+            self.state.dropout_key = int(np.random.randint(2**32, dtype=np.uint32))
+
+    def _run_epoch(self):
+        state, n = self.state, self.training_set.n
+        if not state.epoch_started:
+            self._start_epoch()
+        self.bar.set_description(f"Epoch {state.epoch}", refresh=False)
+        self._check_weights(now=True)
+        interval = self.monitor.interval(self.settings.mini_batch_size) or n
+        while state.last_monitored < n:
+            end = min(n, state.last_monitored + interval)
+            while state.samples_done < end:
+                self._train(end)
+            self._check_weights(now=True)
+            values = self._measure(midway=end < n)
+            state.last_monitored = end
+            with self.signals.blocked():
+                self.monitor.record(values, state, self.write, midway=end < n)
+        state.start_next_epoch()
+        self._write_if_due(state.epoch)
+
+    def _start_epoch(self):
+        state = self.state
+        with self.signals.blocked():  # overridden methods and schedules
+            if self.reread and state.epoch and self.training_set.read_again(state.order):
+                state.order = np.arange(self.training_set.n)
+            if self.eta_of is not None:
+                state.eta = self.eta_of(state.epoch, state.eta)
+        engine.shuffle(state.order)
+        self.training_set.shuffle_list(state.order)
+        state.epoch_started = True
+
+    def _train(self, end):
+        """Train up to sample `end`, or until something is to be done in between."""
+        if self.training_set.reference:
+            self._train_by_reference(end)
+            self._check_weights(now=self._is_interrupted())
+        else:
+            self._train_compiled(end)
+        self._write_if_due()
+
+    def _train_compiled(self, end):
+        """Train on the kernels."""
+        state, start, descent = self.state, self.state.samples_done, None
+        order, samples, m = state.order[start:end], self.training_set.samples, self._batch_size()
+        how = self._step_rules(), state.velocity, self.settings.stops_on_divergence
+        try:
+            with self.net._descent(samples, order, m, state.eta, *how) as descent:
+                for count in descent:
+                    if self._pauses(count):
+                        break
+        finally:
+            if descent is not None:
+                state.samples_done = start + descent.done
+
+    def _train_by_reference(self, end):
+        """Take steps by the network's own methods."""
+        state, pairs = self.state, self.training_set.pairs
+        while state.samples_done < end:
+            start = state.samples_done
+            batch = state.order[start : min(start + self._batch_size(), end)].tolist()
+            self._check_weights()
+            with self.signals.blocked():
+                rules, velocity = self._step_rules(), state.velocity
+                self.step([pairs[i] for i in batch], state.eta, rules, velocity)
+            state.samples_done += len(batch)
+            if self._pauses(len(batch)):
+                break
+
+    def _pauses(self, count):
+        """Show that `count` samples more are done; tell whether to pause at this mini-batch."""
+        self.bar.update(count)
+        return self._is_interrupted()
+
+    def _is_interrupted(self):
+        return bool(self.signals.pending or self.checkpointer.is_due())
+
+    def _batch_size(self):
+        return self.settings.mini_batch_size
+
+    def _step_rules(self):
+        """Return the Rules of this epoch."""
+        state = self.state
+        if state.velocity is not None and state.velocity.size != self.net._plan.n_params:
+            raise ValueError("the network's sizes have changed during SGD: call SGD anew")
+        key = (state.dropout_key + state.epoch * GOLDEN) % 2**32 if self.rules.dropout else 0
+        return self.rules.rules(self.training_set.n, key)
+
+    def _measure(self, midway):
+        """Return what the monitor measures; if it is interrupted, what it drew is undone."""
+        undo_draws = _keep_draws() if self.checkpointer.path else lambda: None
+        try:
+            with signals.allow_signals():
+                return self.monitor.measure(midway)
+        except BaseException:
+            if self.signals.delivered:
+                undo_draws()
+            raise
+
+    # ------------------------------------------------ what is not finite
+
+    def _check_weights(self, now=False):
+        """On the reference path: raise Diverged if the weights are not finite, at times."""
+        if self.reference_monitor is None:
+            return
+        done, batch = self.state.samples_done, self._batch_size()
+        try:
+            self.reference_monitor.check(done, now)
+        except Diverged as error:
+            self._refuse(f"between the mini-batches {error.before // batch} and {done // batch}")
+
+    def _refuse(self, where):
+        """Raise the error that says where the weights ceased to be finite."""
+        raise FloatingPointError(
+            f"the weights became infinite or NaN in epoch {self.state.epoch}, {where}: eta "
+            f"{self.state.eta} may be too large. The network keeps the last finite weights; "
+            f"on_divergence='continue' goes on, as the book's code does"
+        ) from None
+
+    def _undo(self):
+        """Return a function that undoes the whole run: weights, random states, the list."""
+        net, undo_draws = self.net, _keep_draws(bool(self.rules.dropout))
+        before = net.weights, net.biases
+
+        def undo():
+            net.weights, net.biases = before
+            undo_draws()
+            self.training_set.restore_list()
+
+        return undo
+
+    def _explain(self, error, undo):
+        """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
+        for name, both in self.sets.items():
+            try:
+                numeric_arrays.refuse_strange(*both, self.net.dtype, name)
+            except ValueError:
+                undo()
+                raise
+        if isinstance(error, NonFiniteInput):
+            raise ValueError("the data hold NaN or infinity, expected finite numbers") from None
+        self._refuse(f"mini-batch {self.state.samples_done // self._batch_size()}")
+
+    # ------------------------------------------------ checkpoints
+
+    def _whole_config(self):
+        """Return what must be the same when the run is resumed."""
+        net, sets = self.net, self.sets.items()
+        return {
+            "network": f"{net._original['module'].__name__}.{type(net).__name__}",
+            "sizes": list(net._plan.sizes), "dtype": net.dtype.name, "eta": self.settings.eta,
+            "mini_batch_size": self._batch_size(), "samples": self.training_set.n,
+            **{name: checkpoint.fingerprint(*both) for name, both in sets},
+            **self.config, **self.checkpointer.config,
+        }  # fmt: skip
+
+    def _write_if_due(self, epochs=None):
+        """Write a checkpoint if it is time, and let pending signals through."""
+        if self.checkpointer.is_due(epochs):
+            self._write_or_warn()
+        self.signals.deliver()
+
+    def _write_or_warn(self):
+        """Write a checkpoint; that it can't be written need not end hours of work."""
+        try:
+            self._write()
+        except OSError as error:
+            warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=2)
+
+    def _write(self):
+        """Write a checkpoint, if one is asked for."""
+        net = self.net
+        if self.checkpointer.path is None:
+            return
+        if self.settings.stops_on_divergence and not parameters.all_finite(net.weights, net.biases):
+            return  # an overridden method was interrupted in the middle of a step
+        if self.training_set.was_replaced:
+            raise ValueError(
+                "training_data was changed during SGD: no checkpoint of such a run could be "
+                "resumed; leave checkpoint out"
+            )
+        run_state.write(self.checkpointer, self.config, self.state, net, self.monitor.to_file())
+
+    def _resume(self, about, arrays):
+        """Go on from what another run has written."""
+        net, check = self.net, self.settings.stops_on_divergence
+        with checkpoint.as_errors_of(self.checkpointer.path):
+            any_type = self.training_set.reference
+            weights, biases = run_state.weights_from_file(arrays, net, any_type, check)
+            state = self.state.from_file(about, arrays, net, self.settings.epochs, check)
+
+            def checked_vector(vector, name):
+                return run_state.checked_vector(vector, name, net, check)
+
+            self.monitor.from_file(about, arrays, checked_vector)
+            checkpoint.set_random_states(about, arrays)
+        lines, state.lines = state.lines, []
+        for name, values in self.state.history.items():  # these lists are the network's, too
+            values[:] = state.history[name]
+        state.history, self.state = self.state.history, state
+        if all(array.dtype == net.dtype for array in weights + biases):
+            net._bind_parameters(parameters.flatten(weights, biases, net._plan, net.dtype))
+        else:
+            net.weights, net.biases = weights, biases
+        if state.epoch_started or state.epoch:
+            self.training_set.shuffle_list(state.order)
+        self.bar.update(state.epoch * self.training_set.n + state.samples_done)
+        for line in lines:
+            self.write(line)
+
+
+def _keep_draws(with_numpy=True):
+    """Return a function that puts the global generators back to where they are now."""
+    state, numpy_state = random.getstate(), checkpoint.numpy_state() if with_numpy else None
+
+    def undo_draws():
+        random.setstate(state)
+        if numpy_state is not None:
+            np.random.set_state(numpy_state)
+
+    return undo_draws

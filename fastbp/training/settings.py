@@ -1,0 +1,123 @@
+"""The arguments of SGD, checked and together: settings of a run, and of chapter 3's rules."""
+
+import dataclasses
+
+import numpy as np
+
+from fastbp.data import arguments
+from fastbp.training.rules import Rules
+
+MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
+
+
+@dataclasses.dataclass
+class RunSettings:
+    """How long SGD trains, and how it ends; see network.Network.SGD. dtype: the network's."""
+
+    dtype: np.dtype
+    epochs: int
+    mini_batch_size: int
+    eta: float
+    on_divergence: str = "stop"
+
+    def __post_init__(self):
+        self.epochs = arguments.check_count("epochs", self.epochs, 0)
+        self.mini_batch_size = arguments.check_count("mini_batch_size", self.mini_batch_size, 1)
+        self.eta = arguments.check_rate("eta", self.eta, self.dtype)
+        arguments.check_choice("on_divergence", self.on_divergence, "stop", "continue")
+
+    @property
+    def stops_on_divergence(self):
+        return self.on_divergence == "stop"
+
+
+@dataclasses.dataclass
+class RuleSettings:
+    """What a step does beyond following the gradient; see network2.Network.SGD."""
+
+    dtype: np.dtype
+    num_layers: int
+    lmbda: float = 0.0
+    l1: float = 0.0
+    momentum: float = 0.0
+    nesterov: bool = False
+    dropout: float | tuple = 0.0
+    max_norm: float | None = None
+
+    def __post_init__(self):
+        dtype = self.dtype
+        self.lmbda = arguments.check_range("lmbda", self.lmbda, dtype, 0)
+        self.l1 = arguments.check_range("l1", self.l1, dtype, 0)
+        self.momentum = arguments.check_range("momentum", self.momentum, dtype, 0, 1)
+        if self.max_norm is not None:
+            least = np.finfo(dtype).tiny
+            self.max_norm = arguments.check_range("max_norm", self.max_norm, dtype, least)
+        self.nesterov = bool(self.nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov goes with a momentum, which is 0")
+        self.dropout = _dropout_rates(self.dropout, self.num_layers, dtype)
+
+    def rules(self, n, key=0):
+        """Return the Rules of training on n samples; key: of the masks of dropout."""
+        return Rules(
+            self.lmbda / n, self.l1 / n, self.momentum, self.nesterov, self.dropout, key,
+            self.max_norm,
+        )  # fmt: skip
+
+
+def _dropout_rates(dropout, num_layers, dtype):
+    """Return the dropout rate of each layer, the output layer's 0, as a tuple; () for none."""
+    is_scalar = np.ndim(dropout) == 0
+    rates = [0.0, *[dropout] * (num_layers - 2)] if is_scalar else list(dropout)
+    if len(rates) != num_layers - 1:
+        raise ValueError(
+            f"dropout has {len(rates)} numbers, expected {num_layers - 1}: one for each layer but "
+            f"the output layer"
+        )
+    rates = [arguments.check_range("dropout", rate, dtype, 0, 1) for rate in rates]
+    return (*rates, 0.0) if any(rates) else ()
+
+
+@dataclasses.dataclass
+class MonitorSettings:
+    """What SGD monitors, and what it does about it; see network2.Network.SGD.
+
+    wanted: the names of MONITORS that are printed and returned.
+    """
+
+    dtype: np.dtype
+    wanted: set
+    early_stopping_n: int = 0
+    schedule: object = None
+    stop_on: str = "evaluation_accuracy"
+    subset: int | None = None
+    every: int | None = None
+
+    def __post_init__(self):
+        self.early_stopping_n = arguments.check_count("early_stopping_n", self.early_stopping_n, 0)
+        arguments.check_choice("stop_on", self.stop_on, *MONITORS)
+        if not (self.schedule is None or self.halves or callable(self.schedule)):
+            raise ValueError(
+                f"schedule is {arguments.brief(self.schedule)}, expected None, 'halve' or a "
+                f"function"
+            )
+        if self.subset is not None:
+            self.subset = arguments.check_count("monitor_subset", self.subset, 1)
+        if self.every is not None:
+            self.every = arguments.check_count("monitor_every", self.every, 1)
+
+    @property
+    def halves(self):
+        """Tell whether eta is halved where there is no improvement."""
+        return isinstance(self.schedule, str) and self.schedule == "halve"
+
+    @property
+    def needed(self):
+        """Return the names of the monitors that are measured after each epoch."""
+        return self.wanted | ({self.stop_on} if self.early_stopping_n or self.halves else set())
+
+    def eta_of(self, epoch, eta):
+        """Return the learning rate of an epoch; eta: that of the epoch before."""
+        if not callable(self.schedule):
+            return eta
+        return arguments.check_rate("schedule", self.schedule(epoch), self.dtype)
