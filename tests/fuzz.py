@@ -40,6 +40,9 @@ import numpy as np
 from fastbp import __main__ as command
 from fastbp import checkpoint, mnist_files, network, network2
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz has it not
+from formats import IDX_NAMES, KERAS_NAMES, expanded, idx, python2_pickle, with_old_names
+
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
 SAMPLE = 50  # memory is measured for one case in so many
@@ -451,21 +454,8 @@ def digits(n, seed):
     return images.astype(np.uint8), rng.integers(0, 10, n).astype(np.uint8)
 
 
-def idx(array):
-    """Return the bytes of an IDX file of uint8 or int32."""
-    shape, kind = struct.pack(f">{array.ndim}I", *array.shape), array.dtype.itemsize // 4 * 4 + 8
-    big = array.astype(array.dtype.newbyteorder(">"))
-    return struct.pack(">HBB", 0, kind, array.ndim) + shape + big.tobytes()
-
-
-RAW = (*digits(6, 1), *digits(2, 2))  # Keras's names for them: x_train, y_train, x_test, y_test
-IDX_FILES = {
-    name: idx(array)
-    for name, array in zip(
-        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
-         "t10k-labels-idx1-ubyte"), RAW,
-    )
-}  # fmt: skip
+RAW = (*digits(6, 1), *digits(2, 2))
+IDX_FILES = {name: idx(array) for name, array in zip(IDX_NAMES, RAW)}
 
 
 def sound_sets(sets):
@@ -511,7 +501,7 @@ def _saved(save):
 
 
 def _npz_files():
-    names = dict(zip(("x_train", "y_train", "x_test", "y_test"), RAW))
+    names = dict(zip(KERAS_NAMES, RAW))
     wide = names | {"y_train": RAW[1].astype(np.int64), "x_test": np.asfortranarray(RAW[2])}
     for save, arrays in ((np.savez, names), (np.savez_compressed, names), (np.savez, wide)):
         buffer = io.BytesIO()
@@ -519,84 +509,12 @@ def _npz_files():
         yield buffer.getvalue()
 
 
-def python2_pickle(sets):
-    """Return three pairs of arrays as Python 2 pickles them: their bytes are in a string."""
-
-    def array(a):
-        shape = (
-            b"".join(b"J" + struct.pack("<i", n) for n in a.shape) + b"\x85\x86"[a.ndim - 1 :][:1]
-        )
-        kind = a.dtype.str[1:].encode()
-        return (
-            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\x87R(K\1"
-            + shape + b"cnumpy\ndtype\nU\2" + kind + b"K\0K\1\x87R(K\3U\1<NNN"
-            + b"J\xff\xff\xff\xff" * 2 + b"K\0tb\x89T" + struct.pack("<i", a.nbytes)
-            + a.tobytes() + b"tb"
-        )  # fmt: skip
-
-    return b"\x80\2" + b"".join(array(x) + array(y) + b"\x86" for x, y in sets) + b"\x87."
-
-
-def python2_lists(images, labels, others, protocol):
-    """What Python 2's cPickle writes of ([images, labels], *others): lists of arrays and int64."""
-    count = iter(range(10**9))
-
-    def put():
-        return b"p%d\n" % next(count) if protocol == 0 else b"r" + struct.pack("<I", next(count))
-
-    def text(content):
-        if protocol == 0:
-            return b"S" + repr(content)[1:].encode() + b"\n"
-        n = len(content)
-        return (b"U" + bytes([n]) if n < 256 else b"T" + struct.pack("<i", n)) + content
-
-    def number(n):
-        return b"I%d\n" % n if protocol == 0 else b"J" + struct.pack("<i", n)
-
-    def tuple_of(*parts):
-        return b"(" + b"".join(parts) + b"t" + put()
-
-    def dtype(a):
-        arguments = tuple_of(text(a.dtype.str[1:].encode()), number(0), number(1))
-        state = [number(3), text(b"<"), b"NNN", number(-1), number(-1), number(0)]
-        return b"cnumpy\ndtype\n" + put() + arguments + b"R" + put() + tuple_of(*state) + b"b"
-
-    def array(a):
-        start = b"cnumpy.core.multiarray\n_reconstruct\n" + put()
-        start += tuple_of(b"cnumpy\nndarray\n", tuple_of(number(0)), text(b"b")) + b"R" + put()
-        no = b"I00\n" if protocol == 0 else b"\x89"
-        shape = tuple_of(*map(number, a.shape))
-        return start + tuple_of(number(1), shape, dtype(a), no, text(a.tobytes())) + b"b"
-
-    def scalar(a):
-        return b"cnumpy.core.multiarray\nscalar\n" + put() + tuple_of(
-            dtype(a), text(a.tobytes())) + b"R" + put()  # fmt: skip
-
-    def list_of(parts):
-        if protocol == 0:
-            return b"(l" + put() + b"".join(part + b"a" for part in parts)
-        return b"]" + put() + b"(" + b"".join(parts) + b"e"
-
-    training = list_of([list_of(map(array, images)), list_of(map(scalar, labels))])
-    rest = [tuple_of(array(x), array(y)) for x, y in others]
-    return b"\x80\2" * (protocol == 2) + tuple_of(training, *rest) + b"."
-
-
-def expanded(sets, protocol):
-    """The bytes of mnist_expanded.pkl: as today's Python writes it, or ("2", protocol) Python 2."""
-    (images, labels), *others = sets
-    if isinstance(protocol, tuple):
-        return python2_lists(images, labels, others, protocol[1])
-    content = pickle.dumps(([list(images), list(labels)], *others), protocol)
-    return content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
-
-
 def _pickles():
     x, y = RAW[0][:2].reshape(2, 784).astype(np.float32) / np.float32(256), RAW[1][:2]
     for protocol in range(6):
         sets = tuple((x[: 1 + k % 2], y[: 1 + k % 2].astype(np.int64)) for k in range(3))
         content = pickle.dumps(sets, protocol)
-        yield content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
+        yield with_old_names(content) if protocol == 2 else content
     yield gzip.compress(pickle.dumps(sets, 2), mtime=0)
     yield python2_pickle(sets)
     yield pickle.dumps(tuple((np.asfortranarray(u).astype(">f8"), v) for u, v in sets), 2)

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from test_mnist_loader import as_sets, idx, raw  # noqa: F401  (raw is a fixture)
+from formats import as_sets, idx
 
 from fastbp import download, mnist_loader
 
@@ -40,7 +40,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch, raw):  # noqa: F811
+def server(tmp_path, monkeypatch, raw):
     """A mirror of small files, whose hashes replace the real ones for the test."""
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -61,7 +61,7 @@ def server(tmp_path, monkeypatch, raw):  # noqa: F811
         httpd.shutdown()
 
 
-def test_good(server, raw):  # noqa: F811
+def test_good(server, raw):
     for _ in range(2):
         sets = mnist_loader.load_data()
         np.testing.assert_array_equal(sets[0][0], as_sets(raw)[0][0])
@@ -79,7 +79,7 @@ def test_a_damaged_cache_is_mended(server):
     assert not [p for p in cached.parent.iterdir() if p.name not in download.FILES]
 
 
-def test_wrong_hash(server, raw):  # noqa: F811
+def test_wrong_hash(server, raw):
     labels = raw[1].copy()
     labels[7] = (labels[7] + 1) % 10
     (server.folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
