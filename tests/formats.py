@@ -13,6 +13,13 @@ IDX_NAMES = (
 KERAS_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
+def digits(n, seed):
+    """Return n random images, of which four fifths of the pixels are 0 as in MNIST, and labels."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(1, 256, (n, 28, 28), np.uint8) * (rng.random((n, 28, 28)) < 0.2)
+    return images.astype(np.uint8), rng.integers(0, 10, n).astype(np.uint8)
+
+
 def idx(array):
     """Return the bytes of an IDX file of uint8 or int32, written from the format's description."""
     shape, kind = struct.pack(f">{array.ndim}I", *array.shape), array.dtype.itemsize // 4 * 4 + 8

@@ -41,7 +41,7 @@ from fastbp import __main__ as command
 from fastbp import checkpoint, mnist_files, network, network2
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz has it not
-from formats import IDX_NAMES, KERAS_NAMES, expanded, idx, python2_pickle, with_old_names
+from formats import IDX_NAMES, KERAS_NAMES, digits, expanded, idx, python2_pickle, with_old_names
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
 LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
@@ -445,13 +445,6 @@ def pickle_of_anything(content, rng, others):
 
 
 # ------------------------------------------------ honest files, and what a sound result is
-
-
-def digits(n, seed):
-    """Return n images like MNIST's, mostly ground, and labels."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(1, 256, (n, 28, 28), np.uint8) * (rng.random((n, 28, 28)) < 0.2)
-    return images.astype(np.uint8), rng.integers(0, 10, n).astype(np.uint8)
 
 
 RAW = (*digits(6, 1), *digits(2, 2))

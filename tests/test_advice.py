@@ -384,7 +384,7 @@ def test_no_error_gives_advice_that_no_case_follows(tmp_path):
         message_of(lambda case=case: case.call(case.bad() if callable(case.bad) else case.bad))
     test_advice_in_words_is_followed(tmp_path)
     missing, count = [], 0
-    for path in sorted(pathlib.Path(fastbp.__file__).parent.glob("*.py")):
+    for path in sorted(pathlib.Path(fastbp.__file__).parent.rglob("*.py")):
         for pattern in advice_in(ast.parse(path.read_text())):
             count += 1
             plain = pattern.replace("\\", "")

@@ -649,7 +649,7 @@ np.save(path + ".weights.npy", flat)
 """
 
 
-@pytest.mark.parametrize("kind", ["network", "network2"])
+@pytest.mark.parametrize("kind", [pytest.param("network", marks=pytest.mark.slow), "network2"])
 def test_killed_at_any_moment(kind, tmp_path):
     """SIGKILL, a few times. The bench does it hundreds of times."""
 

@@ -1,7 +1,6 @@
 """The command line: output, messages and exit statuses; most calls run in this process."""
 
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -250,7 +249,7 @@ def test_predict_of_one_output_neuron(tmp_path):
         assert run.stdout == f"{tmp_path / 'i.npy'}: {answer}\n", run.stderr
 
 
-# ------------------------------------------------ streams and signals, in processes
+# ------------------------------------------------ streams, in processes
 
 
 def shell(command):
@@ -269,25 +268,6 @@ def test_a_stream_that_is_closed_or_full_is_no_error(streams, data, tmp_path):
 
 def test_a_pipe_whose_reader_ends_is_no_error(data):
     assert "rror" not in shell(f"train --data {data} --epochs 3000 | head -1").stderr
-
-
-def test_interrupt_is_one_line_and_status_130(data, tmp_path):
-    model = tmp_path / "m.npz"
-    command = ["train", "--data", str(data), "--epochs", "1000000", "--save", str(model)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fastbp", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline().startswith("Epoch 0")
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.splitlines()[-1] == "fastbp: interrupted"
-    assert "Traceback" not in stderr
-    network.load(model)  # what was learned until then
 
 
 def test_a_mini_batch_size_beyond_the_data(data):

@@ -86,11 +86,9 @@ DATA = {
     "tuple of pairs": tuple(PAIRS),
     "pairs as lists": [[x, y] for x, y in PAIRS],
     "nested lists": [(x.tolist(), y.tolist()) for x, y in PAIRS],
-    "a tuple of two pairs": None,
 }
 for _i, (_x, _y) in enumerate(PAIRS):
     DATA["object array (n, 2)"][_i, 0], DATA["object array (n, 2)"][_i, 1] = _x, _y
-del DATA["a tuple of two pairs"]
 
 
 @pytest.mark.parametrize("name", DATA)

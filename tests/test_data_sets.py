@@ -90,7 +90,7 @@ print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-@pytest.mark.parametrize("protocol", [("2", 0), 4])
+@pytest.mark.parametrize("protocol", [pytest.param(("2", 0), marks=pytest.mark.slow), 4])
 def test_twenty_thousand_images_in_lists_take_seconds_and_little_memory(protocol, tmp_path):
     """63 MB as float32; text of four times that, as Python 2 writes it by default."""
     images = np.zeros((20_000, 784), np.float32)

@@ -54,7 +54,7 @@ def server(tmp_path, monkeypatch, raw):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         httpd.mode, httpd.requests, httpd.folder = "good", [], folder
         httpd.release = threading.Event()
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
         monkeypatch.setenv("FASTBP_MNIST_URL", f"http://127.0.0.1:{httpd.server_address[1]}")
         yield httpd
         httpd.release.set()

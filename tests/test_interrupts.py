@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 from conftest import JIT
+from formats import digits, write_idx
 
-from fastbp import checkpoint, interrupts, mnist_loader, network, network2
+from fastbp import checkpoint, interrupts, network, network2
 
 needs_jit = pytest.mark.skipif(not JIT, reason="a process of its own compiles")
 
@@ -145,7 +146,8 @@ def test_other_threads_hold_nothing():
 @pytest.mark.parametrize("module", [network, network2])
 def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys):
     """The weights are those after so many whole mini-batches as the checkpoint says."""
-    training, *_ = mnist_loader.synthetic(20_000, 0, 100, seed=0)
+    images, labels = digits(20_000, seed=0)
+    training = X, labels = images.reshape(-1, 784) / np.float32(256), labels.astype(int)
     path = tmp_path / "run.npz"
 
     def new():
@@ -171,7 +173,6 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
     if epoch:
         other.SGD(training, epoch, 10, 1.0)
     order = content["order"][:position]
-    X, labels = training
     for k in range(0, position, 10):
         batch = X[order[k : k + 10]], labels[order[k : k + 10]]
         step = (1.0,) if module is network else (1.0, 0.0, len(X))
@@ -180,25 +181,22 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
-SCRIPT = """
-import sys
-from fastbp.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @needs_jit
 @pytest.mark.parametrize(
-    ("number", "status", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ("number", "status", "word", "with_checkpoint"),
+    [
+        (signal.SIGINT, 130, "interrupted", True),
+        (signal.SIGTERM, 143, "terminated", True),
+        (signal.SIGINT, 130, "interrupted", False),
+    ],
 )
-def test_the_command_line(number, status, word, tmp_path):
+def test_the_command_line(number, status, word, with_checkpoint, tmp_path):
     path, model = tmp_path / "run.npz", tmp_path / "model.npz"
-    command = (
-        f"train --data synthetic --epochs 100000 --seed 1 --checkpoint {path} --save {model}"
-    ).split()
+    folder = write_idx(tmp_path / "data", (*digits(6000, 1), *digits(1000, 2)), packed=False)
+    command = ["train", "--data", folder, "--epochs", "100000", "--seed", "1", "--save", model]
+    command += ["--checkpoint", path] if with_checkpoint else []
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *command],
+        [sys.executable, "-m", "fastbp", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -211,11 +209,12 @@ def test_the_command_line(number, status, word, tmp_path):
     printed = "".join(lines) + out
     assert printed.endswith("\n")
     assert all(line.startswith("Epoch ") for line in printed.splitlines())
-    assert error.splitlines()[-1] == (
-        f"fastbp: {word}; the same with --checkpoint {path} --resume goes on"
-    )
+    advice = f"; the same with --checkpoint {path} --resume goes on" if with_checkpoint else ""
+    assert error.splitlines()[-1] == f"fastbp: {word}{advice}"
     assert "saved to" in error
-    about, content = checkpoint.read(path)
-    assert about["state"]["lines"] == printed.splitlines()
+    assert "Traceback" not in error
     net = network.load(model)
-    np.testing.assert_array_equal(net.weights[0], content["weights_0"])
+    if with_checkpoint:
+        about, content = checkpoint.read(path)
+        assert about["state"]["lines"] == printed.splitlines()
+        np.testing.assert_array_equal(net.weights[0], content["weights_0"])

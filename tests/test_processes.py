@@ -1,6 +1,6 @@
-"""Beside others: threads, processes, forks, and a cache of compiled code that all of them share.
+"""Threads, processes and forks that train at once, and the cache of compiled code that they share.
 
-Each test trains in fresh processes, in all ways at once, and wants the bits of a lone one.
+Each test trains in fresh processes and expects the bits of a process that trains alone.
 """
 # ruff: noqa: F401  (the code of the processes uses what is imported here)
 
@@ -36,9 +36,7 @@ HERE = pathlib.Path(__file__).parent
 PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
 LIMIT = 120  # seconds, for a process that takes a few
 AT_ONCE = 8  # threads and networks
-# Processes that compile at once: two for each type. Each takes 8 s of a processor, so that 8 of
-# them would take half a minute on two, and show nothing that 4 do not.
-COMPILING = 4
+COMPILING = 4  # processes that compile at once, two for each type; each takes 8 s of a processor
 # Where pip puts the library of the package tbb, which no linker looks for there.
 LIBRARIES = os.pathsep.join([f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")])
 
@@ -47,7 +45,7 @@ LIBRARIES = os.pathsep.join([f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PAT
 
 
 def trained(seed, dtype="float64"):
-    """Return a checksum over the bits of a small network, trained on as many threads as can be."""
+    """Return a checksum over the bits of a small network, trained on all threads."""
     threads.mode, engine.PARALLEL_FLOPS = "always", 0
     rng, plan = np.random.default_rng(seed), engine.plan_of((20, 30, 5))
     params = rng.standard_normal(plan.n_params).astype(dtype)
@@ -126,29 +124,23 @@ def run(code, *where, **environment):
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    """An empty cache, filled by processes that start at once: (its folder, what each printed).
-
-    Half of them have other types: the same functions, but not the same code.
-    """
-    cache, dtypes = tmp_path_factory.mktemp("cache"), ["float64", "float32"] * (COMPILING // 2)
-    started = [start(f"print(trained(0, '{dtype}'))", cache) for dtype in dtypes]
-    return cache, [end(process)[0] for process in started]
-
-
-@pytest.fixture(scope="module")
-def warm(filled):
-    """A folder with compiled code."""
-    return filled[0]
+def warm(tmp_path_factory):
+    """Return a folder with the compiled code of `trained`, in float64."""
+    cache = tmp_path_factory.mktemp("cache")
+    run("trained(0)", cache)
+    return cache
 
 
 @pytest.fixture(scope="module")
 def wanted(warm):
-    """The checksums of lone processes, one for each seed."""
+    """Return the checksums that one process computes, one for each seed."""
     return run("all_trained(map)", warm)
 
 
 # ------------------------------------------------ threads
+
+slow = pytest.mark.slow
+LAYERS = [pytest.param("omp", marks=slow), pytest.param("tbb", marks=slow), "workqueue"]
 
 
 def test_python_threads_train_at_once(warm, wanted):
@@ -165,7 +157,7 @@ def test_python_threads_train_at_once(warm, wanted):
 
 
 @needs_threads
-@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, layer):
     code = """
         import numba
@@ -188,7 +180,7 @@ def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, laye
 
 
 @needs_threads
-@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_ctrl_c_ends_parallel_training_at_a_mini_batch(warm, wanted, layer):
     code = """
         import numba
@@ -239,10 +231,16 @@ def serial_only(warm, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.2, 0.5, 0.8, 1.1])
-@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize(
+    ("ends", "wait"),
+    [
+        pytest.param(ends, wait, marks=() if (code, wait) in ((0, 0.2), (1, 0.5)) else slow)
+        for ends, code in ENDS.items()
+        for wait in (0.0, 0.2, 0.5, 0.8, 1.1)
+    ],
+)
 def test_an_exit_does_not_wait_for_the_compile_thread(tmp_path, serial_only, ends, wait):
-    """Nor does that crash the process, wherever the thread is just then."""
+    """And it does not crash, whatever the thread is doing."""
     code = f"""
         engine.PARALLEL_FLOPS = 0
         rng, plan = np.random.default_rng(0), engine.plan_of((20, 30, 5))
@@ -281,9 +279,9 @@ POOLS = {
     ("method", "pool"),
     [
         ("fork", "multiprocessing"),
-        ("fork", "futures"),
-        ("spawn", "futures"),
-        ("forkserver", "multiprocessing"),
+        pytest.param("fork", "futures", marks=slow),
+        pytest.param("spawn", "futures", marks=slow),
+        pytest.param("forkserver", "multiprocessing", marks=slow),
     ],
 )
 def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
@@ -298,7 +296,7 @@ def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
     assert run(code, warm) == wanted
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=slow), "threading"])
 def test_joblib(warm, wanted, backend):
     pytest.importorskip("joblib")
     code = f"""
@@ -347,6 +345,7 @@ def functions_of(paths):
     return {path.name.split(".")[1].rpartition("-")[0] for path in paths}
 
 
+@slow
 def test_no_folder_for_the_cache(tmp_path, warm, wanted):
     (tmp_path / "file").touch()
     found, err = end(start(REPORT, tmp_path / "file" / "cache", **NOWHERE_ELSE))
@@ -398,7 +397,10 @@ numba.core.caching.open = open_full
 }
 
 
-@pytest.mark.parametrize("happens", NO_MORE)
+@pytest.mark.parametrize(
+    "happens",
+    [pytest.param("taken away", marks=slow), pytest.param("read-only", marks=slow), "full"],
+)
 def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
     everything, removed = set(cache.rglob("*.nbc")), set(cache.rglob("layers.*.nbc"))
@@ -421,6 +423,7 @@ def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
         assert {path for path in cache.rglob("*") if path.is_file()} == left
 
 
+@slow
 def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
     code = "shutil.rmtree(os.environ['NUMBA_CACHE_DIR'])" + REPORT
     assert run(code, tmp_path / "cache") == [wanted[0]]
@@ -447,8 +450,12 @@ def complete(cache, dtype):
     return checksum
 
 
-def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
-    cache, checksums = filled
+@slow
+def test_processes_that_fill_an_empty_cache_at_once(tmp_path, wanted):
+    """Half of them have other types: the same functions, but not the same code."""
+    cache, dtypes = tmp_path / "cache", ["float64", "float32"] * (COMPILING // 2)
+    started = [start(f"print(trained(0, '{dtype}'))", cache) for dtype in dtypes]
+    checksums = [end(process)[0] for process in started]
     assert checksums[::2] == [wanted[:1]] * (COMPILING // 2)
     assert checksums[1::2] == [checksums[1]] * (COMPILING // 2)
     for k, dtype in enumerate(("float64", "float32")):
@@ -456,7 +463,7 @@ def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
 
 
 def damages(content, other, rng, flips=10):
-    """Give damaged forms of a file's content; other: that of another file."""
+    """Yield damaged forms of a file's content; other: the content of another file."""
     for _ in range(flips):
         at, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
         yield content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
@@ -467,6 +474,7 @@ def damages(content, other, rng, flips=10):
     yield from (b"", content[:32], content + b"\0", other, bytes(len(content)))
 
 
+@slow
 def test_training_on_damaged_files(tmp_path, warm, wanted):
     """Every file is damaged, each in another way; afterwards the cache is whole again."""
     shutil.copytree(warm, tmp_path, dirs_exist_ok=True)
@@ -478,8 +486,8 @@ def test_training_on_damaged_files(tmp_path, warm, wanted):
     assert complete(tmp_path, "float64") == wanted[0]
 
 
-def test_no_damaged_file_is_believed(warm, wanted):
-    """Thousands of damages, one by one, to files of which all is known but the damage."""
+def test_no_damaged_file_is_loaded(warm):
+    """Each file is damaged in many ways; undamaged, it is loaded."""
     code = """
         found = []
         real = code_cache.CodeFiles.load

@@ -133,7 +133,7 @@ print(1024 * int(status.split("VmHWM:")[1].split()[0]))  # getrusage would count
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
 @pytest.mark.parametrize(("form", "copies"), [("array", 1.3), ("list", 2.3)])
 def test_memory(dtype, form, copies):
     """An array of 50,000 images costs 0.3 of itself more, a list one more copy, plus 250 MB."""
