@@ -1,4 +1,4 @@
-"""Every error that gives advice: the advice is followed, and gives what was meant.
+"""The advice in error messages is followed, and gives what was meant.
 
 An error says `...; use <expression>`: the expression is evaluated with the names that the error
 itself uses, put in the place of the bad value, and the call is made again. The last test looks
@@ -297,11 +297,11 @@ def in_words(tmp_path):
         lambda: network2.load(tmp_path / "own.json"),
         lambda: eval(text, {"load": network2.load, "Own": Own}),
     )
-    strange = X.copy()
-    strange[3, 2] = np.nan
+    with_nan = X.copy()
+    with_nan[3, 2] = np.nan
     yield (
-        lambda: seeded().SGD((strange, LABELS), 1, 5, 1.0),  # mend or leave out the sample
-        lambda: seeded().SGD((np.delete(strange, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
+        lambda: seeded().SGD((with_nan, LABELS), 1, 5, 1.0),  # mend or leave out the sample
+        lambda: seeded().SGD((np.delete(with_nan, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
     )
     broken = seeded()
     broken.weights[0][0, 0] = np.inf
@@ -310,8 +310,8 @@ def in_words(tmp_path):
         lambda: (broken.weights.__setitem__(0, np.ones((5, 6))), broken.evaluate(labels)),
     )
     yield (
-        lambda: seeded().feedforward(strange[3:4].T),  # mend it
-        lambda: seeded().feedforward(np.nan_to_num(strange[3:4].T)),
+        lambda: seeded().feedforward(with_nan[3:4].T),  # mend it
+        lambda: seeded().feedforward(np.nan_to_num(with_nan[3:4].T)),
     )
     pixels = Pixels(BYTES)
     yield (lambda: pixels[0, 1], lambda: pixels.array[0, 1])

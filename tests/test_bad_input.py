@@ -1,4 +1,4 @@
-"""Every refusal says what, where, what was seen, what was wanted; and no weight has changed."""
+"""Errors say what is wrong, where, and what was expected; no weight changes."""
 
 import random
 

@@ -1,7 +1,7 @@
-"""Every public entry point x every kind of input: handled rightly, or refused in one line.
+"""Every public function with every kind of input: it works, or it raises an error of one line.
 
-Refused means: ValueError or TypeError (FloatingPointError for numbers that grow beyond the type),
-one line that is not a page, and nothing has changed: no weight, no random state, no list.
+The error is ValueError or TypeError (FloatingPointError for numbers that overflow), its text is one
+line of less than 600 characters, and no weight, no random state and no list has changed.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere and resumed ends as one that never stopped: bits and lines."""
+"""A run that is stopped anywhere and resumed ends with the bits and lines of one that is not."""
 
 import contextlib
 import io
@@ -49,7 +49,7 @@ def chapter_3(path=None, threads=None, form="arrays", n=700, **how):
 
 
 class Own(network2.QuadraticCost):
-    """A cost of one's own: the general path."""
+    """An own cost, so that the reference path runs."""
 
 
 RUNS = {
@@ -79,7 +79,7 @@ def general(path=None, threads=None, **how):
     )
 
 
-RUNS["a cost of one's own"] = general
+RUNS["an own cost"] = general
 
 
 def seeded(run, *arguments, seed=1, **how):
@@ -100,9 +100,9 @@ def assert_same(one, other):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Return a function that has Ctrl-C come at the k-th look at the clock from now on.
+    """Return a function that makes Ctrl-C come when the clock is read for the k-th time.
 
-    Such a look is taken between kernel calls, or between two steps of the general path.
+    The clock is read between kernel calls, or between two steps of the reference path.
     """
     real, left = training.Run._count, [None]
 
@@ -219,7 +219,7 @@ def test_more_epochs_later(tmp_path, capsys):
     assert_same(outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=3), capsys), whole)
 
 
-def test_fewer_epochs_than_are_behind_it(tmp_path):
+def test_fewer_epochs_than_are_done(tmp_path):
     seeded(RUNS["chapter 1"], tmp_path / "run.npz")
     net = network.Network(SIZES)
     how = dict(checkpoint=tmp_path / "run.npz", resume=True)
@@ -227,7 +227,7 @@ def test_fewer_epochs_than_are_behind_it(tmp_path):
         net.SGD(data(), 3, 7, 1.0, data(300, 6), **how)
 
 
-def test_without_a_file_it_begins(tmp_path, capsys):
+def test_resume_without_a_file_begins_anew(tmp_path, capsys):
     whole = outcome(*seeded(RUNS["chapter 3"]), capsys)
     fresh = outcome(*seeded(RUNS["chapter 3"], tmp_path / "none.npz", resume=True), capsys)
     assert_same(fresh, whole)
@@ -252,7 +252,7 @@ def test_how_often_it_is_written(tmp_path, monkeypatch):
     assert len(writes) > 5
 
 
-def test_code_of_ones_own_and_a_list(tmp_path, capsys):
+def test_an_overridden_evaluate_and_a_list(tmp_path, capsys):
     class Own(network.Network):
         def evaluate(self, test_data):
             return super().evaluate(test_data) + 0 * np.random.rand()
@@ -269,7 +269,7 @@ def test_code_of_ones_own_and_a_list(tmp_path, capsys):
     assert_same(outcome(*seeded(run, 4, seed=8, **how), capsys), whole)
 
 
-def test_a_step_of_ones_own_is_taken_whole(tmp_path, capsys):
+def test_an_overridden_step_is_not_interrupted(tmp_path, capsys):
     class Halves(network.Network):
         stop = False
 
@@ -401,7 +401,7 @@ def test_another_run_is_not_resumed(tmp_path):
     assert net.weights is before
 
 
-def test_what_is_resumed_is_held_against_the_rules_too(tmp_path):
+def test_a_run_with_other_optimizer_settings_is_not_resumed(tmp_path):
     path = tmp_path / "run.npz"
     net = network2.Network(SIZES)
     net.SGD(data(), 1, 7, 1.0, checkpoint=path, momentum=0.5)
@@ -426,7 +426,7 @@ def test_a_list_that_changes_has_no_checkpoint(tmp_path):
 # ------------------------------------------------ the file
 
 
-def test_it_holds_numbers_and_json_only(tmp_path):
+def test_a_checkpoint_holds_numbers_and_json_only(tmp_path):
     path = tmp_path / "run.npz"
     seeded(RUNS["chapter 3"], path)
     with np.load(path, allow_pickle=False) as content:
@@ -436,7 +436,7 @@ def test_it_holds_numbers_and_json_only(tmp_path):
         assert {"order", "weights_0", "biases_1", "velocity", "random"} <= set(content.files)
 
 
-def test_the_one_before_it_is_kept_and_used(tmp_path, capsys):
+def test_the_previous_checkpoint_is_kept_and_used(tmp_path, capsys):
     path, previous = tmp_path / "run.npz", tmp_path / "run.npz.previous"
     whole = outcome(*seeded(RUNS["chapter 1"], path, checkpoint_every=1), capsys)
     good = path.read_bytes()
@@ -480,7 +480,7 @@ def test_the_one_before_it_is_kept_and_used(tmp_path, capsys):
         (lambda about, content: content.update(numpy_random=np.zeros(3)), "not a checkpoint of"),
     ],
 )
-def test_a_sound_file_with_senseless_content(change, message, tmp_path):
+def test_a_valid_file_with_impossible_content(change, message, tmp_path):
     path = tmp_path / "run.npz"
     net, _ = seeded(RUNS["chapter 1"], path, checkpoint_every=1)
     about, content = checkpoint.read(path)
@@ -550,7 +550,7 @@ def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
     assert_same(outcome(*result, capsys), whole)
 
 
-def test_ctrl_c_on_a_full_disk_is_ctrl_c(tmp_path, monkeypatch, interrupted):
+def test_ctrl_c_on_a_full_disk_raises_KeyboardInterrupt(tmp_path, monkeypatch, interrupted):
     def full(path, **how):
         writes.append(path)
         raise OSError(28, f"cannot write {path}: No space left on device")
@@ -696,7 +696,7 @@ def test_fingerprints_tell_data_apart():
     assert checkpoint.fingerprint(np.asfortranarray(X), Y) == checkpoint.fingerprint(X, Y)
 
 
-def test_the_zip_has_no_surprises(tmp_path):
+def test_checkpoints_are_not_compressed(tmp_path):
     path = tmp_path / "run.npz"
     seeded(RUNS["chapter 1"], path)
     raw = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Weights and data sets in the containers that people have them in."""
+"""Weights and data sets as lists, object arrays, data frames, matrices and masked arrays."""
 
 import random
 

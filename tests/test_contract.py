@@ -1,15 +1,12 @@
-"""The book's Network, row by row: whatever its readers rely on."""
+"""The interface of the book's Network: attributes, methods, overriding, copies, threads."""
 
-import contextlib
 import copy
 import io
 import itertools
-import os
 import pickle
 import random
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -287,21 +284,6 @@ def test_pixels_are_their_values_everywhere(rng):
         np.testing.assert_array_equal(a, b)
 
 
-def test_read_only_and_memory_mapped_data_train(tmp_path, rng):
-    X = rng.random((12, 6))
-    np.save(tmp_path / "x.npy", X)
-    X.flags.writeable = False
-    labels = rng.integers(0, 4, 12)
-    labels.flags.writeable = False
-    results = []
-    for form in (X, np.load(tmp_path / "x.npy", mmap_mode="r")):
-        net, _ = net_and_oracle()
-        seeded(5)
-        net.SGD((form, labels), 2, 5, 0.5, test_data=(form, labels))
-        results.append(net.weights[0])
-    np.testing.assert_array_equal(*results)
-
-
 def test_mini_batch_larger_than_the_data_and_an_integer_eta(rng):
     net, oracle = net_and_oracle()
     data = make_pairs(7, [6, 4], rng)
@@ -432,7 +414,7 @@ def test_pickle_and_copies_are_independent(trained, rng):
     np.testing.assert_array_equal(net.weights[0], values[0])
 
 
-# ------------------------------------------------ overriding: the general path
+# ------------------------------------------------ overriding: the reference path
 
 
 class CrossEntropy(Network):
@@ -572,8 +554,8 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
 
 
 @pytest.mark.parametrize("name", ["evaluate", "update_mini_batch"])
-def test_code_of_ones_own_may_change_the_training_list(name, rng, monkeypatch):
-    """Augmentation: what stands in the list when an epoch begins is what it trains on."""
+def test_overrides_may_change_the_training_list(name, rng, monkeypatch):
+    """Augmentation: an epoch trains on what is in the list when it begins."""
     more = iter(make_pairs(100, [6, 4], rng))
 
     class Augmenting(Network):
@@ -620,8 +602,8 @@ class Slotted(Network):
     __slots__ = ("extra",)
 
 
-def test_a_backprop_of_ones_own_may_take_data_of_ones_own(rng):
-    """Labels as y are an error for the compiled path; a reader's own backprop may want them."""
+def test_an_overridden_backprop_may_take_other_data(rng):
+    """Labels as y are an error for the compiled path; an own backprop may take them."""
 
     class Labels(Network):
         def backprop(self, x, y):
@@ -638,7 +620,7 @@ def test_a_backprop_of_ones_own_may_take_data_of_ones_own(rng):
     assert_same(net, oracle)
 
 
-def test_the_general_path_takes_arrays_too(rng):
+def test_the_reference_path_takes_arrays_too(rng):
     data = make_pairs(23, [6, 4], rng)
     X, labels = np.array([x[:, 0] for x, _ in data]), np.array([y.argmax() for _, y in data])
     results = []
@@ -666,7 +648,7 @@ def test_a_subclass_with_a_constructor_of_its_own_works(rng):
 # ------------------------------------------------ progress, interruption, determinism
 
 
-def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
+def test_a_progress_bar_on_a_terminal_only(monkeypatch, capsys, rng):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -748,40 +730,7 @@ def test_warming_up_compiles_all_that_training_and_evaluating_will_call():
     subprocess.run([sys.executable, "-c", WARM], check=True)
 
 
-def test_two_python_threads_train_at_once(monkeypatch, rng):
-    monkeypatch.setattr("fastbp.threads.mode", "always")
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
-    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
-    nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
-    workers = [
-        threading.Thread(target=net.update_mini_batch, args=((X, labels), 1.0)) for net in nets[1:]
-    ]
-    for worker in workers:
-        worker.start()
-    nets[0].update_mini_batch((X, labels), 1.0)
-    for worker in workers:
-        worker.join()
-    for net in nets[1:]:
-        np.testing.assert_array_equal(net.weights[0], nets[0].weights[0])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
-    """OpenMP ends a forked child at its first parallel region."""
-    monkeypatch.setattr("fastbp.engine.PARALLEL_FLOPS", 0)
-    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
-    net, _ = net_and_oracle([20, 17, 10])
-    net.update_mini_batch((X, labels), 1.0)
-    pid = os.fork()
-    if not pid:  # the child: no pytest in here
-        with contextlib.suppress(BaseException):
-            net.update_mini_batch((X, labels), 1.0)
-            os._exit(0)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def test_the_door():
+def test_public_names():
     assert fastbp.Network is Network
     assert set(fastbp.__all__) == {
         "Network",

@@ -1,4 +1,4 @@
-"""MNIST's relatives: the book's expanded set, Fashion-MNIST, KMNIST, QMNIST, EMNIST, csv files."""
+"""Files of other data sets: the expanded MNIST, Fashion-MNIST, KMNIST, QMNIST, EMNIST, csv."""
 
 import gzip
 import itertools
@@ -70,7 +70,7 @@ def test_the_expanded_training_set(protocol, tmp_path, raw):
     assert [x.shape + y.shape for x, y in pairs] == [(784, 1, 10, 1)] * 50
 
 
-def test_the_books_folder_after_its_expand_mnist_is_the_books_data(tmp_path, raw):
+def test_the_books_folder_with_the_expanded_set_beside_it(tmp_path, raw):
     sets = as_sets(raw)
     write_pickle(tmp_path / "mnist.pkl.gz", sets)
     more = (np.tile(sets[0][0], (5, 1)), np.tile(sets[0][1], 5)), *sets[1:]
@@ -129,7 +129,7 @@ def bad_lists(sets):
     yield [images[:1] * 900, labels[:1] * 900], "refused: it holds the same images again and again"
 
 
-def test_lists_that_are_not_sound(tmp_path, raw):
+def test_invalid_lists(tmp_path, raw):
     path = tmp_path / "mnist_expanded.pkl.gz"
     sets = as_sets(raw)
     for training, message in bad_lists(sets):
@@ -139,7 +139,7 @@ def test_lists_that_are_not_sound(tmp_path, raw):
         assert str(path) in str(raised.value)
 
 
-def test_the_limit_of_steps_is_ours_and_its_advice_works(tmp_path, monkeypatch, raw):
+def test_the_limit_of_steps_and_its_advice(tmp_path, monkeypatch, raw):
     """A list of arrays of one number takes more steps than its bytes allow."""
     path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
     many = [np.arange(1) for _ in range(900)]
@@ -234,7 +234,7 @@ def test_emnist(name, tmp_path, raw):
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-def test_transposed_images_are_turned(pixels, tmp_path, raw):
+def test_transposed_images_are_made_upright(pixels, tmp_path, raw):
     turned = [a.transpose(0, 2, 1) if a.ndim == 3 else a for a in raw]
     write_split(tmp_path, "emnist-letters-", [np.ascontiguousarray(a) for a in turned])
     sets = mnist_loader.load_data(tmp_path, transpose=True, pixels=pixels)
@@ -519,7 +519,7 @@ def test_two_pairs_of_csv_files(tmp_path, raw):
     assert_sets(mnist_loader.load_data(tmp_path / "own"), as_sets(raw))
 
 
-def test_what_packs_too_well_can_be_unpacked_first(tmp_path):
+def test_a_file_that_unpacks_to_too_much_can_be_unpacked_first(tmp_path):
     lines = ("0" + ",0" * 784 + "\n") * 3000
     path = tmp_path / "train.csv.gz"
     path.write_bytes(gzip.compress(lines.encode()))
@@ -558,7 +558,7 @@ def test_pixels_are_the_bytes(tmp_path, raw):
             np.testing.assert_array_equal(y, v)
 
 
-def test_floats_that_are_no_pixels(tmp_path, raw):
+def test_floats_that_are_not_multiples_of_1_256(tmp_path, raw):
     sets = [(x.copy(), y) for x, y in as_sets(raw)]
     path = tmp_path / "mnist.pkl.gz"
     for value in (0.3, 1.0):
@@ -611,7 +611,7 @@ def test_options_are_true_or_false(name, tmp_path, raw):
 # ------------------------------------------------ numbers of outputs
 
 
-def test_wrap_of_26_classes_and_of_labels_that_are_none():
+def test_wrap_of_26_classes_and_of_bad_labels():
     images = np.zeros((4, 9), np.float32)
     data = [(images, np.array(labels)) for labels in ([1, 2, 3, 4], [5, 6, 7, 26], [1, 1, 1, 1])]
     assert mnist_loader.count_outputs(data) == 27

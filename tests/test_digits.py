@@ -1,4 +1,4 @@
-"""The synthetic digits: deterministic, in MNIST's form, about as hard."""
+"""The synthetic digits: deterministic, in the form of MNIST, and about as hard to learn."""
 
 import random
 

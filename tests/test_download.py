@@ -1,4 +1,4 @@
-"""The download, against a server on the loopback interface: good, wrong, missing, cut off, dead."""
+"""The download of MNIST from a server on the loopback interface, which works or fails."""
 
 import functools
 import gzip
@@ -124,7 +124,7 @@ def test_no_answer_is_given_up(server, monkeypatch):
     assert time.monotonic() - began < 10
 
 
-def test_nobody_there(monkeypatch):
+def test_no_server(monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("FASTBP_MNIST_URL", f"http://127.0.0.1:{unused.getsockname()[1]}/")

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a sound result, or one short line that names the file. See fuzz.py."""
+"""Damaged and malicious files: each reader returns a valid result or raises one short line."""
 
 import gzip
 import io
@@ -301,7 +301,7 @@ IN_EVERY_RUN = ("idx images.gz", "mnist.pkl.gz")  # the others take a second or 
     "name",
     [pytest.param(n, marks=() if n in IN_EVERY_RUN else pytest.mark.slow) for n in BOMBS],
 )
-def test_bombs_are_refused_with_little_memory_in_little_time(name, tmp_path):
+def test_files_that_unpack_to_far_more_are_refused_with_little_memory(name, tmp_path):
     """With room for a few copies of the file, but none for what it promises."""
     folder, largest = tmp_path / "bombs", 0
     bombs = BOMBS[name]()
@@ -489,7 +489,7 @@ def test_archives(name, tmp_path):
     assert message in refusal("network.load", change(stored(tmp_path)), tmp_path)
 
 
-def test_an_honest_model_may_be_packed_and_have_more_in_it(tmp_path):
+def test_a_valid_model_may_be_compressed_and_hold_more(tmp_path):
     content = rewritten(stored(tmp_path), lambda m: [*m, ("notes/a.txt", b"x")], 8)
     path = tmp_path / "model.npz"
     path.write_bytes(content)
@@ -512,7 +512,7 @@ def test_an_honest_model_may_be_packed_and_have_more_in_it(tmp_path):
         ({"sizes": np.array([3, 2**40, 2])}, "a network of"),
     ],
 )
-def test_models_that_are_not_sound(change, message, tmp_path):
+def test_invalid_models(change, message, tmp_path):
     MODEL.save(tmp_path / "model.npz")
     members = dict(np.load(tmp_path / "model.npz"))
     buffer = io.BytesIO()
@@ -586,7 +586,7 @@ def test_json(name, tmp_path):
     assert message in refusal("network2.load", text.encode(), tmp_path)
 
 
-def test_a_number_that_is_none_is_found_in_its_place(tmp_path):
+def test_a_nan_is_reported_with_its_place(tmp_path):
     net = network2.Network([6, 4, 2])
     net.save(tmp_path / "model.json")
     data = json.loads((tmp_path / "model.json").read_text())
@@ -662,7 +662,7 @@ def test_pickles(name, packed, tmp_path):
         assert "opcode" in message
 
 
-def test_every_opcode_alone_and_in_the_midst_of_an_honest_file(tmp_path):
+def test_every_opcode_alone_and_within_a_valid_file(tmp_path):
     reader, rng = fuzz.READERS["mnist.pkl.gz"], random.Random(1)
     path = tmp_path / "mnist.pkl.gz"
     fuzz._hook()
@@ -680,7 +680,7 @@ def test_every_opcode_alone_and_in_the_midst_of_an_honest_file(tmp_path):
                 fuzz.read(reader, path)
 
 
-def test_no_digits_pack_so_well_that_they_are_taken_for_a_bomb():
+def test_digits_compress_far_less_than_the_limit():
     """The rule of 64 times is far from what images in float64 need."""
     images = mnist_loader.synthetic(400, 1, 1)[0][0]
     for content in ((images * 256).astype(np.uint8), images, images.astype(np.float64)):
@@ -748,12 +748,3 @@ def test_any_value_of_any_key(changes):
 def test_any_header(descr, fortran, shape, data, version):
     text = repr({"descr": descr, "fortran_order": fortran, "shape": shape})
     check("predict", fuzz.npy(text, data, version))
-
-
-@steady
-@given(st.randoms(use_true_random=False), st.integers(0, 7), st.integers(1, 30))
-def test_any_operations_in_a_pickle(rng, which, n):
-    content = fuzz.READERS["mnist.pkl.gz"].files[which % 6]
-    for _ in range(n):
-        content = fuzz.pickle_operations(content, rng, [content])
-    check("mnist.pkl.gz", content)

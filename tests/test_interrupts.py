@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at a mini-batch boundary, with whole lines, and the checkpoint written."""
+"""Ctrl-C and SIGTERM end a run between mini-batches, with whole lines and a checkpoint."""
 
 import os
 import random
@@ -33,12 +33,12 @@ def test_a_signal_waits_until_it_is_delivered():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_at_the_end_it_is_delivered_anyway():
+def test_a_pending_signal_is_delivered_when_the_block_ends():
     with pytest.raises(KeyboardInterrupt), interrupts.Held():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_whoever_asks_twice_does_not_wait():
+def test_a_second_signal_is_delivered_at_once():
     with interrupts.Held() as held:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -46,25 +46,25 @@ def test_whoever_asks_twice_does_not_wait():
     assert not held.pending
 
 
-def test_where_it_is_welcome_it_comes_at_once():
+def test_signals_are_delivered_at_once_where_they_are_allowed():
     with interrupts.Held() as held:
         with pytest.raises(KeyboardInterrupt), interrupts.welcome():
             signal.raise_signal(signal.SIGINT)
         assert held.delivered
         with interrupts.welcome(), pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        assert not held.delivered  # somebody has caught it
+        assert not held.delivered  # the exception was caught
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), interrupts.welcome():
             pytest.fail("it waited")
         signal.raise_signal(signal.SIGINT)  # and afterwards it waits again
         with pytest.raises(KeyboardInterrupt):
             held.deliver()
-    with interrupts.welcome():  # of nobody: no matter
+    with interrupts.welcome():  # without an outer block it does nothing
         pass
 
 
-def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
+def test_the_users_own_handler_is_called(monkeypatch):
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
@@ -78,7 +78,7 @@ def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_two_kinds_are_both_delivered_and_new_handlers_stay():
+def test_two_signals_are_both_delivered_and_new_handlers_stay():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
@@ -94,7 +94,7 @@ def test_two_kinds_are_both_delivered_and_new_handlers_stay():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_nothing_comes_through_where_it_is_closed():
+def test_no_signal_is_delivered_where_they_are_blocked():
     with interrupts.Held() as held:
         with held.closed(), interrupts.welcome():
             signal.raise_signal(signal.SIGINT)
@@ -111,13 +111,13 @@ def test_a_forked_child_has_its_signals_back():
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_sigterm_is_left_alone_unless_someone_handles_it():
+def test_sigterm_is_deferred_only_if_it_has_a_handler():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with interrupts.Held():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_inner_ones_hand_on_to_outer_ones():
+def test_an_inner_block_leaves_signals_to_the_outer_one():
     with interrupts.Held() as outer:
         with interrupts.Held() as inner:
             signal.raise_signal(signal.SIGINT)
@@ -128,7 +128,7 @@ def test_inner_ones_hand_on_to_outer_ones():
             outer.deliver()
 
 
-def test_other_threads_hold_nothing():
+def test_threads_other_than_the_main_one_defer_no_signals():
     def work():
         with interrupts.Held() as held, interrupts.welcome():
             seen.append((held.pending, signal.getsignal(signal.SIGINT)))

@@ -1,4 +1,4 @@
-"""The loader: good files in every form, and truncated, mislabelled, wrong and hostile ones."""
+"""The loader of MNIST: valid files in every form; truncated, wrong and malicious ones."""
 
 import gzip
 import io
@@ -170,16 +170,6 @@ def test_cut_off_gzip(cut, tmp_path, raw):
     path = tmp_path / f"{NAMES[0]}.gz"
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match=r"train-images.*is damaged or cut off"):
-        mnist_loader.load_data(tmp_path)
-
-
-def test_damaged_gzip(tmp_path, raw):
-    write_idx(tmp_path, raw)
-    path = tmp_path / f"{NAMES[0]}.gz"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 :] = os.urandom(len(content) - len(content) // 2)
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged or cut off"):
         mnist_loader.load_data(tmp_path)
 
 

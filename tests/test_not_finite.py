@@ -1,4 +1,4 @@
-"""NaN and infinity: in data and weights refused before anything changes; in training, the end."""
+"""NaN and infinity in data and weights are errors; where training produces them, it ends."""
 
 import copy
 import random
@@ -42,7 +42,7 @@ def assert_same_state(now, then):
 @pytest.mark.parametrize("n", [30, 700])  # on loops, and in panels
 @pytest.mark.parametrize("form", ["sparse", "dense", "list"])
 @pytest.mark.parametrize("module", MODULES)
-def test_a_pixel_in_the_training_data(bad, n, form, module, rng):
+def test_numbers_that_are_not_finite_in_the_training_data(bad, n, form, module, rng):
     X, Y = data(rng, n, sparse=form != "dense")
     X[n - 7, 5] = bad
     net = MODULES[module].Network(SIZES)
@@ -61,7 +61,7 @@ def test_a_pixel_in_the_training_data(bad, n, form, module, rng):
 @pytest.mark.parametrize("n", [30, 700])
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("on_divergence", ["stop", "continue"])
-def test_a_wanted_output(n, module, on_divergence, rng):
+def test_nan_in_the_targets(n, module, on_divergence, rng):
     X, Y = data(rng, n)
     Y[11, 2] = np.nan
     net = MODULES[module].Network(SIZES)
@@ -87,7 +87,7 @@ def test_no_activation_hides_nan(output, rng):
 @pytest.mark.parametrize("n", [30, 700])
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_the_test_data(n, module, bad, rng, capsys):
+def test_numbers_that_are_not_finite_in_the_test_data(n, module, bad, rng, capsys):
     training, X = data(rng, 300), data(rng, n)[0]
     X[3, 7] = bad
     net = MODULES[module].Network(SIZES)
@@ -117,7 +117,7 @@ def test_what_float32_cannot_hold(n, rng):
         net.SGD((X, Y), 1, 10, 0.5)
 
 
-def test_code_of_ones_own_gets_no_nan_either(rng):
+def test_overrides_get_no_nan(rng):
     class Own(network.Network):
         def cost_derivative(self, output_activations, y):
             return output_activations - y
@@ -244,7 +244,7 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
     assert not np.isfinite(after).all()
 
 
-def test_going_on_as_the_book_does(rng, capsys):
+def test_on_divergence_continue_trains_on_as_the_book_does(rng, capsys):
     net = exploding()
     X, Y = data(rng, 300)
     counts = net.SGD(
@@ -258,8 +258,8 @@ def test_going_on_as_the_book_does(rng, capsys):
         net.SGD((X, Y), 1, 10, 0.1)
 
 
-def test_a_number_of_ones_own_that_is_not_finite(rng):
-    """A regularisation beyond all bounds; a cost, a schedule of one's own."""
+def test_schedules_and_costs_that_are_not_finite(rng):
+    """Weight decay that overflows; an own cost or schedule that returns NaN."""
     X, Y = data(rng, 300)
     net = network2.Network(SIZES)
     with pytest.raises(FloatingPointError, match=r"epoch 0, mini-batch [0-9]+:"):
@@ -283,7 +283,7 @@ def test_a_number_of_ones_own_that_is_not_finite(rng):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_step_of_its_own(module, rng):
+def test_update_mini_batch_beyond_float32(module, rng):
     net = MODULES[module].Network(SIZES, dtype=np.float32)
     X, Y = data(rng, 10)
     Y *= 1e37
@@ -295,7 +295,7 @@ def test_a_step_of_its_own(module, rng):
         np.testing.assert_array_equal(now, then)
 
 
-def test_the_look_at_the_weights_is_cheap(rng):
+def test_checks_of_the_weights_are_cheap(rng):
     """Less than a hundredth, by its own account: what it cost is waited out many times."""
     plan = engine.plan_of((20, 8, 4))
     guard = engine._Guard([np.zeros(plan.n_params)])
@@ -316,7 +316,7 @@ def test_on_divergence_is_one_of_two(rng):
 # ------------------------------------------------ finite numbers with results that are not
 
 
-def test_outputs_beyond_all_bounds(rng):
+def test_outputs_that_overflow(rng):
     X, Y = data(rng, 300)
     x, y = X[0][:, None], Y[0][:, None]
     net = network2.Network(SIZES, network2.QuadraticCost, activation="linear", output="linear")
@@ -335,7 +335,7 @@ def test_outputs_beyond_all_bounds(rng):
             call()
 
 
-def test_a_step_of_a_cost_of_ones_own(rng):
+def test_an_own_cost_derivative_that_is_nan(rng):
     class Own(network.Network):
         def cost_derivative(self, output_activations, y):
             return output_activations * np.nan
@@ -350,7 +350,7 @@ def test_a_step_of_a_cost_of_ones_own(rng):
     assert_same_state(state_of(net), before)
 
 
-def test_a_copy_made_in_the_middle_of_a_run_looks_at_its_numbers(rng):
+def test_a_copy_made_in_the_middle_of_a_run_checks_its_numbers(rng):
     class Copying(network.Network):
         def evaluate(self, test_data):
             copies.append(copy.deepcopy(self))

@@ -1,4 +1,4 @@
-"""One output neuron: targets are numbers, the answer is one of two, in every form of the data."""
+"""Networks of one output neuron: targets are numbers, the answer is one of two."""
 
 import random
 
@@ -124,7 +124,7 @@ def test_early_stopping_by_accuracy_keeps_the_best_weights():
     assert net.accuracy(data) == max(counts) > counts[0]
 
 
-def test_expected_answers_that_are_none():
+def test_expected_answers_other_than_the_two():
     for net, call in ((chapter_1(), "evaluate"), (chapter_3(), "accuracy")):
         with pytest.raises(ValueError, match=r"\[0\]: the expected answer is 2, expected 0 or 1"):
             getattr(net, call)((X, np.full(300, 2)))
@@ -208,7 +208,7 @@ def test_pixels_too_may_have_one_output():
     assert counts[0] == counts[1]
 
 
-def test_monitors_of_ones_own_see_the_first_samples_of_the_list_in_every_epoch():
+def test_overridden_monitors_see_the_first_samples_of_the_list_in_every_epoch():
     class Own(network2.Network):
         def accuracy(self, data, convert=False):
             return super().accuracy(data, convert)
@@ -241,7 +241,7 @@ def test_real_columns_as_evaluation_data_of_a_regression_with_two_outputs():
         net.accuracy(pairs)
 
 
-def test_methods_of_ones_own_get_pairs_of_arrays_and_pixels():
+def test_overridden_methods_get_pairs_of_arrays_and_pixels():
     stored, seen = (X * 255).astype(np.uint8), []
 
     class Own(network.Network):

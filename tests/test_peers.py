@@ -1,4 +1,4 @@
-"""The bench's contestants, from its own table, validated as the bench does before it times them.
+"""The programs that the bench compares are validated as it does before it times them.
 
 They run in worker processes, as in the bench: what a package does at import, to threads, warnings
 or forks, stays there.

@@ -1,4 +1,4 @@
-"""Pixels: bytes that are marked; and the warning where nobody has marked or scaled them."""
+"""Pixels, images stored as bytes; and the warning about numbers that were not scaled."""
 
 import random
 import warnings
@@ -139,7 +139,7 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("stored", [np.uint8, np.int32, np.float32, np.float64])
-def test_pixels_that_nobody_has_scaled_bring_one_warning(call, stored):
+def test_unscaled_pixels_cause_one_warning(call, stored):
     X = BYTES.astype(stored)
     X[0, 0] = 255
     net = seeded(NETS["chapter 1"])
@@ -154,7 +154,7 @@ def test_pixels_that_nobody_has_scaled_bring_one_warning(call, stored):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_usual_numbers_bring_none(call):
+def test_usual_numbers_cause_no_warning(call):
     CALLS[call](seeded(NETS["chapter 1"]), BYTES / 256)
     CALLS[call](seeded(NETS["chapter 1"]), rng.normal(0, 3, (400, 20)).clip(-16, 16))
 

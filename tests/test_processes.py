@@ -401,7 +401,7 @@ numba.core.caching.open = open_full
     "happens",
     [pytest.param("taken away", marks=slow), pytest.param("read-only", marks=slow), "full"],
 )
-def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
+def test_a_cache_that_can_no_longer_be_written(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
     everything, removed = set(cache.rglob("*.nbc")), set(cache.rglob("layers.*.nbc"))
     for path in removed:  # some of the code is to be compiled

@@ -1,4 +1,4 @@
-"""The vector type: what is emitted for Numba does what its twin in Python does."""
+"""The vector type: the emitted code does what the same operation does in Python."""
 
 import os
 import subprocess
@@ -104,7 +104,7 @@ def sums_of_tiles(out, x, y):
 @pytest.mark.parametrize(
     "function", [arithmetic, questions, places, transposed, sums_of_tiles], ids=lambda f: f.__name__
 )
-def test_what_is_emitted_does_what_its_twin_does(function, dtype, rng):
+def test_emitted_code_does_what_the_python_form_does(function, dtype, rng):
     both(function, dtype, rng)
 
 
@@ -127,7 +127,7 @@ def test_masks_of_what_is_not_zero(dtype, rng):
         assert seen[2][: len(lit)].tolist() == [100 + k for k in lit]
 
 
-def test_the_twins_stay_inside():
+def test_the_python_forms_raise_outside_their_array():
     a = np.arange(40.0)
     for wrong in (
         lambda: load(a, 30),

@@ -1,4 +1,4 @@
-"""How many threads, which way is faster, and launches one at a time."""
+"""The number of threads, the choice between serial and parallel, and one launch at a time."""
 
 import threading
 
@@ -77,7 +77,7 @@ def test_both_ways_take_turns_and_the_faster_stays(slow):
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_what_is_clear_needs_no_second_trial(slow):
+def test_a_clear_difference_needs_no_second_trial(slow):
     tuner = threads.Tuner()
     tuner.note(False, 1.6 if slow else 1.0, 10)
     assert tuner.probing
@@ -109,7 +109,7 @@ def test_a_wrong_first_guess_does_not_last_and_trials_are_cheap(slowdown):
     assert 0 < wasted < 0.01 * total
 
 
-def test_a_tuner_belongs_to_its_work():
+def test_each_kind_of_work_has_its_own_tuner():
     assert threads.tuner("a", 1) is threads.tuner("a", 1)
     assert threads.tuner("a", 1) is not threads.tuner("a", 2)
 
