@@ -1,12 +1,13 @@
 """A fuzzer of all that reads files: python -m tests.fuzz --count 100000 [--reader NAME] [--seed N].
 
-Law: whatever the bytes, a reader returns a sound result or raises ValueError or OSError with one
-short line that names the file. No other exception, no warning, no file written, no command run,
-no more than 2 seconds, no more than 3 times the memory that an honest file of that length takes.
+Invariant: whatever the bytes, a reader returns a valid result, or raises ValueError or OSError with
+a message of one short line that names the file. It raises no other exception, warns of nothing,
+writes no file, runs no command, and takes at most 2 seconds and 3 times the memory that a valid
+file of that length takes.
 
-A case is determined by (reader, seed, number). To add a reader, add a line to READERS: honest
-files, a function that reads a path and raises if the result is not sound, and mutators that know
-the format, beyond those of bytes, which all have.
+A case is determined by (reader, seed, number). To add a reader, add a line to READERS: valid files,
+a function that reads a path and raises AssertionError if the result is invalid, and mutators that
+know the format, beyond those of bytes, which all readers have.
 """
 
 import argparse
@@ -44,8 +45,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz h
 from formats import IDX_NAMES, KERAS_NAMES, digits, expanded, idx, python2_pickle, with_old_names
 
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
-LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
-SAMPLE = 50  # memory is measured for one case in so many
+LITTLE = 1 << 18  # bytes that reading may always take: Python's own objects, pieces of a file
+SAMPLE = 50  # memory is measured for one case in 50
 INTERESTING = (
     0, 1, 2, 3, 7, 8, 9, 10, 16, 27, 28, 29, 59, 60, 64, 127, 128, 255, 256, 783, 784, 2049, 2051,
     2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**63 - 1,
@@ -54,7 +55,7 @@ INTERESTING = (
 
 
 class Violation(AssertionError):
-    """A reader broke the law; the message says how, and where the input is kept."""
+    """A reader has violated the invariant; the message says how, and where the input is kept."""
 
 
 # ------------------------------------------------ mutators of bytes: (bytes, rng, others) -> bytes
@@ -444,14 +445,14 @@ def pickle_of_anything(content, rng, others):
     return b"".join(parts) + b"."
 
 
-# ------------------------------------------------ honest files, and what a sound result is
+# ------------------------------------------------ valid files, and checks of what is read
 
 
 RAW = (*digits(6, 1), *digits(2, 2))
 IDX_FILES = {name: idx(array) for name, array in zip(IDX_NAMES, RAW)}
 
 
-def sound_sets(sets):
+def check_sets(sets):
     """Raise AssertionError unless these are three sets of images and labels."""
     assert len(sets) == 3
     for images, labels in sets:
@@ -462,14 +463,14 @@ def sound_sets(sets):
         assert not labels.size or (labels.min() >= 0 and labels.max() <= 999)
 
 
-def sound_csv(sets):
-    """The same for images of any size."""
+def check_csv(sets):
+    """As check_sets, for images of any size."""
     n_in = sets[0][0].shape[1]
-    sound_sets([(np.resize(images, (len(labels), 784)), labels) for images, labels in sets])
+    check_sets([(np.resize(images, (len(labels), 784)), labels) for images, labels in sets])
     assert {images.shape for images, _ in sets} == {(len(labels), n_in) for _, labels in sets}
 
 
-def sound_network(net):
+def check_network(net):
     """Raise AssertionError unless the parameters fit the sizes and are finite."""
     assert len(net.sizes) == net.num_layers == len(net.weights) + 1 == len(net.biases) + 1
     for w, b, n_in, n_out in zip(net.weights, net.biases, net.sizes, net.sizes[1:]):
@@ -480,7 +481,7 @@ def sound_network(net):
         assert np.isfinite(b).all()
 
 
-def sound_image(image):
+def check_image(image):
     assert image.shape == (784, 1)
     assert image.min() >= 0
     assert image.max() < 2  # resizing may go a little beyond 1
@@ -612,7 +613,7 @@ def checkpoint_content(content, rng, others):
 
 
 def _resumed(path):
-    """Take a checkpoint up, as both networks would; nothing is trained or written."""
+    """Resume from a checkpoint, as both networks would; nothing is trained or written."""
     states, refused = (random.getstate(), np.random.get_state()), []
     try:
         for module in (network, network2):
@@ -623,7 +624,7 @@ def _resumed(path):
             try:
                 about, content = checkpoint.read(path)
                 run._resume(about.get("state"), content)
-                sound_network(run.net)
+                check_network(run.net)
                 return
             except ValueError as error:
                 refused.append(error)
@@ -635,11 +636,11 @@ def _resumed(path):
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """honest: a function that yields honest files; file: the name that the input gets; read(path):
-    reads it, and raises AssertionError if the result is not sound; mutators: those that know the
+    """valid: a function that yields valid files; file: the name that the input gets; read(path):
+    reads it, and raises AssertionError if the result is invalid; mutators: those that know the
     format; beside: other files in the folder."""
 
-    honest: callable
+    valid: callable
     file: str
     read: callable
     mutators: tuple
@@ -650,7 +651,7 @@ class Reader:
         state = np.random.get_state()
         np.random.seed(0)
         try:
-            return list(self.honest())
+            return list(self.valid())
         finally:
             np.random.set_state(state)
 
@@ -660,14 +661,14 @@ def _without(name):
 
 
 def _idx_reader(name, pack):
-    def honest():
+    def valid():
         yield gzip.compress(IDX_FILES[name], mtime=0) if pack else IDX_FILES[name]
 
     mutators = (idx_header,)
     if pack:
         mutators = inside_gzip(idx_header), inside_gzip(any_bytes)
     file = f"{name}.gz" if pack else name
-    return Reader(honest, file, _read_folder, mutators, _without(name))
+    return Reader(valid, file, _read_folder, mutators, _without(name))
 
 
 def _npz_of(array):
@@ -699,11 +700,11 @@ def _qmnist_labels():
 
 
 def _read_folder(path):
-    sound_sets(mnist_files.load(path.parent))
+    check_sets(mnist_files.load(path.parent))
 
 
 def _read_file(path):
-    sound_sets(mnist_files.load(path))
+    check_sets(mnist_files.load(path))
 
 
 ZIP = zip_member, zip_field
@@ -721,25 +722,25 @@ READERS = {
     "mnist_expanded.pkl.gz": Reader(_expanded_files, "mnist_expanded.pkl.gz", _read_file, (
         inside_gzip(pickle_operations), inside_gzip(pickle_operations), inside_gzip(any_bytes))),
     "train.csv": Reader(
-        _csv_files, "train.csv", lambda path: sound_csv(mnist_files.load(path)),
+        _csv_files, "train.csv", lambda path: check_csv(mnist_files.load(path)),
         (inside_gzip(csv_cell), inside_gzip(csv_cell), inside_gzip(any_bytes))),
     "kmnist images": Reader(
         lambda: iter([KMNIST["kmnist-train-imgs.npz"]]), "kmnist-train-imgs.npz", _read_folder,
         ZIP, _beside(KMNIST, "kmnist-train-imgs.npz")),
     "mnist.npz": Reader(_npz_files, "mnist.npz", _read_file, ZIP),
     "network.load": Reader(
-        _models, "model.npz", lambda path: sound_network(network.load(path)), ZIP),
+        _models, "model.npz", lambda path: check_network(network.load(path)), ZIP),
     "network2.load": Reader(
-        _json_files, "model.json", lambda path: sound_network(network2.load(path)),
+        _json_files, "model.json", lambda path: check_network(network2.load(path)),
         (json_tree, json_tree, json_text)),
     "checkpoint": Reader(
         _checkpoints, "run.npz", _resumed, (*ZIP, checkpoint_content, checkpoint_content)),
     "predict": Reader(
-        _images, "image.npy", lambda path: sound_image(command._image(path, 784)), (npy_array,)),
+        _images, "image.npy", lambda path: check_image(command._image(path, 784)), (npy_array,)),
 }  # fmt: skip
 
 
-# ------------------------------------------------ the law, and the loop
+# ------------------------------------------------ the invariant, and the loop
 
 
 _watched = {"on": False, "seen": []}
@@ -749,7 +750,7 @@ HARMLESS = ("os.listdir", "os.scandir")
 
 
 def _watch(event, arguments):
-    """An audit hook: notes what no reader has a reason to do."""
+    """Note an audit event of a kind that no reader needs."""
     if not _watched["on"]:
         return
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & 0o103
@@ -759,7 +760,7 @@ def _watch(event, arguments):
 
 @functools.cache
 def _hook():
-    """Watch from now on, with all the encodings imported that a file may ask for."""
+    """Install the audit hook; import the encodings that a file may ask for before."""
     for encoding in ("cp437", "raw-unicode-escape", "unicode-escape", "latin1", "ascii",
     "utf-8-sig",
                      "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
@@ -822,7 +823,7 @@ def peak(reader, path):
 
 
 def allowed_memory(reader, path):
-    """Return, as a function of a file's length, what an honest one takes."""
+    """Return, as a function of a file's length, what a valid one takes."""
     needs = []
     for content in reader.files:
         path.write_bytes(content)
@@ -864,7 +865,7 @@ def run(name, count, seed=0, first=0):
                     ratio = most / allowed(len(content))
                     total["memory"] = max(total["memory"], ratio)
                     if ratio > MOST_MEMORY:
-                        raise Violation(f"took {most:,} bytes, {ratio:.1f} times an honest file's")
+                        raise Violation(f"took {most:,} bytes, {ratio:.1f} times a valid file's")
                 else:
                     began = time.perf_counter()
                     verdict = read(reader, path)
@@ -892,7 +893,7 @@ def main():
     parser.add_argument("--reader", choices=READERS, action="append", help="(default: all)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print("| reader | tried | accepted | refused | slowest, s | memory, of an honest file's |")
+    print("| reader | tried | accepted | refused | slowest, s | memory, of a valid file's |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in options.reader or READERS:
         total = run(name, options.count, options.seed)

@@ -8,7 +8,6 @@ through the package for errors with advice that no case here has followed.
 import ast
 import dataclasses
 import pathlib
-import random
 import re
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from helpers import seed_both
 
 import fastbp
 from fastbp import Network, Pixels, mnist_loader, network2
@@ -41,8 +41,7 @@ class Case:
 
 
 def seeded(sizes=(6, 5, 4)):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return Network(list(sizes))
 
 

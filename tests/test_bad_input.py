@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 from conftest import make_pairs
+from helpers import seed_both
 
 from fastbp.network import Network
 
@@ -203,8 +204,7 @@ def test_a_rate_that_the_dtype_cannot_hold(pairs):
 def test_a_mini_batch_larger_than_any_memory_is_the_whole_data(m, pairs):
     results = []
     for size in (m, 20):
-        random.seed(1)
-        np.random.seed(1)
+        seed_both(1)
         net = Network(SIZES)
         net.SGD(list(pairs), 2, size, 1.0)
         results.append(net.weights[0])

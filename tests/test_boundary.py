@@ -9,6 +9,7 @@ import random
 import numpy as np
 import pytest
 from conftest import JIT
+from helpers import seed_both
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -148,8 +149,7 @@ def answered(net, call, listed=()):
 
 
 def new(module, **how):
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     return MODULES[module].Network(SIZES, **how)
 
 

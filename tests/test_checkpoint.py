@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import columns, seed_both
 
 from fastbp import checkpoint, engine, files, network, network2, training
 
@@ -24,14 +25,10 @@ def data(n=700, seed=5):
     return X, np.eye(4)[rng.integers(4, size=n)]
 
 
-def pairs_of(X, Y):
-    return [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
-
-
 def chapter_1(path=None, threads=None, form="arrays", n=700, **how):
     net = network.Network(SIZES, dtype=how.pop("dtype", np.float64), threads=threads)
     X, Y = data(n)
-    given = (X, Y) if form == "arrays" else pairs_of(X, Y)
+    given = (X, Y) if form == "arrays" else columns(X, Y)
     net.SGD(given, 4, 7, 1.0, data(300, 6), checkpoint=path, **how)
     return net, net.history
 
@@ -40,7 +37,7 @@ def chapter_3(path=None, threads=None, form="arrays", n=700, **how):
     dtype = how.pop("dtype", np.float64)
     net = network2.Network(SIZES, activation="tanh", dtype=dtype, threads=threads)
     X, Y = data(n)
-    given = (X, Y) if form == "arrays" else pairs_of(X, Y)
+    given = (X, Y) if form == "arrays" else columns(X, Y)
     rules = dict(momentum=0.5, dropout=0.2, max_norm=3.0, l1=0.1) | how.pop("rules", {})
     history = net.SGD(
         given, 6, 7, 0.3, 0.5, data(300, 6), True, True, True, True, checkpoint=path, **rules, **how
@@ -75,7 +72,7 @@ RUNS = {
 def general(path=None, threads=None, **how):
     net = network2.Network(SIZES, Own, threads=threads)
     return net, net.SGD(
-        pairs_of(*data(60)), 3, 7, 0.3, 0.5, data(30, 6), True, momentum=0.5, checkpoint=path, **how
+        columns(*data(60)), 3, 7, 0.3, 0.5, data(30, 6), True, momentum=0.5, checkpoint=path, **how
     )
 
 
@@ -83,8 +80,7 @@ RUNS["an own cost"] = general
 
 
 def seeded(run, *arguments, seed=1, **how):
-    random.seed(seed)
-    np.random.seed(seed)
+    seed_both(seed)
     return run(*arguments, **how)
 
 
@@ -191,7 +187,7 @@ def test_the_list_is_shuffled_as_it_would_have_been(name, interrupted, tmp_path)
     orders = []
     for stop in (None, 11):
         X, Y = data()
-        pairs = pairs_of(X, Y)
+        pairs = columns(X, Y)
         places = {id(x): i for i, (x, _) in enumerate(pairs)}
         net = (network if "1" in name else network2).Network(SIZES)
         random.seed(4)
@@ -210,8 +206,7 @@ def test_the_list_is_shuffled_as_it_would_have_been(name, interrupted, tmp_path)
 def test_more_epochs_later(tmp_path, capsys):
     whole = outcome(*seeded(RUNS["chapter 1"]), capsys)
     path = tmp_path / "run.npz"
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     net = network.Network(SIZES)
     net.SGD(data(), 2, 7, 1.0, data(300, 6), checkpoint=path, checkpoint_every=1)
     random.seed(0)
@@ -259,7 +254,7 @@ def test_an_overridden_evaluate_and_a_list(tmp_path, capsys):
 
     def run(epochs, **how):
         net = Own(SIZES)
-        net.SGD(pairs_of(*data()), epochs, 7, 1.0, data(300, 6), **how)
+        net.SGD(columns(*data()), epochs, 7, 1.0, data(300, 6), **how)
         return net, net.history
 
     whole = outcome(*seeded(run, 4), capsys)
@@ -282,7 +277,7 @@ def test_an_overridden_step_is_not_interrupted(tmp_path, capsys):
 
     def run(**how):
         net = Halves(SIZES)
-        net.SGD(pairs_of(*data()), 2, 300, 1.0, data(300, 6), **how)
+        net.SGD(columns(*data()), 2, 300, 1.0, data(300, 6), **how)
         return net, net.history
 
     whole = outcome(*seeded(run), capsys)
@@ -323,7 +318,7 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(cost, by_signal, tmp_pa
 
     monkeypatch.setattr(training.Run, "_count", count)
     net = network2.Network(SIZES, cost, activation="linear", output="linear")
-    given = pairs_of(*data()) if cost is LargeDelta else data()
+    given = columns(*data()) if cost is LargeDelta else data()
     with pytest.raises((FloatingPointError, KeyboardInterrupt) if by_signal else TimeoutError):
         net.SGD(given, 50, 5, 20.0, 0.0, checkpoint=tmp_path / "run.npz")
     assert len(seen) >= 60
@@ -417,7 +412,7 @@ def test_a_list_that_changes_has_no_checkpoint(tmp_path):
             pairs.append(pairs[0])
             return 0
 
-    pairs = pairs_of(*data(60))
+    pairs = columns(*data(60))
     how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0)
     with pytest.raises(ValueError, match=r"training_data was changed .*leave checkpoint"):
         Augmenting(SIZES).SGD(pairs, 3, 7, 1.0, data(30), **how)

@@ -1,11 +1,10 @@
 """Weights and data sets as lists, object arrays, data frames, matrices and masked arrays."""
 
-import random
-
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from helpers import seed_both
 
 from fastbp import Network, network, network2
 
@@ -15,8 +14,7 @@ PAIRS = [(x[:, None], np.eye(3)[:, [y]]) for x, y in zip(X, LABELS)]
 
 
 def trained(data, **how):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     net = Network([4, 5, 3])
     net.SGD(data, 2, 7, 1.0, **how)
     return net

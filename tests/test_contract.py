@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import JIT, make_pairs
+from helpers import seed_both
 from reference import Oracle, sigma
 
 import fastbp
@@ -21,8 +22,7 @@ SIZES = [6, 5, 4]
 
 
 def seeded(seed=1):
-    random.seed(seed)
-    np.random.seed(seed)
+    seed_both(seed)
 
 
 def net_and_oracle(sizes=SIZES, seed=1, cls=Network, **options):

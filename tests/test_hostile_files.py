@@ -67,10 +67,10 @@ def test_cases_are_those_of_their_seed_and_a_violation_keeps_its_input(monkeypat
         lambda path: (_ for _ in ()).throw(ValueError("x" * 501)): "has 501 characters",
         lambda path: warnings.warn("oh", stacklevel=1): "warned",
         lambda path: eval("1"): "did what no reader has to",
-        lambda path: bytearray(10 * MEGABYTE): "times an honest file's",
+        lambda path: bytearray(10 * MEGABYTE): "times a valid file's",
     }
     for fault, message in faults.items():
-        bad = fuzz.Reader(reader.honest, reader.file, fault, reader.mutators)
+        bad = fuzz.Reader(reader.valid, reader.file, fault, reader.mutators)
         monkeypatch.setitem(fuzz.READERS, "bad", bad)
         monkeypatch.setattr(fuzz, "allowed_memory", lambda reader, path: lambda n: MEGABYTE)
         with pytest.raises(fuzz.Violation, match=f"bad, seed 3, number 0: .*{message}") as raised:
@@ -80,7 +80,7 @@ def test_cases_are_those_of_their_seed_and_a_violation_keeps_its_input(monkeypat
         kept.unlink()
 
 
-# ------------------------------------------------ bombs: in a process without much memory
+# ------------------------------------------------ files that unpack to far more, in little memory
 
 
 def zeros(n, before=b""):
@@ -302,7 +302,7 @@ IN_EVERY_RUN = ("idx images.gz", "mnist.pkl.gz")  # the others take a second or 
     [pytest.param(n, marks=() if n in IN_EVERY_RUN else pytest.mark.slow) for n in BOMBS],
 )
 def test_files_that_unpack_to_far_more_are_refused_with_little_memory(name, tmp_path):
-    """With room for a few copies of the file, but none for what it promises."""
+    """The process has memory for a few copies of the file, but not for what it unpacks to."""
     folder, largest = tmp_path / "bombs", 0
     bombs = BOMBS[name]()
     for which, content in bombs.items():
@@ -666,22 +666,22 @@ def test_every_opcode_alone_and_within_a_valid_file(tmp_path):
     reader, rng = fuzz.READERS["mnist.pkl.gz"], random.Random(1)
     path = tmp_path / "mnist.pkl.gz"
     fuzz._hook()
-    honest = fuzz._operations(reader.files[2])
+    valid = fuzz._operations(reader.files[2])
     for opcode in pickletools.opcodes:
         code = opcode.code.encode("latin1")
         for argument in (b"", bytes(9), b"\xff" * 9, b"1\n1\n", b"\1a", b"\1\0\0\0a"):
-            at = rng.randrange(len(honest))
+            at = rng.randrange(len(valid))
             for content in (
                 code + argument + b".",
                 b"\x80\4NN(NN" + code + argument + b".",
-                b"".join([*honest[:at], code + argument, *honest[at:]]),
+                b"".join([*valid[:at], code + argument, *valid[at:]]),
             ):
                 path.write_bytes(content)
                 fuzz.read(reader, path)
 
 
 def test_digits_compress_far_less_than_the_limit():
-    """The rule of 64 times is far from what images in float64 need."""
+    """The limit of 64 times is far above what images in float64 need."""
     images = mnist_loader.synthetic(400, 1, 1)[0][0]
     for content in ((images * 256).astype(np.uint8), images, images.astype(np.float64)):
         packed = zlib.compress(content.tobytes(), 9)

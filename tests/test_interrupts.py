@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM end a run between mini-batches, with whole lines and a checkpoint."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import JIT
 from formats import digits, write_idx
+from helpers import seed_both
 
 from fastbp import checkpoint, interrupts, network, network2
 
@@ -151,8 +151,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
     path = tmp_path / "run.npz"
 
     def new():
-        random.seed(1)
-        np.random.seed(1)
+        seed_both(1)
         return module.Network([784, 30, 10])
 
     net = new()

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 from conftest import make_pairs
+from helpers import columns, seed_both
 
 from fastbp import engine, gradient_check, network, network2
 
@@ -16,10 +17,6 @@ MODULES = {"network": network, "network2": network2}
 def data(rng, n, dtype=np.float64, sparse=True):
     X = rng.random((n, 20)) * (rng.random((n, 20)) < (0.2 if sparse else 2))
     return X.astype(dtype), np.eye(4, dtype=dtype)[rng.integers(4, size=n)]
-
-
-def pairs_of(X, Y):
-    return [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
 
 
 def state_of(net):
@@ -46,7 +43,7 @@ def test_numbers_that_are_not_finite_in_the_training_data(bad, n, form, module, 
     X, Y = data(rng, n, sparse=form != "dense")
     X[n - 7, 5] = bad
     net = MODULES[module].Network(SIZES)
-    given = pairs_of(X, Y) if form == "list" else (X, Y)
+    given = columns(X, Y) if form == "list" else (X, Y)
     before, order = state_of(net), list(given)
     with pytest.raises(ValueError, match=rf"training_data\[{n - 7}\]: x is {bad} at \[5\], expec"):
         net.SGD(given, 2, 10, 0.5)
@@ -157,7 +154,7 @@ def test_single_samples(module, rng):
 def test_weights(bad, published, module, rng, tmp_path):
     net = MODULES[module].Network(SIZES)
     X, Y = data(rng, 300)
-    pairs = pairs_of(X, Y)
+    pairs = columns(X, Y)
     if not published:
         net.weights = [w.copy() for w in net.weights]
     net.weights[1][2, 3] = bad
@@ -192,8 +189,7 @@ def test_weights(bad, published, module, rng, tmp_path):
 
 def exploding(cls=network2.Network, **options):
     """Return a network whose outputs have no bound: too large an eta, and they grow for ever."""
-    random.seed(3)
-    np.random.seed(3)
+    seed_both(3)
     return cls(SIZES, network2.QuadraticCost, activation="linear", output="linear", **options)
 
 

@@ -1,9 +1,8 @@
 """Networks of one output neuron: targets are numbers, the answer is one of two."""
 
-import random
-
 import numpy as np
 import pytest
+from helpers import seed_both
 from reference import Oracle
 
 from fastbp import Pixels, gradient_check, network, network2
@@ -14,14 +13,12 @@ XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 
 def chapter_1(sizes=(3, 4, 1), seed=1):
-    np.random.seed(seed)
-    random.seed(seed)
+    seed_both(seed)
     return network.Network(list(sizes))
 
 
 def chapter_3(output="sigmoid", cost=network2.QuadraticCost, sizes=(3, 4, 1)):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return network2.Network(list(sizes), cost, output=output)
 
 
@@ -218,8 +215,7 @@ def test_overridden_monitors_see_the_first_samples_of_the_list_in_every_epoch():
 
     results = []
     for make in (Own, network2.Network):
-        np.random.seed(1)
-        random.seed(1)
+        seed_both(1)
         net = make([3, 4, 1], network2.QuadraticCost)
         pairs = [(x[:, None], np.array([[v]])) for x, v in zip(X, ANSWERS)]
         results.append(

@@ -1,10 +1,10 @@
 """Pixels, images stored as bytes; and the warning about numbers that were not scaled."""
 
-import random
 import warnings
 
 import numpy as np
 import pytest
+from helpers import seed_both
 
 from fastbp import Network, Pixels, gradient_check, network2
 
@@ -18,8 +18,7 @@ NETS = {
 
 
 def seeded(make, dtype=np.float64):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return make(dtype)
 
 

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import seed_both
 from reference import Oracle
 
 from fastbp import mnist_loader
@@ -18,8 +19,7 @@ SIZES = [784, 30, 10]
 def oracle_and_net(sizes=SIZES, seed=1, **options):
     made = []
     for cls, keywords in ((Oracle, {}), (Network, options)):
-        random.seed(seed)
-        np.random.seed(seed)
+        seed_both(seed)
         made.append(cls(sizes, **keywords))
     oracle, net = made
     for ours, theirs in zip(net.weights + net.biases, oracle.weights + oracle.biases):
@@ -62,8 +62,7 @@ def test_other_depths(sizes, drawn):
 
 def test_float32_stays_near_float64(drawn):
     oracle, _ = oracle_and_net()
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     net = Network(SIZES, dtype=np.float32)
     train_both(oracle, net, mnist_loader.wrap(drawn)[0][:1000], 10, 3.0)
     assert largest_difference(net, oracle) < 1e-3
@@ -89,8 +88,7 @@ def test_real_whole_epoch_counts_within_25(real_mnist):
 
 def test_real_95_percent_within_30_epochs(real_mnist, capsys):
     """The book: 95.42 % at its peak, best of three runs."""
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     net = Network(SIZES)
     net.SGD(real_mnist[0], 30, 10, 3.0, test_data=real_mnist[2])
     counts = [int(line.split()[2]) for line in capsys.readouterr().out.splitlines()]
