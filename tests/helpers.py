@@ -27,6 +27,12 @@ def columns(X, Y):
     return [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
 
 
+def assert_equal_arrays(ours, theirs):
+    """Raise AssertionError unless two sequences hold arrays of equal bits."""
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # ------------------------------------------------ the command line
 
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 from conftest import make_pairs
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 
 from fastbp.network import Network
 
@@ -133,8 +133,7 @@ def test_training_data(name, net, pairs):
     if isinstance(data, (list, tuple)):
         with pytest.raises(error, match=message.replace("training_data", "mini_batch")):
             net.update_mini_batch(data, 3.0)
-    for now, then in zip(values(net), before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(values(net), before)
     assert random.getstate() == state
 
 
@@ -160,8 +159,7 @@ def test_test_data(name, net, pairs):
         net.evaluate(make(pairs))
     with pytest.raises((ValueError, TypeError), match=message):
         net.SGD(pairs, 1, 5, 3.0, test_data=make(pairs))
-    for now, then in zip(values(net), before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(values(net), before)
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])

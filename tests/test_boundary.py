@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 from conftest import JIT
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -139,8 +139,7 @@ def answered(net, call, listed=()):
         assert len(text) < 600, text
         assert "numba" not in text.lower(), text
         held, *rest = snapshot(net, listed)
-        for now, then in zip(held, before[0]):
-            np.testing.assert_array_equal(now, then)
+        assert_equal_arrays(held, before[0])
         assert rest[:3] == list(before[1:4])
         assert all(a is b for a, b in zip(rest[3], before[4]))
         return False

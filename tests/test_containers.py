@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 
 from fastbp import Network, network, network2
 
@@ -93,8 +93,7 @@ for _i, (_x, _y) in enumerate(PAIRS):
 def test_data_are_taken(name):
     wanted = trained(tuple(PAIRS))
     net = trained(DATA[name], test_data=DATA[name])
-    for a, b in zip(net.weights + net.biases, wanted.weights + wanted.biases):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(net.weights + net.biases, wanted.weights + wanted.biases)
     assert net.evaluate(DATA[name]) == wanted.evaluate((X, LABELS))
     assert net.history[-1] == wanted.evaluate((X, LABELS))
     third = network2.Network([4, 5, 3])

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import JIT, make_pairs
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 from reference import Oracle, sigma
 
 import fastbp
@@ -21,14 +21,10 @@ from fastbp.network import Network, sigmoid, sigmoid_prime
 SIZES = [6, 5, 4]
 
 
-def seeded(seed=1):
-    seed_both(seed)
-
-
 def net_and_oracle(sizes=SIZES, seed=1, cls=Network, **options):
-    seeded(seed)
+    seed_both(seed)
     oracle = Oracle(sizes)
-    seeded(seed)
+    seed_both(seed)
     return cls(sizes, **options), oracle
 
 
@@ -75,7 +71,7 @@ def test_attributes_and_initial_values_to_the_bit():
     sizes = [784, 30, 10]
     net, oracle = net_and_oracle(sizes)
     next_draw = np.random.random()
-    seeded()
+    seed_both()
     Oracle(sizes)
     assert np.random.random() == next_draw  # as many random numbers were drawn
     assert net.sizes is sizes
@@ -121,8 +117,7 @@ def test_backprop_is_the_oracles_and_changes_nothing(rng):
         for ours, theirs in zip(nabla_b + nabla_w, wanted_b + wanted_w):
             assert ours.shape == theirs.shape
             np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-15)
-    for now, then in zip(net.weights + net.biases, before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(net.weights + net.biases, before)
 
 
 def test_backprop_is_the_finite_difference_of_the_cost(rng):
@@ -182,7 +177,7 @@ def test_cost_derivative_and_the_modules_functions(rng):
 
 
 def sgd(net, data, capsys, *arguments, **options):
-    seeded(9)
+    seed_both(9)
     assert net.SGD(data, *arguments, **options) is None
     return capsys.readouterr().out
 
@@ -192,11 +187,11 @@ def test_the_books_lines(capsys, rng):
     data, test = make_pairs(20, [6, 4], rng), make_pairs(9, [6, 4], rng, labelled=True)
     theirs = list(data)
     assert sgd(net, data, capsys, 2, 5, 3.0) == "Epoch 0 complete\nEpoch 1 complete\n"
-    seeded(9)
+    seed_both(9)
     oracle.train(theirs, 2, 5, 3.0)
 
     out = sgd(net, data, capsys, 3, 5, 3.0, test_data=test)
-    seeded(9)
+    seed_both(9)
     for epoch, line in enumerate(out.splitlines(keepends=True)):
         oracle.train(theirs, 1, 5, 3.0)
         assert line == f"Epoch {epoch}: {oracle.count_correct(test)} / 9\n"
@@ -209,11 +204,11 @@ def test_a_list_is_shuffled_in_place_and_its_order_persists(rng):
     net, oracle = net_and_oracle()
     ours = make_pairs(23, [6, 4], rng)
     theirs = list(ours)
-    seeded(3)
+    seed_both(3)
     for _ in range(2):
         net.SGD(ours, 3, 5, 3.0)
     state = random.getstate()
-    seeded(3)
+    seed_both(3)
     for _ in range(2):
         oracle.train(theirs, 3, 5, 3.0)
     assert random.getstate() == state
@@ -239,7 +234,7 @@ def test_iterables_and_arrays_are_left_alone_and_give_the_same_bits(rng):
     results = {}
     for name, form in forms.items():
         net, _ = net_and_oracle()
-        seeded(5)
+        seed_both(5)
         net.SGD(form(), 3, 5, 3.0)
         results[name] = net.weights + net.biases
     for name, arrays in results.items():
@@ -256,7 +251,7 @@ def test_other_stored_types_train_like_their_float64_values(stored, rng):
     results = []
     for form in (X, values):
         net, _ = net_and_oracle()
-        seeded(5)
+        seed_both(5)
         net.SGD((form, labels), 2, 5, 0.5)
         results.append(net.weights[0])
     np.testing.assert_array_equal(*results)
@@ -280,17 +275,16 @@ def test_pixels_are_their_values_everywhere(rng):
             counts, net.weights[0], net.backprop(*columns[0])[1][0],
             net.gradient_norms((form, labels)), general.weights[0],
         ])  # fmt: skip
-    for a, b in zip(*results):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(*results)
 
 
 def test_mini_batch_larger_than_the_data_and_an_integer_eta(rng):
     net, oracle = net_and_oracle()
     data = make_pairs(7, [6, 4], rng)
     theirs = list(data)
-    seeded(2)
+    seed_both(2)
     net.SGD(data, 2, 100, 3)
-    seeded(2)
+    seed_both(2)
     oracle.train(theirs, 2, 100, 3.0)
     assert_same(net, oracle)
 
@@ -382,9 +376,9 @@ def test_what_the_user_writes_takes_effect_in_the_next_call(change, trained, rng
             oracle.step(data, 1.0)
         else:
             ours, theirs = list(data), list(data)
-            seeded(4)
+            seed_both(4)
             net.SGD(ours, 2, 3, 1.0)
-            seeded(4)
+            seed_both(4)
             oracle.train(theirs, 2, 3, 1.0)
         assert_same(net, oracle)
 
@@ -404,11 +398,9 @@ def test_pickle_and_copies_are_independent(trained, rng):
     for other in copies:
         assert other.dtype == np.float32
         assert (other.threads, other.sizes, other.num_layers) == (1, SIZES, 3)
-        for ours, theirs in zip(other.weights + other.biases, values):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_equal_arrays(other.weights + other.biases, values)
         other.update_mini_batch(data, 1.0)
-        for ours, theirs in zip(net.weights + net.biases, values):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_equal_arrays(net.weights + net.biases, values)
     deep = copy.deepcopy(net)
     deep.weights[0][:] = 0
     np.testing.assert_array_equal(net.weights[0], values[0])
@@ -432,17 +424,17 @@ class CrossEntropyOracle(Oracle):
 def train_both(net, oracle, rng, test=False):
     data = make_pairs(23, [6, 4], rng)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 3, 5, 1.0)
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 3, 5, 1.0)
     assert_same(net, oracle, rtol=1e-8, atol=1e-10)
 
 
 def test_a_cross_entropy_subclass_learns_as_its_oracle(rng):
-    seeded()
+    seed_both()
     oracle = CrossEntropyOracle(SIZES)
-    seeded()
+    seed_both()
     net = CrossEntropy(SIZES)
     train_both(net, oracle, rng)
     x, y = make_pairs(1, [6, 4], rng)[0]
@@ -523,9 +515,9 @@ def test_changes_of_the_evaluation_chain_are_honoured(name, capsys, rng):
     net, oracle = net_and_oracle(cls=type("Mine", (Network,), {name: counted}))
     data, test = make_pairs(23, [6, 4], rng), make_pairs(9, [6, 4], rng, labelled=True)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 2, 5, 1.0, test_data=iter(test))
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 2, 5, 1.0)
     assert_same(net, oracle)
     assert len(calls) == (2 if name == "evaluate" else 18)
@@ -543,9 +535,9 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
     net, oracle = net_and_oracle(cls=Decaying)
     data, test = make_pairs(10, [6, 4], rng), make_pairs(2, [6, 4], rng, labelled=True)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 2, 5, 1.0, test)
-    seeded(8)
+    seed_both(8)
     for _ in range(2):
         oracle.train(theirs, 1, 5, 1.0)
         oracle.weights = [w * 0.5 for w in oracle.weights]
@@ -613,9 +605,9 @@ def test_an_overridden_backprop_may_take_other_data(rng):
     pairs = make_pairs(23, [6, 4], rng, labelled=True)
     theirs = [(x, np.eye(4)[:, [y]]) for x, y in pairs]
     ours = [(x[:, 0], y) for x, y in pairs]
-    seeded(8)
+    seed_both(8)
     net.SGD(ours, 2, 5, 1.0)
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 2, 5, 1.0)
     assert_same(net, oracle)
 
@@ -625,9 +617,9 @@ def test_the_reference_path_takes_arrays_too(rng):
     X, labels = np.array([x[:, 0] for x, _ in data]), np.array([y.argmax() for _, y in data])
     results = []
     for form in (data, (X, labels)):
-        seeded()
+        seed_both()
         net = CrossEntropy(SIZES)
-        seeded(8)
+        seed_both(8)
         net.SGD(form, 2, 5, 1.0, (X, labels))
         results.append(net.weights[0])
     np.testing.assert_array_equal(*results)
@@ -704,8 +696,7 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
         net.SGD(list(data), 2, m, 3.0, test)
         results.append((*net.weights, *net.biases, net.evaluate(test)))
     for other in results[1:]:
-        for a, b in zip(results[0], other):
-            np.testing.assert_array_equal(a, b)
+        assert_equal_arrays(results[0], other)
 
 
 WARM = """

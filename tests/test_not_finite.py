@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from conftest import make_pairs
-from helpers import columns, seed_both
+from helpers import assert_equal_arrays, columns, seed_both
 
 from fastbp import engine, gradient_check, network, network2
 
@@ -26,8 +26,7 @@ def state_of(net):
 
 def assert_same_state(now, then):
     assert now[0] == then[0]
-    for a, b in zip(now[1], then[1]):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(now[1], then[1])
     assert now[2] == then[2]
     np.testing.assert_array_equal(now[3], then[3])
 
@@ -287,8 +286,7 @@ def test_update_mini_batch_beyond_float32(module, rng):
     step = (1e37, 0.0, 10) if module == "network2" else (1e37,)
     with pytest.raises(FloatingPointError, match="mini_batch: numbers beyond float32"):
         net.update_mini_batch((X, Y), *step)
-    for now, then in zip(net.weights, before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(net.weights, before)
 
 
 def test_checks_of_the_weights_are_cheap(rng):

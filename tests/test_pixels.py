@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 
 from fastbp import Network, Pixels, gradient_check, network2
 
@@ -37,8 +37,7 @@ def test_training_on_pixels_gives_the_bits_of_their_values(name, dtype):
             results[-1] += [net.evaluate((X, LABELS))]
         else:
             results[-1] += [net.accuracy((X, LABELS)), net.total_cost((X, LABELS), 0.1)]
-    for a, b in zip(*results):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(*results)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 255, -0.5])

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import seed_both
+from helpers import assert_equal_arrays, seed_both
 from reference import Oracle
 
 from fastbp import mnist_loader
@@ -22,8 +22,7 @@ def oracle_and_net(sizes=SIZES, seed=1, **options):
         seed_both(seed)
         made.append(cls(sizes, **keywords))
     oracle, net = made
-    for ours, theirs in zip(net.weights + net.biases, oracle.weights + oracle.biases):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_equal_arrays(net.weights + net.biases, oracle.weights + oracle.biases)
     return oracle, net
 
 
