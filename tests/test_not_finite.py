@@ -35,7 +35,7 @@ def assert_same_state(now, then):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("n", [30, 700])  # on loops, and in panels
+@pytest.mark.parametrize("n", [30, 700])  # fewer samples than are looked at for sparsity, and more
 @pytest.mark.parametrize("form", ["sparse", "dense", "list"])
 @pytest.mark.parametrize("module", MODULES)
 def test_numbers_that_are_not_finite_in_the_training_data(bad, n, form, module, rng):
