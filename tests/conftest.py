@@ -1,4 +1,4 @@
-"""What the tests share: small data, and a world without the tester's own data and cache."""
+"""Fixtures: small data sets, and an environment without the tester's own data and caches."""
 
 import os
 import signal
@@ -10,6 +10,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "4")
 import numpy as np
 import pytest
 
+pytest.register_assert_rewrite("helpers", "formats")
+
 REAL_DATA = os.environ.pop("FASTBP_DATA", None)  # tests that want it ask for `real_mnist`
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 needs_threads = pytest.mark.skipif(
@@ -19,18 +21,18 @@ needs_threads = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path):
-    """An own cache folder, an own working folder, no address to download from."""
+    """Give each test its own cache folder, its own working folder, and no address to load from."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("FASTBP_MNIST_URL", "http://127.0.0.1:9/")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    # Whoever runs the tests in the background may have had Ctrl-C ignored: a default of theirs.
+    # A shell that starts the tests in the background may have set Ctrl-C to be ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def real_mnist():
-    """The real MNIST as arrays, from the folder that FASTBP_DATA named."""
+    """Return the real MNIST as arrays, from the folder that FASTBP_DATA names."""
     if not REAL_DATA:
         pytest.skip("set FASTBP_DATA to a folder with MNIST to run the tests on real data")
     from fastbp import mnist_loader
@@ -43,8 +45,27 @@ def rng():
     return np.random.default_rng(12345)
 
 
+@pytest.fixture
+def raw(rng):
+    """Return 60 training and 20 test images with their labels, in bytes as MNIST has them."""
+    return (
+        rng.integers(0, 256, (60, 28, 28), np.uint8),
+        rng.integers(0, 10, 60).astype(np.uint8),
+        rng.integers(0, 256, (20, 28, 28), np.uint8),
+        rng.integers(0, 10, 20).astype(np.uint8),
+    )
+
+
+@pytest.fixture
+def mnist_folder(tmp_path, raw):
+    """Return a folder with these images in IDX files."""
+    from formats import write_idx
+
+    return write_idx(tmp_path / "data", raw)
+
+
 def make_pairs(n, sizes, rng, labelled=False):
-    """The book's list of n random pairs for a network of these sizes; x is sparse as digits are."""
+    """Return the book's list of n random pairs for a network of these sizes; most of x is zero."""
     pairs = []
     for _ in range(n):
         x = rng.random((sizes[0], 1)) * (rng.random((sizes[0], 1)) < 0.4)

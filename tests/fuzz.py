@@ -1,12 +1,13 @@
 """A fuzzer of all that reads files: python -m tests.fuzz --count 100000 [--reader NAME] [--seed N].
 
-Law: whatever the bytes, a reader returns a sound result or raises ValueError or OSError with one
-short line that names the file. No other exception, no warning, no file written, no command run,
-no more than 2 seconds, no more than 3 times the memory that an honest file of that length takes.
+Invariant: whatever the bytes, a reader returns a valid result, or raises ValueError or OSError with
+a message of one short line that names the file. It raises no other exception, warns of nothing,
+writes no file, runs no command, and takes at most 2 seconds and 3 times the memory that a valid
+file of that length takes.
 
-A case is determined by (reader, seed, number). To add a reader, add a line to READERS: honest
-files, a function that reads a path and raises if the result is not sound, and mutators that know
-the format, beyond those of bytes, which all have.
+A case is determined by (reader, seed, number). To add a reader, add a line to READERS: valid files,
+a function that reads a path and raises AssertionError if the result is invalid, and mutators that
+know the format, beyond those of bytes, which all readers have.
 """
 
 import argparse
@@ -43,9 +44,12 @@ from fastbp.data.readers import find
 from fastbp.training import checkpoint
 from fastbp.training.settings import MonitorSettings, RuleSettings, RunSettings
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz has it not
+from formats import IDX_NAMES, KERAS_NAMES, digits, expanded, idx, python2_pickle, with_old_names
+
 MOST_SECONDS, MOST_MEMORY, LONGEST = 2.0, 3.0, 500
-LITTLE = 1 << 18  # bytes that any reading may take: Python's own objects, pieces of a file
-SAMPLE = 50  # memory is measured for one case in so many
+LITTLE = 1 << 18  # bytes that reading may always take: Python's own objects, pieces of a file
+SAMPLE = 50  # memory is measured for one case in 50
 INTERESTING = (
     0, 1, 2, 3, 7, 8, 9, 10, 16, 27, 28, 29, 59, 60, 64, 127, 128, 255, 256, 783, 784, 2049, 2051,
     2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**63 - 1,
@@ -54,7 +58,7 @@ INTERESTING = (
 
 
 class Violation(AssertionError):
-    """A reader broke the law; the message says how, and where the input is kept."""
+    """A reader has violated the invariant; the message says how, and where the input is kept."""
 
 
 # ------------------------------------------------ mutators of bytes: (bytes, rng, others) -> bytes
@@ -444,34 +448,14 @@ def pickle_of_anything(content, rng, others):
     return b"".join(parts) + b"."
 
 
-# ------------------------------------------------ honest files, and what a sound result is
+# ------------------------------------------------ valid files, and checks of what is read
 
 
-def digits(n, seed):
-    """Return n images like MNIST's, mostly ground, and labels."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(1, 256, (n, 28, 28), np.uint8) * (rng.random((n, 28, 28)) < 0.2)
-    return images.astype(np.uint8), rng.integers(0, 10, n).astype(np.uint8)
+RAW = (*digits(6, 1), *digits(2, 2))
+IDX_FILES = {name: idx(array) for name, array in zip(IDX_NAMES, RAW)}
 
 
-def idx(array):
-    """Return the bytes of an IDX file of uint8 or int32."""
-    shape, kind = struct.pack(f">{array.ndim}I", *array.shape), array.dtype.itemsize // 4 * 4 + 8
-    big = array.astype(array.dtype.newbyteorder(">"))
-    return struct.pack(">HBB", 0, kind, array.ndim) + shape + big.tobytes()
-
-
-RAW = (*digits(6, 1), *digits(2, 2))  # Keras's names for them: x_train, y_train, x_test, y_test
-IDX_FILES = {
-    name: idx(array)
-    for name, array in zip(
-        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
-         "t10k-labels-idx1-ubyte"), RAW,
-    )
-}  # fmt: skip
-
-
-def sound_sets(sets):
+def check_sets(sets):
     """Raise AssertionError unless these are three sets of images and labels."""
     assert len(sets) == 3
     for images, labels in sets:
@@ -482,14 +466,14 @@ def sound_sets(sets):
         assert not labels.size or (labels.min() >= 0 and labels.max() <= 999)
 
 
-def sound_csv(sets):
-    """The same for images of any size."""
+def check_csv(sets):
+    """As check_sets, for images of any size."""
     n_in = sets[0][0].shape[1]
-    sound_sets([(np.resize(images, (len(labels), 784)), labels) for images, labels in sets])
+    check_sets([(np.resize(images, (len(labels), 784)), labels) for images, labels in sets])
     assert {images.shape for images, _ in sets} == {(len(labels), n_in) for _, labels in sets}
 
 
-def sound_network(net):
+def check_network(net):
     """Raise AssertionError unless the parameters fit the sizes and are finite."""
     assert len(net.sizes) == net.num_layers == len(net.weights) + 1 == len(net.biases) + 1
     for w, b, n_in, n_out in zip(net.weights, net.biases, net.sizes, net.sizes[1:]):
@@ -500,7 +484,7 @@ def sound_network(net):
         assert np.isfinite(b).all()
 
 
-def sound_image(image):
+def check_image(image):
     assert image.shape == (784, 1)
     assert image.min() >= 0
     assert image.max() < 2  # resizing may go a little beyond 1
@@ -514,7 +498,7 @@ def _saved(save):
 
 
 def _npz_files():
-    names = dict(zip(("x_train", "y_train", "x_test", "y_test"), RAW))
+    names = dict(zip(KERAS_NAMES, RAW))
     wide = names | {"y_train": RAW[1].astype(np.int64), "x_test": np.asfortranarray(RAW[2])}
     for save, arrays in ((np.savez, names), (np.savez_compressed, names), (np.savez, wide)):
         buffer = io.BytesIO()
@@ -522,84 +506,12 @@ def _npz_files():
         yield buffer.getvalue()
 
 
-def python2_pickle(sets):
-    """Return three pairs of arrays as Python 2 pickles them: their bytes are in a string."""
-
-    def array(a):
-        shape = (
-            b"".join(b"J" + struct.pack("<i", n) for n in a.shape) + b"\x85\x86"[a.ndim - 1 :][:1]
-        )
-        kind = a.dtype.str[1:].encode()
-        return (
-            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\x87R(K\1"
-            + shape + b"cnumpy\ndtype\nU\2" + kind + b"K\0K\1\x87R(K\3U\1<NNN"
-            + b"J\xff\xff\xff\xff" * 2 + b"K\0tb\x89T" + struct.pack("<i", a.nbytes)
-            + a.tobytes() + b"tb"
-        )  # fmt: skip
-
-    return b"\x80\2" + b"".join(array(x) + array(y) + b"\x86" for x, y in sets) + b"\x87."
-
-
-def python2_lists(images, labels, others, protocol):
-    """What Python 2's cPickle writes of ([images, labels], *others): lists of arrays and int64."""
-    count = iter(range(10**9))
-
-    def put():
-        return b"p%d\n" % next(count) if protocol == 0 else b"r" + struct.pack("<I", next(count))
-
-    def text(content):
-        if protocol == 0:
-            return b"S" + repr(content)[1:].encode() + b"\n"
-        n = len(content)
-        return (b"U" + bytes([n]) if n < 256 else b"T" + struct.pack("<i", n)) + content
-
-    def number(n):
-        return b"I%d\n" % n if protocol == 0 else b"J" + struct.pack("<i", n)
-
-    def tuple_of(*parts):
-        return b"(" + b"".join(parts) + b"t" + put()
-
-    def dtype(a):
-        arguments = tuple_of(text(a.dtype.str[1:].encode()), number(0), number(1))
-        state = [number(3), text(b"<"), b"NNN", number(-1), number(-1), number(0)]
-        return b"cnumpy\ndtype\n" + put() + arguments + b"R" + put() + tuple_of(*state) + b"b"
-
-    def array(a):
-        start = b"cnumpy.core.multiarray\n_reconstruct\n" + put()
-        start += tuple_of(b"cnumpy\nndarray\n", tuple_of(number(0)), text(b"b")) + b"R" + put()
-        no = b"I00\n" if protocol == 0 else b"\x89"
-        shape = tuple_of(*map(number, a.shape))
-        return start + tuple_of(number(1), shape, dtype(a), no, text(a.tobytes())) + b"b"
-
-    def scalar(a):
-        return b"cnumpy.core.multiarray\nscalar\n" + put() + tuple_of(
-            dtype(a), text(a.tobytes())) + b"R" + put()  # fmt: skip
-
-    def list_of(parts):
-        if protocol == 0:
-            return b"(l" + put() + b"".join(part + b"a" for part in parts)
-        return b"]" + put() + b"(" + b"".join(parts) + b"e"
-
-    training = list_of([list_of(map(array, images)), list_of(map(scalar, labels))])
-    rest = [tuple_of(array(x), array(y)) for x, y in others]
-    return b"\x80\2" * (protocol == 2) + tuple_of(training, *rest) + b"."
-
-
-def expanded(sets, protocol):
-    """The bytes of mnist_expanded.pkl: as today's Python writes it, or ("2", protocol) Python 2."""
-    (images, labels), *others = sets
-    if isinstance(protocol, tuple):
-        return python2_lists(images, labels, others, protocol[1])
-    content = pickle.dumps(([list(images), list(labels)], *others), protocol)
-    return content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
-
-
 def _pickles():
     x, y = RAW[0][:2].reshape(2, 784).astype(np.float32) / np.float32(256), RAW[1][:2]
     for protocol in range(6):
         sets = tuple((x[: 1 + k % 2], y[: 1 + k % 2].astype(np.int64)) for k in range(3))
         content = pickle.dumps(sets, protocol)
-        yield content.replace(b"numpy._core", b"numpy.core") if protocol == 2 else content
+        yield with_old_names(content) if protocol == 2 else content
     yield gzip.compress(pickle.dumps(sets, 2), mtime=0)
     yield python2_pickle(sets)
     yield pickle.dumps(tuple((np.asfortranarray(u).astype(">f8"), v) for u, v in sets), 2)
@@ -712,7 +624,7 @@ def checkpoint_content(content, rng, others):
 
 
 def _resumed(path):
-    """Take a checkpoint up, as both networks would; nothing is trained or written."""
+    """Resume from a checkpoint, as both networks would; nothing is trained or written."""
     states, refused = (random.getstate(), np.random.get_state()), []
     try:
         for module in (network, network2):
@@ -723,7 +635,7 @@ def _resumed(path):
             try:
                 about, content = checkpoint.read(path)
                 run._resume(about.get("state"), content)
-                sound_network(run.net)
+                check_network(run.net)
                 return
             except ValueError as error:
                 refused.append(error)
@@ -735,11 +647,11 @@ def _resumed(path):
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """honest: a function that yields honest files; file: the name that the input gets; read(path):
-    reads it, and raises AssertionError if the result is not sound; mutators: those that know the
+    """valid: a function that yields valid files; file: the name that the input gets; read(path):
+    reads it, and raises AssertionError if the result is invalid; mutators: those that know the
     format; beside: other files in the folder."""
 
-    honest: callable
+    valid: callable
     file: str
     read: callable
     mutators: tuple
@@ -750,7 +662,7 @@ class Reader:
         state = np.random.get_state()
         np.random.seed(0)
         try:
-            return list(self.honest())
+            return list(self.valid())
         finally:
             np.random.set_state(state)
 
@@ -760,14 +672,14 @@ def _without(name):
 
 
 def _idx_reader(name, pack):
-    def honest():
+    def valid():
         yield gzip.compress(IDX_FILES[name], mtime=0) if pack else IDX_FILES[name]
 
     mutators = (idx_header,)
     if pack:
         mutators = inside_gzip(idx_header), inside_gzip(any_bytes)
     file = f"{name}.gz" if pack else name
-    return Reader(honest, file, _read_folder, mutators, _without(name))
+    return Reader(valid, file, _read_folder, mutators, _without(name))
 
 
 def _npz_of(array):
@@ -799,11 +711,11 @@ def _qmnist_labels():
 
 
 def _read_folder(path):
-    sound_sets(find.load(path.parent))
+    check_sets(find.load(path.parent))
 
 
 def _read_file(path):
-    sound_sets(find.load(path))
+    check_sets(find.load(path))
 
 
 ZIP = zip_member, zip_field
@@ -821,25 +733,25 @@ READERS = {
     "mnist_expanded.pkl.gz": Reader(_expanded_files, "mnist_expanded.pkl.gz", _read_file, (
         inside_gzip(pickle_operations), inside_gzip(pickle_operations), inside_gzip(any_bytes))),
     "train.csv": Reader(
-        _csv_files, "train.csv", lambda path: sound_csv(find.load(path)),
+        _csv_files, "train.csv", lambda path: check_csv(find.load(path)),
         (inside_gzip(csv_cell), inside_gzip(csv_cell), inside_gzip(any_bytes))),
     "kmnist images": Reader(
         lambda: iter([KMNIST["kmnist-train-imgs.npz"]]), "kmnist-train-imgs.npz", _read_folder,
         ZIP, _beside(KMNIST, "kmnist-train-imgs.npz")),
     "mnist.npz": Reader(_npz_files, "mnist.npz", _read_file, ZIP),
     "network.load": Reader(
-        _models, "model.npz", lambda path: sound_network(network.load(path)), ZIP),
+        _models, "model.npz", lambda path: check_network(network.load(path)), ZIP),
     "network2.load": Reader(
-        _json_files, "model.json", lambda path: sound_network(network2.load(path)),
+        _json_files, "model.json", lambda path: check_network(network2.load(path)),
         (json_tree, json_tree, json_text)),
     "checkpoint": Reader(
         _checkpoints, "run.npz", _resumed, (*ZIP, checkpoint_content, checkpoint_content)),
     "predict": Reader(
-        _images, "image.npy", lambda path: sound_image(read_image(path, 784)), (npy_array,)),
+        _images, "image.npy", lambda path: check_image(read_image(path, 784)), (npy_array,)),
 }  # fmt: skip
 
 
-# ------------------------------------------------ the law, and the loop
+# ------------------------------------------------ the invariant, and the loop
 
 
 _watched = {"on": False, "seen": []}
@@ -849,7 +761,7 @@ HARMLESS = ("os.listdir", "os.scandir")
 
 
 def _watch(event, arguments):
-    """An audit hook: notes what no reader has a reason to do."""
+    """Note an audit event of a kind that no reader needs."""
     if not _watched["on"]:
         return
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & 0o103
@@ -859,7 +771,7 @@ def _watch(event, arguments):
 
 @functools.cache
 def _hook():
-    """Watch from now on, with all the encodings imported that a file may ask for."""
+    """Install the audit hook; import the encodings that a file may ask for before."""
     for encoding in ("cp437", "raw-unicode-escape", "unicode-escape", "latin1", "ascii",
     "utf-8-sig",
                      "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
@@ -922,7 +834,7 @@ def peak(reader, path):
 
 
 def allowed_memory(reader, path):
-    """Return, as a function of a file's length, what an honest one takes."""
+    """Return, as a function of a file's length, what a valid one takes."""
     needs = []
     for content in reader.files:
         path.write_bytes(content)
@@ -964,7 +876,7 @@ def run(name, count, seed=0, first=0):
                     ratio = most / allowed(len(content))
                     total["memory"] = max(total["memory"], ratio)
                     if ratio > MOST_MEMORY:
-                        raise Violation(f"took {most:,} bytes, {ratio:.1f} times an honest file's")
+                        raise Violation(f"took {most:,} bytes, {ratio:.1f} times a valid file's")
                 else:
                     began = time.perf_counter()
                     verdict = read(reader, path)
@@ -992,7 +904,7 @@ def main():
     parser.add_argument("--reader", choices=READERS, action="append", help="(default: all)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print("| reader | tried | accepted | refused | slowest, s | memory, of an honest file's |")
+    print("| reader | tried | accepted | refused | slowest, s | memory, of a valid file's |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in options.reader or READERS:
         total = run(name, options.count, options.seed)

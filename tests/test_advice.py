@@ -1,4 +1,4 @@
-"""Every error that gives advice: the advice is followed, and gives what was meant.
+"""The advice in error messages is followed, and gives what was meant.
 
 An error says `...; use <expression>`: the expression is evaluated with the names that the error
 itself uses, put in the place of the bad value, and the call is made again. The last test looks
@@ -8,7 +8,6 @@ through the package for errors with advice that no case here has followed.
 import ast
 import dataclasses
 import pathlib
-import random
 import re
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from helpers import seed_both
 
 import fastbp
 from fastbp import Network, Pixels, mnist_loader, network2
@@ -41,8 +41,7 @@ class Case:
 
 
 def seeded(sizes=(6, 5, 4)):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return Network(list(sizes))
 
 
@@ -297,11 +296,11 @@ def in_words(tmp_path):
         lambda: network2.load(tmp_path / "own.json"),
         lambda: eval(text, {"load": network2.load, "Own": Own}),
     )
-    strange = X.copy()
-    strange[3, 2] = np.nan
+    with_nan = X.copy()
+    with_nan[3, 2] = np.nan
     yield (
-        lambda: seeded().SGD((strange, LABELS), 1, 5, 1.0),  # mend or leave out the sample
-        lambda: seeded().SGD((np.delete(strange, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
+        lambda: seeded().SGD((with_nan, LABELS), 1, 5, 1.0),  # mend or leave out the sample
+        lambda: seeded().SGD((np.delete(with_nan, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
     )
     broken = seeded()
     broken.weights[0][0, 0] = np.inf
@@ -310,8 +309,8 @@ def in_words(tmp_path):
         lambda: (broken.weights.__setitem__(0, np.ones((5, 6))), broken.evaluate(labels)),
     )
     yield (
-        lambda: seeded().feedforward(strange[3:4].T),  # mend it
-        lambda: seeded().feedforward(np.nan_to_num(strange[3:4].T)),
+        lambda: seeded().feedforward(with_nan[3:4].T),  # mend it
+        lambda: seeded().feedforward(np.nan_to_num(with_nan[3:4].T)),
     )
     pixels = Pixels(BYTES)
     yield (lambda: pixels[0, 1], lambda: pixels.array[0, 1])

@@ -1,10 +1,11 @@
-"""Every refusal says what, where, what was seen, what was wanted; and no weight has changed."""
+"""Errors say what is wrong, where, and what was expected; no weight changes."""
 
 import random
 
 import numpy as np
 import pytest
 from conftest import make_pairs
+from helpers import assert_equal_arrays, seed_both
 
 from fastbp.network import Network
 
@@ -132,8 +133,7 @@ def test_training_data(name, net, pairs):
     if isinstance(data, (list, tuple)):
         with pytest.raises(error, match=message.replace("training_data", "mini_batch")):
             net.update_mini_batch(data, 3.0)
-    for now, then in zip(values(net), before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(values(net), before)
     assert random.getstate() == state
 
 
@@ -159,8 +159,7 @@ def test_test_data(name, net, pairs):
         net.evaluate(make(pairs))
     with pytest.raises((ValueError, TypeError), match=message):
         net.SGD(pairs, 1, 5, 3.0, test_data=make(pairs))
-    for now, then in zip(values(net), before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(values(net), before)
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])
@@ -203,8 +202,7 @@ def test_a_rate_that_the_dtype_cannot_hold(pairs):
 def test_a_mini_batch_larger_than_any_memory_is_the_whole_data(m, pairs):
     results = []
     for size in (m, 20):
-        random.seed(1)
-        np.random.seed(1)
+        seed_both(1)
         net = Network(SIZES)
         net.SGD(list(pairs), 2, size, 1.0)
         results.append(net.weights[0])

@@ -8,8 +8,7 @@ import struct
 
 import numpy as np
 import pytest
-from test_command_line import data, fastbp, refused  # noqa: F401  (data is a fixture)
-from test_mnist_loader import raw  # noqa: F401
+from helpers import refused, run_command
 
 from fastbp.cli import book
 from fastbp.report import learning_curves
@@ -115,9 +114,9 @@ def test_table_and_picture(sets, tmp_path):
         assert height > 500
 
 
-def test_the_command_says_what_is_missing(data, monkeypatch):  # noqa: F811
-    assert "no row is 'x'" in refused("book", "--row", "x", "--data", data)
-    assert "seeds is 0" in refused("book", "--seeds", "0", "--data", data)
+def test_the_command_says_what_is_missing(mnist_folder, monkeypatch):
+    assert "no row is 'x'" in refused("book", "--row", "x", "--data", mnist_folder)
+    assert "seeds is 0" in refused("book", "--seeds", "0", "--data", mnist_folder)
     real = builtins.__import__
 
     def without(name, *rest):
@@ -130,10 +129,10 @@ def test_the_command_says_what_is_missing(data, monkeypatch):  # noqa: F811
         learning_curves.pyplot()
 
 
-def test_the_command_prints_saves_and_draws(data, tmp_path):  # noqa: F811
+def test_the_command_prints_saves_and_draws(mnist_folder, tmp_path):
     table, picture = tmp_path / "book.md", tmp_path / "book.png"
-    arguments = ["book", "--row", "fast", "--seeds", "2", "--quick", "--data", data]
-    run = fastbp(*arguments, "--save", table, "--pictures", picture)
+    arguments = ["book", "--row", "fast", "--seeds", "2", "--quick", "--data", mnist_folder]
+    run = run_command(*arguments, "--save", table, "--pictures", picture)
     assert run.returncode == 0, run.stderr
     assert table.read_text() == run.stdout + "\n![learning curves](book.png)\n"
     assert "| 1 | [784, 30, 10], eta 100 | test, last | 10.09 |" in run.stdout

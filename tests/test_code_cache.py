@@ -1,4 +1,4 @@
-"""The files of compiled code, without any code in them: these tests need no JIT."""
+"""The files in which compiled code is kept; most tests store text instead of code."""
 
 import concurrent.futures
 import pathlib

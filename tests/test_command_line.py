@@ -1,52 +1,27 @@
-"""The command line, as a person meets it: a process, its output, its exit status."""
+"""The command line: output, messages and exit statuses; most calls run in this process."""
 
-import concurrent.futures
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from test_mnist_loader import raw, write_idx  # noqa: F401  (raw is a fixture)
+from helpers import refused, run_command, run_process, seed_both
 
-from fastbp import cli, network, network2
-from fastbp.training import engine
-
-
-def fastbp(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "fastbp", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-    )
-
-
-def refused(*arguments, **environment):
-    """The one line that a bad call prints; its exit status is 2."""
-    run = fastbp(*arguments, **environment)
-    assert run.returncode == 2, run.stderr
-    assert run.stdout == ""
-    lines = [line for line in run.stderr.splitlines() if "error" in line]
-    assert len(lines) == 1, run.stderr
-    assert "Traceback" not in run.stderr
-    return lines[0]
+from fastbp import cli, mnist_loader, network, network2
 
 
 @pytest.fixture
-def data(tmp_path, raw):  # noqa: F811
-    return write_idx(tmp_path / "data", raw)
+def data(mnist_folder):
+    return mnist_folder
 
 
-def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
+def test_train_evaluate_predict(data, tmp_path, raw):
     model = tmp_path / "model.npz"
     arguments = ["train", "--data", data, "--sizes", "784,12,10", "--epochs", "3"]
     arguments += ["--mini-batch-size", "7", "--eta", "0.5", "--seed", "4", "--save", model]
-    run = fastbp(*arguments, "--threads", "1")
+    run = run_process(*arguments, "--threads", "1")
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert [re.fullmatch(r"Epoch (\d): (\d+) / 20", line)[1] for line in lines[:3]] == list("012")
@@ -56,12 +31,11 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
         r"compiling, or reading compiled code from the cache, took \d+\.\d s", lines[5]
     )
     assert f"{data}: 50 training and 20 test images; network [784, 12, 10]" in run.stderr
-    assert "\r" not in run.stderr  # no bar: standard error is not a terminal
+    assert "\r" not in run.stderr  # no progress bar: standard error is not a terminal
 
-    again = fastbp(*arguments)
-    assert again.stdout.splitlines()[:4] == lines[:4]
+    assert run_command(*arguments).stdout.splitlines()[:4] == lines[:4]
     count = re.fullmatch(r"Epoch 2: (\d+) / 20", lines[2])[1]
-    run = fastbp("evaluate", model, "--data", data)
+    run = run_command("evaluate", model, "--data", data)
     assert run.stdout.startswith(f"{model}: {count} / 20 (")
 
     net = network.load(model)
@@ -71,7 +45,7 @@ def test_train_evaluate_predict(data, tmp_path, raw):  # noqa: F811
     for name, form in forms.items():
         np.save(tmp_path / f"{name}.npy", form)
     paths = [tmp_path / f"{name}.npy" for name in forms]
-    run = fastbp("predict", model, *paths)
+    run = run_command("predict", model, *paths)
     j = net.feedforward(image.reshape(784, 1) / 256).argmax()
     assert [line.partition(" (")[0] for line in run.stdout.splitlines()] == [
         f"{path}: {j}" for path in paths
@@ -89,45 +63,32 @@ CHAPTER_3 = {
 
 
 @pytest.mark.parametrize("name", CHAPTER_3)
-def test_chapter_3_trains_evaluates_and_predicts(name, data, tmp_path, raw):  # noqa: F811
+def test_chapter_3_trains_evaluates_and_predicts(name, data, tmp_path, raw):
     model = tmp_path / "model.json"
     arguments = ["train", "--data", data, "--sizes", "784,12,10", "--epochs", "3", "--seed", "4"]
-    run = fastbp(*arguments, *CHAPTER_3[name], "--save", model)
+    run = run_command(*arguments, *CHAPTER_3[name], "--save", model)
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert lines[0] == "Epoch 0 training complete"
     assert re.fullmatch(r"Accuracy on evaluation data: \d+ / 10", lines[1])
     assert lines[9].startswith("accuracy on the validation images: ")
     accuracy = re.fullmatch(r"accuracy on the test images: (.*)", lines[10])[1]
-    again = fastbp(*arguments, *CHAPTER_3[name])
+    again = run_command(*arguments, *CHAPTER_3[name])
     assert again.stdout.splitlines()[:11] == lines[:11]
-    run = fastbp("evaluate", model, "--data", data)
+    run = run_command("evaluate", model, "--data", data)
     assert f"({accuracy}) of the test images" in run.stdout
     np.save(tmp_path / "image.npy", raw[2][0])
     net = network2.load(model)
     j = net.feedforward(raw[2][0].reshape(784, 1) / 256).argmax()
-    run = fastbp("predict", model, tmp_path / "image.npy")
+    run = run_command("predict", model, tmp_path / "image.npy")
     assert run.stdout.startswith(f"{tmp_path / 'image.npy'}: {j} (output ")
-
-
-def test_chapter_3_options_out_of_range(tmp_path):
-    assert "lmbda is -1.0, expected at least 0" in refused("train", "--lmbda", "-1")
-    assert "dropout is 1.0" in refused("train", "--dropout", "1")
-    assert "invalid choice" in refused("train", "--cost", "hinge")
-    (tmp_path / "bad.json").write_text("{")
-    assert "is not a network saved as JSON" in refused("evaluate", tmp_path / "bad.json")
 
 
 def test_the_seed_is_the_books(data, tmp_path):
     """--seed N is random.seed(N); np.random.seed(N) before the constructor, and nothing else."""
-    import random
-
-    from fastbp import mnist_loader
-
     model = tmp_path / "m.npz"
-    fastbp("train", "--data", data, "--epochs", 2, "--seed", 3, "--save", model)
-    random.seed(3)
-    np.random.seed(3)
+    run_command("train", "--data", data, "--epochs", 2, "--seed", 3, "--save", model)
+    seed_both(3)
     net = network.Network([784, 30, 10])
     net.SGD(mnist_loader.load_data(data)[0], 2, 10, 3.0)
     np.testing.assert_array_equal(network.load(model).weights[0], net.weights[0])
@@ -135,15 +96,14 @@ def test_the_seed_is_the_books(data, tmp_path):
 
 def test_environment_and_float32(data, tmp_path):
     model = tmp_path / "m.npz"
-    run = fastbp(
-        "train", "--epochs", 1, "--dtype", "float32", "--save", model, FASTBP_DATA=str(data)
-    )
+    arguments = "train", "--epochs", 1, "--dtype", "float32", "--save", model
+    run = run_command(*arguments, FASTBP_DATA=str(data))
     assert run.returncode == 0, run.stderr
     assert network.load(model).dtype == np.float32
 
 
-def test_without_data_the_synthetic_digits_are_used_and_it_says_so():
-    run = fastbp("train", "--epochs", "1", "--sizes", "784,10", "--mini-batch-size", "100")
+def test_without_data_the_synthetic_digits_are_used_and_a_message_says_so():
+    run = run_command("train", "--epochs", "1", "--sizes", "784,10", "--mini-batch-size", "100")
     assert run.returncode == 0, run.stderr
     said = [line for line in run.stderr.splitlines() if "synthetic digits" in line]
     assert said[0].startswith("fastbp: using the built-in synthetic digits: MNIST is not to be had")
@@ -153,54 +113,77 @@ def test_without_data_the_synthetic_digits_are_used_and_it_says_so():
 
 def test_help_has_examples():
     for arguments in (["--help"], ["train", "--help"], ["evaluate", "-h"], ["predict", "-h"]):
-        run = fastbp(*arguments)
+        run = run_command(*arguments)
         assert run.returncode == 0
         assert "fastbp train --seed 1 --save model.npz" in run.stdout
-    assert re.fullmatch(r"fastbp \d+\.\d+\.\d+\n", fastbp("--version").stdout)
+    assert re.fullmatch(r"fastbp \d+\.\d+\.\d+\n", run_command("--version").stdout)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "the following arguments are required: COMMAND"),
-        (["trian"], "invalid choice: 'trian'"),
-        (["train", "--epochs", "many"], "invalid int value: 'many'"),
-        (["train", "--sizes", "784;10"], "'784;10', expected e.g. 784,30,10"),
-        (["train", "--data", "nowhere"], "nowhere does not exist; expected a folder"),
-        (["evaluate", "nowhere.npz"], "nowhere.npz"),
-        (["predict", "nowhere.npz", "x.npy"], "nowhere.npz"),
-    ],
-)
-def test_errors_are_one_line(arguments, message):
-    assert message in refused(*arguments)
+# ------------------------------------------------ errors
+
+TRAIN = ["train", "--data", "{data}"]
+ERRORS = [  # what the line says, the arguments
+    ("the following arguments are required: COMMAND", []),
+    ("invalid choice: 'trian'", ["trian"]),
+    ("invalid int value: 'many'", ["train", "--epochs", "many"]),
+    ("'784;10', expected e.g. 784,30,10", ["train", "--sizes", "784;10"]),
+    ("nowhere does not exist; expected a folder", ["train", "--data", "nowhere"]),
+    ("nowhere.npz", ["evaluate", "nowhere.npz"]),
+    ("nowhere.npz", ["predict", "nowhere.npz", "x.npy"]),
+    ("is not a network saved as JSON", ["evaluate", "{tmp}/bad.json"]),
+    ("epochs is -1", [*TRAIN, "--epochs", -1]),
+    ("mini_batch_size is 0", [*TRAIN, "--mini-batch-size", 0]),
+    ("eta is nan", [*TRAIN, "--eta", "nan"]),
+    ("threads is 0", [*TRAIN, "--threads", 0]),
+    ("sizes has 1 layer", [*TRAIN, "--sizes", "784"]),
+    ("expected (n, 100)", [*TRAIN, "--sizes", "100,10"]),
+    ("outside 0..2", [*TRAIN, "--sizes", "784,3"]),
+    ("does not exist", [*TRAIN, "--save", "{tmp}/no/m.npz"]),
+    ("is a folder", [*TRAIN, "--save", "{tmp}"]),
+    ("is a folder", [*TRAIN, "--save", ""]),
+    ("Unable to allocate", [*TRAIN, "--sizes", "100000000000,10"]),
+    ("weights; expected at most", [*TRAIN, "--sizes", "784,1000000000000,10"]),
+    ("lmbda is -1.0, expected at least 0", ["train", "--lmbda", "-1"]),
+    ("dropout is 1.0", ["train", "--dropout", "1"]),
+    ("invalid choice", ["train", "--cost", "hinge"]),
+    ("exists: --resume goes on with it; to begin anew, remove it",
+     [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
+    ("give them files of their own", [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"]),
+    ("resume goes with a checkpoint", [*TRAIN, "--resume"]),
+    ("expected e.g. 30s or 5", [*TRAIN, "--checkpoint-every", "often"]),
+    ("does not exist", [*TRAIN, "--checkpoint", "{tmp}/none/run.npz"]),
+]  # fmt: skip
 
 
-def all_refused(cases):
-    """Make bad calls, two at a time; cases: pairs (what the one line has to say, arguments)."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for (message, _), line in zip(cases, pool.map(lambda case: refused(*case[1]), cases)):
-            assert message in line
+@pytest.mark.parametrize(("message", "arguments"), ERRORS, ids=str)
+def test_errors_are_one_line(message, arguments, data, tmp_path):
+    (tmp_path / "bad.json").write_text("{")
+    assert message in refused(*[str(a).format(data=data, tmp=tmp_path) for a in arguments])
 
 
-def test_errors_of_the_arguments(data, tmp_path):
-    train = ["train", "--data", data]
-    all_refused(
-        [
-            ("epochs is -1", [*train, "--epochs", -1]),
-            ("mini_batch_size is 0", [*train, "--mini-batch-size", 0]),
-            ("eta is nan", [*train, "--eta", "nan"]),
-            ("threads is 0", [*train, "--threads", 0]),
-            ("sizes has 1 layer", [*train, "--sizes", "784"]),
-            ("expected (n, 100)", [*train, "--sizes", "100,10"]),
-            ("outside 0..2", [*train, "--sizes", "784,3"]),
-            ("does not exist", [*train, "--save", tmp_path / "no" / "m.npz"]),
-            ("is a folder", [*train, "--save", tmp_path]),
-            ("is a folder", [*train, "--save", ""]),
-            ("Unable to allocate", [*train, "--sizes", "784,1000000000,10"]),
-            ("weights; expected at most", [*train, "--sizes", "784,1000000000000,10"]),
-        ]
-    )
+def test_an_unusable_FASTBP_DATA_is_an_error(tmp_path):
     assert "FASTBP_DATA: " in refused("train", FASTBP_DATA=str(tmp_path / "no"))
+
+
+def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
+    """With an empty cache the compiler is at work when the data turn out not to fit."""
+    began = time.monotonic()
+    arguments = "train", "--data", data, "--sizes", "100,10"
+    line = refused(*arguments, run=run_process, NUMBA_CACHE_DIR=str(tmp_path / "numba"))
+    assert "expected (n, 100)" in line
+    assert time.monotonic() - began < 15
+
+
+def test_a_run_that_diverges_saves_nothing(data, tmp_path):
+    model = tmp_path / "model.json"
+    model.write_bytes(b"precious")
+    options = "--cost", "log-likelihood", "--activation", "linear", "--eta", 1e200
+    error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
+    assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
+    assert model.read_bytes() == b"precious"
+
+
+# ------------------------------------------------ images
 
 
 def test_bad_images(tmp_path):
@@ -223,177 +206,32 @@ def test_bad_images(tmp_path):
     assert "written by numpy.save('image.npy', image)" in line
 
 
-def test_an_image_of_any_type_and_shape_is_read_the_same(data, tmp_path):
+def test_an_image_of_any_type_and_shape_is_read_the_same(tmp_path):
     model = tmp_path / "m.npz"
-    network.Network([784, 5, 10]).save(model)
+    net = network.Network([784, 5, 10])
+    net.save(model)
     grey = np.zeros((28, 28), np.uint8)
     grey[4:20, 9:14] = 192
     black_or_white = (grey > 0).astype(np.uint8)
-    same = {
-        "grey": [
+    as_0_to_1 = "its numbers are read as 0..1"
+    same = [  # the values, the forms of one image with the message that each brings
+        (grey / 256, [
             (grey, ""), (grey.ravel(), ""), (grey[:, :, None], ""), (grey.astype(np.int64), ""),
             (grey.astype(np.float32), "its numbers are read as 0..255"), (grey / 256, ""),
-        ],
-        "black or white": [
-            (black_or_white, "its numbers are read as 0..1"),
-            (black_or_white.astype(bool), ""),
-            (black_or_white.astype(np.float32), ""),
-            (black_or_white.astype(int), "its numbers are read as 0..1"),
-        ],
-    }  # fmt: skip
-    for images in same.values():
-        answers = set()
+        ]),
+        (black_or_white, [
+            (black_or_white, as_0_to_1), (black_or_white.astype(bool), ""),
+            (black_or_white.astype(np.float32), ""), (black_or_white.astype(int), as_0_to_1),
+        ]),
+    ]  # fmt: skip
+    for values, images in same:
+        output = net.feedforward(values.reshape(784, 1).astype(float))
         for image, said in images:
             np.save(tmp_path / "i.npy", image)
-            run = fastbp("predict", model, tmp_path / "i.npy")
-            answers.add(run.stdout)
+            run = run_command("predict", model, tmp_path / "i.npy")
+            assert f": {output.argmax()} (output {output.max():.3f})" in run.stdout
             assert said in run.stderr
             assert bool(run.stderr) == bool(said)
-        assert len(answers) == 1
-
-
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full"])
-def test_closed_streams_are_no_reason_to_fail(streams, data, tmp_path):
-    model = tmp_path / "m.npz"
-    command = f"{sys.executable} -m fastbp train --data {data} --epochs 1 --save {model} {streams}"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert run.returncode == 0
-    assert "fastbp:" not in run.stdout
-    assert model.exists()
-
-
-def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
-    """With an empty cache the compiler is at work when the data turn out not to fit."""
-    began = time.monotonic()
-    line = refused(
-        "train", "--data", data, "--sizes", "100,10", NUMBA_CACHE_DIR=str(tmp_path / "numba")
-    )
-    assert "expected (n, 100)" in line
-    assert time.monotonic() - began < 15
-
-
-def test_a_mini_batch_size_beyond_the_data(data):
-    for m in (10**9, 10**30):
-        assert (
-            fastbp("train", "--data", data, "--epochs", 1, "--mini-batch-size", m).returncode == 0
-        )
-
-
-def test_an_image_of_zeros_and_ones(tmp_path, rng):
-    net = network.Network([784, 5, 10])
-    net.save(tmp_path / "m.npz")
-    ink = rng.random((28, 28)) < 0.2
-    for form in (ink, ink.astype(int), ink.astype(float)):
-        np.save(tmp_path / "i.npy", form)
-        line = fastbp("predict", tmp_path / "m.npz", tmp_path / "i.npy").stdout
-        output = net.feedforward(ink.reshape(784, 1).astype(float))
-        assert f": {output.argmax()} (output {output.max():.3f})" in line
-
-
-def test_a_reader_who_has_seen_enough(data):
-    command = f"{sys.executable} -m fastbp train --data {data} --epochs 3000 | head -1"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert "rror" not in run.stderr
-
-
-def test_interrupt_is_one_line_and_status_130(data, tmp_path):
-    model = tmp_path / "m.npz"
-    command = ["train", "--data", str(data), "--epochs", "1000000", "--save", str(model)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fastbp", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline().startswith("Epoch 0")
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.splitlines()[-1] == "fastbp: interrupted"
-    assert "Traceback" not in stderr
-    network.load(model)  # what was learned until then
-
-
-def test_warmup_compiles_all_that_the_default_command_needs(capsys):
-    assert cli.main(["warmup"]) == 0
-    out, err = capsys.readouterr()
-    assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
-    said = err.splitlines()
-    assert len(said) == 6
-    assert all(line.startswith("fastbp: compiling: ") for line in said)
-    for dtype in ("float64", "float32"):
-        assert sum(dtype in line for line in said) == 3
-
-
-def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
-    monkeypatch.setattr(engine, "uncached", ["run_batches"])
-    assert cli.main(["warmup"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == (
-        "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours\n"
-    )
-
-
-# ------------------------------------------------ checkpoints
-
-
-def test_a_run_in_two_parts(data, tmp_path):
-    common = "train", "--data", data, "--seed", 1, "--sizes", "784,8,10"
-    whole = fastbp(*common, "--epochs", 4, "--save", tmp_path / "whole.npz")
-    path, model = tmp_path / "run.npz", tmp_path / "model.npz"
-    both = *common, "--checkpoint", path, "--resume", "--save", model, "--checkpoint-every"
-    first = fastbp(*both, "1", "--epochs", 2)
-    assert first.returncode == 0, first.stderr
-    second = fastbp(*both, "5s", "--epochs", 4, "--threads", 1)
-    assert f"{path}: goes on after 2 of 4 epochs" in second.stderr
-    assert second.stdout.splitlines()[:5] == whole.stdout.splitlines()[:5]
-    assert model.read_bytes() == (tmp_path / "whole.npz").read_bytes()
-    kept = model.read_bytes()
-    third = fastbp(*both, "1", "--epochs", 4)  # finished: nothing is trained, but saved
-    assert "per epoch" not in third.stdout
-    assert model.read_bytes() == kept
-
-    for more, message in (
-        (("--epochs", 3), "4 epochs are behind it, epochs is 3"),
-        (("--epochs", 5, "--seed", 2), "a run with seed 1, this one has 2"),
-        (("--epochs", 5, "--eta", 0.5), "a run with eta 3.0, this one has 0.5"),
-        (("--epochs", 5, "--lmbda", 1), "a run with network"),
-    ):
-        run = fastbp(*both, "1", *more)
-        assert run.returncode == 2
-        assert message in run.stderr
-        assert model.read_bytes() == kept  # what a refused run would save is not worth a model
-
-    path.write_bytes(b"damaged")
-    run = fastbp(*both, "1", "--epochs", 4)
-    assert run.returncode == 0
-    assert f"fastbp: warning: {path} is damaged" in run.stderr
-    assert model.read_bytes() == kept
-
-
-def test_checkpoints_that_are_refused(data, tmp_path):
-    common = "train", "--data", data, "--epochs", 1
-    path = tmp_path / "run.npz"
-    path.write_bytes(b"precious")
-    assert "exists: --resume goes on with it; to begin anew, remove it" in refused(
-        *common, "--checkpoint", path
-    )
-    path.unlink()
-    assert "give them files of their own" in refused(*common, "--checkpoint", path, "--save", path)
-    assert "resume goes with a checkpoint" in refused(*common, "--resume")
-    assert "expected e.g. 30s or 5" in refused(*common, "--checkpoint-every", "often")
-    assert "does not exist" in refused(*common, "--checkpoint", tmp_path / "none" / "run.npz")
-
-
-def test_a_run_that_diverges_saves_nothing(data, tmp_path):
-    model = tmp_path / "model.json"
-    model.write_bytes(b"precious")
-    options = "--cost", "log-likelihood", "--activation", "linear", "--eta", 1e200
-    error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
-    assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
-    assert model.read_bytes() == b"precious"
 
 
 def test_predict_of_one_output_neuron(tmp_path):
@@ -407,5 +245,89 @@ def test_predict_of_one_output_neuron(tmp_path):
         net = make.Network([784, 1], **how)
         net.weights[0][...], net.biases[0][...] = 0, bias
         net.save(tmp_path / "model")
-        run = fastbp("predict", tmp_path / "model", tmp_path / "i.npy")
+        run = run_command("predict", tmp_path / "model", tmp_path / "i.npy")
         assert run.stdout == f"{tmp_path / 'i.npy'}: {answer}\n", run.stderr
+
+
+# ------------------------------------------------ streams, in processes
+
+
+def shell(command):
+    command = f"{sys.executable} -m fastbp {command}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full"])
+def test_a_stream_that_is_closed_or_full_is_no_error(streams, data, tmp_path):
+    model = tmp_path / "m.npz"
+    run = shell(f"train --data {data} --epochs 1 --save {model} {streams}")
+    assert run.returncode == 0
+    assert "fastbp:" not in run.stdout
+    assert model.exists()
+
+
+def test_a_pipe_whose_reader_ends_is_no_error(data):
+    assert "rror" not in shell(f"train --data {data} --epochs 3000 | head -1").stderr
+
+
+def test_a_mini_batch_size_beyond_the_data(data):
+    for m in (10**9, 10**30):
+        assert run_command("train", "--data", data, "--epochs", 1, "--mini-batch-size", m).stdout
+
+
+# ------------------------------------------------ warmup
+
+
+def test_warmup_compiles_all_that_the_default_command_needs(capsys):
+    assert cli.main(["warmup"]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
+    said = err.splitlines()
+    assert len(said) == 6
+    assert all(line.startswith("fastbp: compiling: ") for line in said)
+    for dtype in ("float64", "float32"):
+        assert sum(dtype in line for line in said) == 3
+
+
+def test_warmup_where_compiled_code_cannot_be_kept(monkeypatch):
+    monkeypatch.setattr("fastbp.cli.warmup_command.uncached", ["run_batches"])
+    assert refused("warmup") == (
+        "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours"
+    )
+
+
+# ------------------------------------------------ checkpoints
+
+
+def test_a_run_in_two_parts(data, tmp_path):
+    common = "train", "--data", data, "--seed", 1, "--sizes", "784,8,10"
+    whole = run_command(*common, "--epochs", 4, "--save", tmp_path / "whole.npz")
+    path, model = tmp_path / "run.npz", tmp_path / "model.npz"
+    both = *common, "--checkpoint", path, "--resume", "--save", model, "--checkpoint-every"
+    first = run_command(*both, "1", "--epochs", 2)
+    assert first.returncode == 0, first.stderr
+    second = run_command(*both, "5s", "--epochs", 4, "--threads", 1)
+    assert f"{path}: goes on after 2 of 4 epochs" in second.stderr
+    assert second.stdout.splitlines()[:5] == whole.stdout.splitlines()[:5]
+    assert model.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    kept = model.read_bytes()
+    third = run_command(*both, "1", "--epochs", 4)  # finished: nothing is trained, but saved
+    assert "per epoch" not in third.stdout
+    assert model.read_bytes() == kept
+
+    for more, message in (
+        (("--epochs", 3), "4 epochs are behind it, epochs is 3"),
+        (("--epochs", 5, "--seed", 2), "a run with seed 1, this one has 2"),
+        (("--epochs", 5, "--eta", 0.5), "a run with eta 3.0, this one has 0.5"),
+        (("--epochs", 5, "--lmbda", 1), "a run with network"),
+    ):
+        run = run_command(*both, "1", *more)
+        assert run.returncode == 2
+        assert message in run.stderr
+        assert model.read_bytes() == kept  # a refused run replaces no model
+
+    path.write_bytes(b"damaged")
+    run = run_command(*both, "1", "--epochs", 4)
+    assert run.returncode == 0
+    assert f"fastbp: warning: {path} is damaged" in run.stderr
+    assert model.read_bytes() == kept

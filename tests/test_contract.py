@@ -1,38 +1,31 @@
-"""The book's Network, row by row: whatever its readers rely on."""
+"""The interface of the book's Network: attributes, methods, overriding, copies, threads."""
 
-import contextlib
 import copy
 import io
 import itertools
-import os
 import pickle
 import random
-import threading
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import make_pairs
+from conftest import JIT, make_pairs
+from helpers import assert_equal_arrays, seed_both
 from reference import Oracle, sigma
 
 import fastbp
 from fastbp import network
-from fastbp.kernels import drivers
 from fastbp.network import Network, sigmoid, sigmoid_prime
 from fastbp.training import engine, progress_bar
-from fastbp.training.plans import plan_of
 
 SIZES = [6, 5, 4]
 
 
-def seeded(seed=1):
-    random.seed(seed)
-    np.random.seed(seed)
-
-
 def net_and_oracle(sizes=SIZES, seed=1, cls=Network, **options):
-    seeded(seed)
+    seed_both(seed)
     oracle = Oracle(sizes)
-    seeded(seed)
+    seed_both(seed)
     return cls(sizes, **options), oracle
 
 
@@ -79,7 +72,7 @@ def test_attributes_and_initial_values_to_the_bit():
     sizes = [784, 30, 10]
     net, oracle = net_and_oracle(sizes)
     next_draw = np.random.random()
-    seeded()
+    seed_both()
     Oracle(sizes)
     assert np.random.random() == next_draw  # as many random numbers were drawn
     assert net.sizes is sizes
@@ -125,8 +118,7 @@ def test_backprop_is_the_oracles_and_changes_nothing(rng):
         for ours, theirs in zip(nabla_b + nabla_w, wanted_b + wanted_w):
             assert ours.shape == theirs.shape
             np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-15)
-    for now, then in zip(net.weights + net.biases, before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(net.weights + net.biases, before)
 
 
 def test_backprop_is_the_finite_difference_of_the_cost(rng):
@@ -186,7 +178,7 @@ def test_cost_derivative_and_the_modules_functions(rng):
 
 
 def sgd(net, data, capsys, *arguments, **options):
-    seeded(9)
+    seed_both(9)
     assert net.SGD(data, *arguments, **options) is None
     return capsys.readouterr().out
 
@@ -196,11 +188,11 @@ def test_the_books_lines(capsys, rng):
     data, test = make_pairs(20, [6, 4], rng), make_pairs(9, [6, 4], rng, labelled=True)
     theirs = list(data)
     assert sgd(net, data, capsys, 2, 5, 3.0) == "Epoch 0 complete\nEpoch 1 complete\n"
-    seeded(9)
+    seed_both(9)
     oracle.train(theirs, 2, 5, 3.0)
 
     out = sgd(net, data, capsys, 3, 5, 3.0, test_data=test)
-    seeded(9)
+    seed_both(9)
     for epoch, line in enumerate(out.splitlines(keepends=True)):
         oracle.train(theirs, 1, 5, 3.0)
         assert line == f"Epoch {epoch}: {oracle.count_correct(test)} / 9\n"
@@ -213,11 +205,11 @@ def test_a_list_is_shuffled_in_place_and_its_order_persists(rng):
     net, oracle = net_and_oracle()
     ours = make_pairs(23, [6, 4], rng)
     theirs = list(ours)
-    seeded(3)
+    seed_both(3)
     for _ in range(2):
         net.SGD(ours, 3, 5, 3.0)
     state = random.getstate()
-    seeded(3)
+    seed_both(3)
     for _ in range(2):
         oracle.train(theirs, 3, 5, 3.0)
     assert random.getstate() == state
@@ -243,7 +235,7 @@ def test_iterables_and_arrays_are_left_alone_and_give_the_same_bits(rng):
     results = {}
     for name, form in forms.items():
         net, _ = net_and_oracle()
-        seeded(5)
+        seed_both(5)
         net.SGD(form(), 3, 5, 3.0)
         results[name] = net.weights + net.biases
     for name, arrays in results.items():
@@ -260,7 +252,7 @@ def test_other_stored_types_train_like_their_float64_values(stored, rng):
     results = []
     for form in (X, values):
         net, _ = net_and_oracle()
-        seeded(5)
+        seed_both(5)
         net.SGD((form, labels), 2, 5, 0.5)
         results.append(net.weights[0])
     np.testing.assert_array_equal(*results)
@@ -284,32 +276,16 @@ def test_pixels_are_their_values_everywhere(rng):
             counts, net.weights[0], net.backprop(*columns[0])[1][0],
             net.gradient_norms((form, labels)), general.weights[0],
         ])  # fmt: skip
-    for a, b in zip(*results):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_read_only_and_memory_mapped_data_train(tmp_path, rng):
-    X = rng.random((12, 6))
-    np.save(tmp_path / "x.npy", X)
-    X.flags.writeable = False
-    labels = rng.integers(0, 4, 12)
-    labels.flags.writeable = False
-    results = []
-    for form in (X, np.load(tmp_path / "x.npy", mmap_mode="r")):
-        net, _ = net_and_oracle()
-        seeded(5)
-        net.SGD((form, labels), 2, 5, 0.5, test_data=(form, labels))
-        results.append(net.weights[0])
-    np.testing.assert_array_equal(*results)
+    assert_equal_arrays(*results)
 
 
 def test_mini_batch_larger_than_the_data_and_an_integer_eta(rng):
     net, oracle = net_and_oracle()
     data = make_pairs(7, [6, 4], rng)
     theirs = list(data)
-    seeded(2)
+    seed_both(2)
     net.SGD(data, 2, 100, 3)
-    seeded(2)
+    seed_both(2)
     oracle.train(theirs, 2, 100, 3.0)
     assert_same(net, oracle)
 
@@ -401,9 +377,9 @@ def test_what_the_user_writes_takes_effect_in_the_next_call(change, trained, rng
             oracle.step(data, 1.0)
         else:
             ours, theirs = list(data), list(data)
-            seeded(4)
+            seed_both(4)
             net.SGD(ours, 2, 3, 1.0)
-            seeded(4)
+            seed_both(4)
             oracle.train(theirs, 2, 3, 1.0)
         assert_same(net, oracle)
 
@@ -423,17 +399,15 @@ def test_pickle_and_copies_are_independent(trained, rng):
     for other in copies:
         assert other.dtype == np.float32
         assert (other.threads, other.sizes, other.num_layers) == (1, SIZES, 3)
-        for ours, theirs in zip(other.weights + other.biases, values):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_equal_arrays(other.weights + other.biases, values)
         other.update_mini_batch(data, 1.0)
-        for ours, theirs in zip(net.weights + net.biases, values):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_equal_arrays(net.weights + net.biases, values)
     deep = copy.deepcopy(net)
     deep.weights[0][:] = 0
     np.testing.assert_array_equal(net.weights[0], values[0])
 
 
-# ------------------------------------------------ overriding: the general path
+# ------------------------------------------------ overriding: the reference path
 
 
 class CrossEntropy(Network):
@@ -451,17 +425,17 @@ class CrossEntropyOracle(Oracle):
 def train_both(net, oracle, rng, test=False):
     data = make_pairs(23, [6, 4], rng)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 3, 5, 1.0)
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 3, 5, 1.0)
     assert_same(net, oracle, rtol=1e-8, atol=1e-10)
 
 
 def test_a_cross_entropy_subclass_learns_as_its_oracle(rng):
-    seeded()
+    seed_both()
     oracle = CrossEntropyOracle(SIZES)
-    seeded()
+    seed_both()
     net = CrossEntropy(SIZES)
     train_both(net, oracle, rng)
     x, y = make_pairs(1, [6, 4], rng)[0]
@@ -542,9 +516,9 @@ def test_changes_of_the_evaluation_chain_are_honoured(name, capsys, rng):
     net, oracle = net_and_oracle(cls=type("Mine", (Network,), {name: counted}))
     data, test = make_pairs(23, [6, 4], rng), make_pairs(9, [6, 4], rng, labelled=True)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 2, 5, 1.0, test_data=iter(test))
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 2, 5, 1.0)
     assert_same(net, oracle)
     assert len(calls) == (2 if name == "evaluate" else 18)
@@ -562,9 +536,9 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
     net, oracle = net_and_oracle(cls=Decaying)
     data, test = make_pairs(10, [6, 4], rng), make_pairs(2, [6, 4], rng, labelled=True)
     theirs = list(data)
-    seeded(8)
+    seed_both(8)
     net.SGD(data, 2, 5, 1.0, test)
-    seeded(8)
+    seed_both(8)
     for _ in range(2):
         oracle.train(theirs, 1, 5, 1.0)
         oracle.weights = [w * 0.5 for w in oracle.weights]
@@ -573,8 +547,8 @@ def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
 
 
 @pytest.mark.parametrize("name", ["evaluate", "update_mini_batch"])
-def test_code_of_ones_own_may_change_the_training_list(name, rng, monkeypatch):
-    """Augmentation: what stands in the list when an epoch begins is what it trains on."""
+def test_overrides_may_change_the_training_list(name, rng, monkeypatch):
+    """Augmentation: an epoch trains on what is in the list when it begins."""
     more = iter(make_pairs(100, [6, 4], rng))
 
     class Augmenting(Network):
@@ -621,8 +595,8 @@ class Slotted(Network):
     __slots__ = ("extra",)
 
 
-def test_a_backprop_of_ones_own_may_take_data_of_ones_own(rng):
-    """Labels as y are an error for the compiled path; a reader's own backprop may want them."""
+def test_an_overridden_backprop_may_take_other_data(rng):
+    """Labels as y are an error for the compiled path; an own backprop may take them."""
 
     class Labels(Network):
         def backprop(self, x, y):
@@ -632,21 +606,21 @@ def test_a_backprop_of_ones_own_may_take_data_of_ones_own(rng):
     pairs = make_pairs(23, [6, 4], rng, labelled=True)
     theirs = [(x, np.eye(4)[:, [y]]) for x, y in pairs]
     ours = [(x[:, 0], y) for x, y in pairs]
-    seeded(8)
+    seed_both(8)
     net.SGD(ours, 2, 5, 1.0)
-    seeded(8)
+    seed_both(8)
     oracle.train(theirs, 2, 5, 1.0)
     assert_same(net, oracle)
 
 
-def test_the_general_path_takes_arrays_too(rng):
+def test_the_reference_path_takes_arrays_too(rng):
     data = make_pairs(23, [6, 4], rng)
     X, labels = np.array([x[:, 0] for x, _ in data]), np.array([y.argmax() for _, y in data])
     results = []
     for form in (data, (X, labels)):
-        seeded()
+        seed_both()
         net = CrossEntropy(SIZES)
-        seeded(8)
+        seed_both(8)
         net.SGD(form, 2, 5, 1.0, (X, labels))
         results.append(net.weights[0])
     np.testing.assert_array_equal(*results)
@@ -667,7 +641,7 @@ def test_a_subclass_with_a_constructor_of_its_own_works(rng):
 # ------------------------------------------------ progress, interruption, determinism
 
 
-def test_a_bar_on_a_terminal_and_only_there(monkeypatch, capsys, rng):
+def test_a_progress_bar_on_a_terminal_only(monkeypatch, capsys, rng):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -723,56 +697,35 @@ def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
         net.SGD(list(data), 2, m, 3.0, test)
         results.append((*net.weights, *net.biases, net.evaluate(test)))
     for other in results[1:]:
-        for a, b in zip(results[0], other):
-            np.testing.assert_array_equal(a, b)
+        assert_equal_arrays(results[0], other)
 
 
-def test_warming_up_compiles_all_that_training_and_evaluating_will_call(rng):
-    plan, m = plan_of((784, 30, 10)), 10
-    engine.warm_up(plan, np.dtype(np.float64))
-    kernels = [k for k in vars(drivers).values() if hasattr(k, "signatures")]
-    before = [list(kernel.signatures) for kernel in kernels]
-    net = network.Network([784, 30, 10])
-    X = (rng.random((500, 784)) * (rng.random((500, 784)) < 0.2)).astype(np.float32)
-    labels = rng.integers(0, 10, 500)
-    net.SGD((X, labels), 1, m, 3.0, test_data=(X, labels))
-    assert [list(kernel.signatures) for kernel in kernels] == before
+WARM = """
+import numpy as np
+from fastbp import network
+from fastbp.kernels import drivers
+from fastbp.training import engine
+from fastbp.training.plans import plan_of
+
+engine.warm_up(plan_of((784, 30, 10)), np.dtype(np.float64))
+kernels = [k for k in vars(drivers).values() if hasattr(k, "signatures")]
+before = [list(kernel.signatures) for kernel in kernels]
+assert any(before)
+net, rng = network.Network([784, 30, 10]), np.random.default_rng(1)
+X = (rng.random((500, 784)) * (rng.random((500, 784)) < 0.2)).astype(np.float32)
+labels = rng.integers(0, 10, 500)
+net.SGD((X, labels), 1, 10, 3.0, test_data=(X, labels))
+assert [list(kernel.signatures) for kernel in kernels] == before
+"""
 
 
-def test_two_python_threads_train_at_once(monkeypatch, rng):
-    monkeypatch.setattr("fastbp.training.threads.mode", "always")
-    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
-    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
-    nets = [net_and_oracle([20, 17, 10])[0] for _ in range(3)]
-    workers = [
-        threading.Thread(target=net.update_mini_batch, args=((X, labels), 1.0)) for net in nets[1:]
-    ]
-    for worker in workers:
-        worker.start()
-    nets[0].update_mini_batch((X, labels), 1.0)
-    for worker in workers:
-        worker.join()
-    for net in nets[1:]:
-        np.testing.assert_array_equal(net.weights[0], nets[0].weights[0])
+@pytest.mark.skipif(not JIT, reason="counts what was compiled")
+def test_warming_up_compiles_all_that_training_and_evaluating_will_call():
+    """In a process of its own: other tests compile, too."""
+    subprocess.run([sys.executable, "-c", WARM], check=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_trains_on_one_thread(monkeypatch, rng):
-    """OpenMP ends a forked child at its first parallel region."""
-    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
-    X, labels = rng.random((300, 20)), rng.integers(0, 10, 300)
-    net, _ = net_and_oracle([20, 17, 10])
-    net.update_mini_batch((X, labels), 1.0)
-    pid = os.fork()
-    if not pid:  # the child: no pytest in here
-        with contextlib.suppress(BaseException):
-            net.update_mini_batch((X, labels), 1.0)
-            os._exit(0)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def test_the_door():
+def test_public_names():
     assert fastbp.Network is Network
     assert set(fastbp.__all__) == {
         "Network",

@@ -1,4 +1,4 @@
-"""MNIST's relatives: the book's expanded set, Fashion-MNIST, KMNIST, QMNIST, EMNIST, csv files."""
+"""Files of other data sets: the expanded MNIST, Fashion-MNIST, KMNIST, QMNIST, EMNIST, csv."""
 
 import gzip
 import itertools
@@ -10,9 +10,16 @@ import sys
 
 import numpy as np
 import pytest
-from fuzz import expanded, idx
-from test_command_line import fastbp, refused
-from test_mnist_loader import NAMES, as_sets, raw, write_idx, write_pickle  # noqa: F401
+from formats import (
+    KERAS_NAMES,
+    as_sets,
+    assert_sets,
+    expanded,
+    idx,
+    write_idx,
+    write_pickle,
+)
+from helpers import refused, run_command
 
 from fastbp import mnist_loader
 from fastbp.data import files
@@ -22,14 +29,14 @@ from fastbp.data.readers import pickled_arrays
 # ------------------------------------------------ writers, from the formats' descriptions
 
 
-def write_split(folder, prefix, raw, train="train", test="test", packed=True):  # noqa: F811
+def write_split(folder, prefix, raw, train="train", test="test", packed=True):
     """Four IDX files whose names begin with a prefix, as EMNIST has them."""
     names = (f"{prefix}{part}-{kind}-ubyte" for part in (train, test)
              for kind in ("images-idx3", "labels-idx1"))  # fmt: skip
     return write_idx(folder, raw, packed, list(names))
 
 
-def relabelled(raw, least, most):  # noqa: F811
+def relabelled(raw, least, most):
     """The same images with labels least..most, each of the two in training and in testing."""
     x, _, u, _ = raw
     labels = [np.linspace(least, most, len(images)).astype(np.uint8) for images in (x, u)]
@@ -50,23 +57,13 @@ def write_csv(path, images, labels, header=HEADER, end="\n"):
     return path
 
 
-def assert_sets(seen, wanted):
-    for (images, labels), (x, y) in zip(seen, wanted, strict=True):
-        assert images.dtype == np.float32
-        assert images.flags.writeable
-        assert images.flags.c_contiguous
-        assert labels.dtype == np.int64
-        np.testing.assert_array_equal(images, x)
-        np.testing.assert_array_equal(labels, y)
-
-
 # ------------------------------------------------ the book's expanded training set
 
 WRITERS = [("2", 0), ("2", 2), 0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("protocol", WRITERS)
-def test_the_expanded_training_set(protocol, tmp_path, raw):  # noqa: F811
+def test_the_expanded_training_set(protocol, tmp_path, raw):
     path = tmp_path / "mnist_expanded.pkl.gz"
     path.write_bytes(gzip.compress(expanded(as_sets(raw), protocol)))
     assert_sets(mnist_loader.load_data(path), as_sets(raw))
@@ -75,7 +72,7 @@ def test_the_expanded_training_set(protocol, tmp_path, raw):  # noqa: F811
     assert [x.shape + y.shape for x, y in pairs] == [(784, 1, 10, 1)] * 50
 
 
-def test_the_books_folder_after_its_expand_mnist_is_the_books_data(tmp_path, raw):  # noqa: F811
+def test_the_books_folder_with_the_expanded_set_beside_it(tmp_path, raw):
     sets = as_sets(raw)
     write_pickle(tmp_path / "mnist.pkl.gz", sets)
     more = (np.tile(sets[0][0], (5, 1)), np.tile(sets[0][1], 5)), *sets[1:]
@@ -95,7 +92,7 @@ print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-@pytest.mark.parametrize("protocol", [("2", 0), 4])
+@pytest.mark.parametrize("protocol", [pytest.param(("2", 0), marks=pytest.mark.slow), 4])
 def test_twenty_thousand_images_in_lists_take_seconds_and_little_memory(protocol, tmp_path):
     """63 MB as float32; text of four times that, as Python 2 writes it by default."""
     images = np.zeros((20_000, 784), np.float32)
@@ -134,7 +131,7 @@ def bad_lists(sets):
     yield [images[:1] * 900, labels[:1] * 900], "refused: it holds the same images again and again"
 
 
-def test_lists_that_are_not_sound(tmp_path, raw):  # noqa: F811
+def test_invalid_lists(tmp_path, raw):
     path = tmp_path / "mnist_expanded.pkl.gz"
     sets = as_sets(raw)
     for training, message in bad_lists(sets):
@@ -144,7 +141,7 @@ def test_lists_that_are_not_sound(tmp_path, raw):  # noqa: F811
         assert str(path) in str(raised.value)
 
 
-def test_the_limit_of_steps_is_ours_and_its_advice_works(tmp_path, monkeypatch, raw):  # noqa: F811
+def test_the_limit_of_steps_and_its_advice(tmp_path, monkeypatch, raw):
     """A list of arrays of one number takes more steps than its bytes allow."""
     path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
     many = [np.arange(1) for _ in range(900)]
@@ -161,7 +158,7 @@ def test_the_limit_of_steps_is_ours_and_its_advice_works(tmp_path, monkeypatch, 
     assert_sets(mnist_loader.load_data(path), sets)
 
 
-def test_lists_that_are_shared_and_lists_beside_arrays(tmp_path, raw):  # noqa: F811
+def test_lists_that_are_shared_and_lists_beside_arrays(tmp_path, raw):
     path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
     images, labels = map(list, sets[0])
     for training in ((images, sets[0][1]), (sets[0][0], labels), (images, labels)):
@@ -180,12 +177,12 @@ def test_a_long_text_is_not_used_twice(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Fashion-MNIST", "KMNIST"])
-def test_the_same_names(name, tmp_path, raw):  # noqa: F811
+def test_the_same_names(name, tmp_path, raw):
     assert_sets(mnist_loader.load_data(write_idx(tmp_path / name, raw)), as_sets(raw))
 
 
 @pytest.mark.parametrize(("prefix", "most"), [("kmnist", 9), ("k49", 48)])
-def test_kuzushiji(prefix, most, tmp_path, raw):  # noqa: F811
+def test_kuzushiji(prefix, most, tmp_path, raw):
     raw = relabelled(raw, 0, most)
     names = ("train-imgs", "train-labels", "test-imgs", "test-labels")
     for name, array in zip(names, raw):
@@ -196,7 +193,7 @@ def test_kuzushiji(prefix, most, tmp_path, raw):  # noqa: F811
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_qmnist(packed, tmp_path, raw):  # noqa: F811
+def test_qmnist(packed, tmp_path, raw):
     rng = np.random.default_rng(0)
     arrays = list(raw)
     for k in (1, 3):
@@ -225,7 +222,7 @@ EMNIST = {"balanced": (0, 46), "byclass": (0, 61), "bymerge": (0, 46), "digits":
 
 
 @pytest.mark.parametrize("name", EMNIST)
-def test_emnist(name, tmp_path, raw):  # noqa: F811
+def test_emnist(name, tmp_path, raw):
     raw = relabelled(raw, *EMNIST[name])
     write_split(tmp_path, f"emnist-{name}-", raw, packed=name != "mnist")
     sets = mnist_loader.load_data(tmp_path)
@@ -239,7 +236,7 @@ def test_emnist(name, tmp_path, raw):  # noqa: F811
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-def test_transposed_images_are_turned(pixels, tmp_path, raw):  # noqa: F811
+def test_transposed_images_are_made_upright(pixels, tmp_path, raw):
     turned = [a.transpose(0, 2, 1) if a.ndim == 3 else a for a in raw]
     write_split(tmp_path, "emnist-letters-", [np.ascontiguousarray(a) for a in turned])
     sets = mnist_loader.load_data(tmp_path, transpose=True, pixels=pixels)
@@ -252,7 +249,7 @@ def test_transposed_images_are_turned(pixels, tmp_path, raw):  # noqa: F811
     assert_sets(mnist_loader.load_data(tmp_path / "mnist.pkl.gz", transpose=True), as_sets(raw))
 
 
-def test_several_data_sets_in_a_folder(tmp_path, raw):  # noqa: F811
+def test_several_data_sets_in_a_folder(tmp_path, raw):
     letters, digits = relabelled(raw, 1, 26), relabelled(raw, 0, 9)
     write_split(tmp_path, "emnist-letters-", letters)
     write_split(tmp_path, "emnist-digits-", digits, packed=False)
@@ -271,7 +268,7 @@ def test_several_data_sets_in_a_folder(tmp_path, raw):  # noqa: F811
             assert_sets(mnist_loader.load_data(tmp_path / name), as_sets(letters))
 
 
-def test_files_that_are_missing_are_named(tmp_path, raw):  # noqa: F811
+def test_files_that_are_missing_are_named(tmp_path, raw):
     write_split(tmp_path, "emnist-letters-", raw)
     (tmp_path / "emnist-letters-test-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds no MNIST: with emnist-letters-.* belong "
@@ -283,7 +280,7 @@ def test_files_that_are_missing_are_named(tmp_path, raw):  # noqa: F811
     assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
 
 
-def test_bad_kuzushiji(tmp_path, raw):  # noqa: F811
+def test_bad_kuzushiji(tmp_path, raw):
     names = ("train-imgs", "train-labels", "test-imgs", "test-labels")
     for name, k, array, message in (
         ("train-imgs", 0, raw[0] / 255, r"is not an .npz file of images: arr_0 has .* float64"),
@@ -311,7 +308,7 @@ def test_bad_kuzushiji(tmp_path, raw):  # noqa: F811
 
 
 @pytest.mark.parametrize("form", ["plain", "header", "windows", "packed", "a mark"])
-def test_a_pair_of_csv_files(form, tmp_path, raw):  # noqa: F811
+def test_a_pair_of_csv_files(form, tmp_path, raw):
     suffix = ".csv.gz" if form == "packed" else ".csv"
     how = {"plain": dict(header=None), "windows": dict(end="\r\n"),
            "a mark": dict(header="\ufeff" + HEADER)}.get(form, {})  # fmt: skip
@@ -321,7 +318,7 @@ def test_a_pair_of_csv_files(form, tmp_path, raw):  # noqa: F811
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_one_csv_file_is_split_in_three(packed, tmp_path, raw):  # noqa: F811
+def test_one_csv_file_is_split_in_three(packed, tmp_path, raw):
     path = write_csv(tmp_path / f"train.csv{'.gz' * packed}", *raw[:2])
     x, y = raw[0].reshape(60, 784) / np.float32(256), raw[1]
     ends = (slice(0, 42), slice(42, 50), slice(50, 60))
@@ -360,7 +357,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("name", BAD_CSV)
-def test_bad_csv(name, tmp_path, raw):  # noqa: F811
+def test_bad_csv(name, tmp_path, raw):
     line, column, value, message = BAD_CSV[name]
     lines = [HEADER, *csv_lines(*raw[:2])]
     cells = lines[line - 1].split(",")
@@ -374,7 +371,7 @@ def test_bad_csv(name, tmp_path, raw):  # noqa: F811
     assert str(raised.value).isprintable()
 
 
-def test_csv_files_that_are_something_else(tmp_path, raw):  # noqa: F811
+def test_csv_files_that_are_something_else(tmp_path, raw):
     path, lines = tmp_path / "train.csv", csv_lines(*raw[:2])
     for content, message in (
         ("", "holds no samples"),
@@ -410,7 +407,7 @@ HEADERS = {
 }  # fmt: skip
 
 
-def write_columns(path, raw, pixel, label, order):  # noqa: F811
+def write_columns(path, raw, pixel, label, order):
     """A csv file with columns in any order: 0 the label, k pixel k - 1, below 0 an index."""
     images, labels = raw[:2]
     names = {0: label, -1: "Unnamed: 0", -2: "", -3: "id"}
@@ -422,7 +419,7 @@ def write_columns(path, raw, pixel, label, order):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_csv_headers_that_do_not_put_the_label_first(name, tmp_path, monkeypatch, raw):  # noqa: F811
+def test_csv_headers_that_do_not_put_the_label_first(name, tmp_path, monkeypatch, raw):
     """The message holds an expression that writes the file anew; it is followed here."""
     pixel, label, order, message = HEADERS[name]
     write_columns(tmp_path / "train.csv", raw, pixel, label, order)
@@ -440,13 +437,13 @@ def test_csv_headers_that_do_not_put_the_label_first(name, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("label", ["label", '"Label"', "Class", "y", "TARGET", "digit", "# label",
                                    "category", "character", "class_label", "labels"])  # fmt: skip
-def test_csv_headers_that_put_the_label_first(label, tmp_path, raw):  # noqa: F811
+def test_csv_headers_that_put_the_label_first(label, tmp_path, raw):
     for rest in (",".join(f"1x{k}" for k in range(784)), "," * 783, "pixels"):
         path = write_csv(tmp_path / "train.csv", *raw[:2], header=f"\n{label},{rest}")
         assert mnist_loader.load_data(path)[0][1].tolist() == raw[1][:42].tolist()
 
 
-def test_csv_headers_without_a_label(tmp_path, raw):  # noqa: F811
+def test_csv_headers_without_a_label(tmp_path, raw):
     """`id,pixel0,...` is as wide as `label,pixel0,...`."""
     write_csv(tmp_path / "train.csv", *raw[:2])
     test = write_csv(tmp_path / "test.csv", *raw[2:], header=HEADER.replace("label", "id"))
@@ -460,7 +457,7 @@ def test_csv_headers_without_a_label(tmp_path, raw):  # noqa: F811
         mnist_loader.load_data(tmp_path)
 
 
-def test_csv_header_of_column_numbers(tmp_path, raw):  # noqa: F811
+def test_csv_header_of_column_numbers(tmp_path, raw):
     images = raw[0][:, :2, :2]
     path = write_csv(tmp_path / "train.csv", images, raw[1], header="0,1,2,3,4")
     with pytest.raises(ValueError, match=r"line 1 is 0,1,2,...,4: .*delete the line, or write "
@@ -473,7 +470,7 @@ def test_csv_header_of_column_numbers(tmp_path, raw):  # noqa: F811
     assert sum(len(y) for _, y in mnist_loader.load_data(path)) == 61
 
 
-def test_csv_headers_of_another_width(tmp_path, raw):  # noqa: F811
+def test_csv_headers_of_another_width(tmp_path, raw):
     """R's write.table puts row names before each line, but no name of theirs into the header."""
     path = tmp_path / "train.csv"
     lines = [f"{k},{line}" for k, line in enumerate(csv_lines(*raw[:2]), 1)]
@@ -486,13 +483,13 @@ def test_csv_headers_of_another_width(tmp_path, raw):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["contest_{}", "latest_{}", "{}_contest", "Train-{}-latest", "{}",
                                   "mnist{}", "contest{}", "mnist_{}ing_2"])  # fmt: skip
-def test_names_of_csv_files_for_training_and_for_testing(name, tmp_path, raw):  # noqa: F811
+def test_names_of_csv_files_for_training_and_for_testing(name, tmp_path, raw):
     write_csv(tmp_path / f"{name.format('train')}.csv", *raw[:2])
     write_csv(tmp_path / f"{name.format('test')}.csv", *raw[2:])
     assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
 
 
-def test_kaggles_two_files(tmp_path, raw):  # noqa: F811
+def test_kaggles_two_files(tmp_path, raw):
     """Its test.csv has no labels; train.csv alone is what the message leads to."""
     write_csv(tmp_path / "train.csv", *raw[:2])
     lines = [line.partition(",")[2] for line in [HEADER, *csv_lines(*raw[2:])]]
@@ -511,7 +508,7 @@ def test_kaggles_two_files(tmp_path, raw):  # noqa: F811
         mnist_loader.load_data(tmp_path)
 
 
-def test_two_pairs_of_csv_files(tmp_path, raw):  # noqa: F811
+def test_two_pairs_of_csv_files(tmp_path, raw):
     for name in ("mnist", "fashion-mnist"):
         write_csv(tmp_path / f"{name}_train.csv", *raw[:2])
         write_csv(tmp_path / f"{name}_test.csv", *raw[2:])
@@ -524,7 +521,7 @@ def test_two_pairs_of_csv_files(tmp_path, raw):  # noqa: F811
     assert_sets(mnist_loader.load_data(tmp_path / "own"), as_sets(raw))
 
 
-def test_what_packs_too_well_can_be_unpacked_first(tmp_path):
+def test_a_file_that_unpacks_to_too_much_can_be_unpacked_first(tmp_path):
     lines = ("0" + ",0" * 784 + "\n") * 3000
     path = tmp_path / "train.csv.gz"
     path.write_bytes(gzip.compress(lines.encode()))
@@ -537,10 +534,10 @@ def test_what_packs_too_well_can_be_unpacked_first(tmp_path):
 # ------------------------------------------------ pixels
 
 
-def test_pixels_are_the_bytes(tmp_path, raw):  # noqa: F811
+def test_pixels_are_the_bytes(tmp_path, raw):
     sources = [write_idx(tmp_path / "idx", raw)]
     sources.append(write_pickle(tmp_path / "mnist.pkl.gz", as_sets(raw)))
-    np.savez(tmp_path / "m.npz", **dict(zip(("x_train", "y_train", "x_test", "y_test"), raw)))
+    np.savez(tmp_path / "m.npz", **dict(zip(KERAS_NAMES, raw)))
     sources.append(tmp_path / "m.npz")
     (tmp_path / "csv").mkdir()
     write_csv(tmp_path / "csv" / "train.csv", *raw[:2])
@@ -563,7 +560,7 @@ def test_pixels_are_the_bytes(tmp_path, raw):  # noqa: F811
             np.testing.assert_array_equal(y, v)
 
 
-def test_floats_that_are_no_pixels(tmp_path, raw):  # noqa: F811
+def test_floats_that_are_not_multiples_of_1_256(tmp_path, raw):
     sets = [(x.copy(), y) for x, y in as_sets(raw)]
     path = tmp_path / "mnist.pkl.gz"
     for value in (0.3, 1.0):
@@ -584,12 +581,12 @@ def test_synthetic_pixels():
 
 
 @pytest.mark.parametrize("form", ["csv", "idx", "npz"])
-def test_black_and_white_pixels_stored_as_0_and_1(form, tmp_path, raw):  # noqa: F811
+def test_black_and_white_pixels_stored_as_0_and_1(form, tmp_path, raw):
     x, y, u, v = raw
     bits = x >> 7, y, u >> 7, v
     path = tmp_path / "mnist.npz"
     if form == "npz":
-        np.savez(path, **dict(zip(("x_train", "y_train", "x_test", "y_test"), bits)))
+        np.savez(path, **dict(zip(KERAS_NAMES, bits)))
     elif form == "idx":
         path = write_idx(tmp_path / "idx", bits)
     else:
@@ -608,7 +605,7 @@ def test_black_and_white_pixels_stored_as_0_and_1(form, tmp_path, raw):  # noqa:
 
 
 @pytest.mark.parametrize("name", ["pixels", "transpose"])
-def test_options_are_true_or_false(name, tmp_path, raw):  # noqa: F811
+def test_options_are_true_or_false(name, tmp_path, raw):
     with pytest.raises(TypeError, match=f"{name} is 1 .*expected True or False"):
         mnist_loader.load_data(write_idx(tmp_path / "d", raw), **{name: 1})
 
@@ -616,7 +613,7 @@ def test_options_are_true_or_false(name, tmp_path, raw):  # noqa: F811
 # ------------------------------------------------ numbers of outputs
 
 
-def test_wrap_of_26_classes_and_of_labels_that_are_none():
+def test_wrap_of_26_classes_and_of_bad_labels():
     images = np.zeros((4, 9), np.float32)
     data = [(images, np.array(labels)) for labels in ([1, 2, 3, 4], [5, 6, 7, 26], [1, 1, 1, 1])]
     assert mnist_loader.count_outputs(data) == 27
@@ -635,20 +632,20 @@ def test_wrap_of_26_classes_and_of_labels_that_are_none():
     assert [y for _, y in mnist_loader.wrap(bad)[2]] == [0, 1, 2, 3]
 
 
-def test_the_command_takes_the_outputs_from_the_data(tmp_path, raw):  # noqa: F811
+def test_the_command_takes_the_outputs_from_the_data(tmp_path, raw):
     write_split(tmp_path, "emnist-letters-", relabelled(raw, 1, 26))
     write_split(tmp_path, "emnist-digits-", relabelled(raw, 0, 9))
     path = tmp_path / "emnist-letters-train-images-idx3-ubyte.gz"
     for options in ((), ("--cost", "cross-entropy")):
         model = tmp_path / f"model{'.json' if options else '.npz'}"
         common = "train", "--data", path, "--epochs", 1, "--seed", 3
-        run = fastbp(*common, "--save", model, *options)
+        run = run_command(*common, "--save", model, *options)
         assert run.returncode == 0, run.stderr
         assert "50 training and 20 test images; network [784, 30, 27]" in run.stderr
         first = model.read_bytes()
-        fastbp(*common, "--sizes", "784,30,27", "--save", model, *options)
+        run_command(*common, "--sizes", "784,30,27", "--save", model, *options)
         assert model.read_bytes() == first  # the seed is that of the network of 27 outputs
-        run = fastbp("evaluate", model, "--data", path)
+        run = run_command("evaluate", model, "--data", path)
         assert " / 20 (" in run.stdout, run.stderr
     assert "outside 0..9" in refused("train", "--data", path, "--sizes", "784,30,10")
     assert "holds 2 data sets" in refused("train", "--data", tmp_path)
@@ -658,11 +655,11 @@ def test_the_command_takes_the_inputs_from_the_data(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "digits.csv"
     write_csv(path, rng.integers(0, 17, (60, 64)), rng.integers(0, 10, 60), header=None)
-    run = fastbp("train", "--data", path, "--epochs", 1)
+    run = run_command("train", "--data", path, "--epochs", 1)
     assert "42 training and 10 test images; network [64, 30, 10]" in run.stderr
 
 
-def test_the_command_turns_transposed_images(tmp_path, raw):  # noqa: F811
+def test_the_command_turns_transposed_images(tmp_path, raw):
     models = []
     for name, images in (("plain", raw), ("turned", [
         np.ascontiguousarray(a.transpose(0, 2, 1)) if a.ndim == 3 else a for a in raw
@@ -671,9 +668,11 @@ def test_the_command_turns_transposed_images(tmp_path, raw):  # noqa: F811
         folder.mkdir()
         write_idx(folder, images)
         turn = ("--transpose",) if name == "turned" else ()
-        run = fastbp("train", "--data", folder, "--epochs", 1, "--seed", 3, "--save", model, *turn)
+        run = run_command(
+            "train", "--data", folder, "--epochs", 1, "--seed", 3, "--save", model, *turn
+        )
         assert run.returncode == 0, run.stderr
         models.append(model.read_bytes())
     assert models[0] == models[1]
-    run = fastbp("evaluate", model, "--data", tmp_path / "turned", "--transpose")
+    run = run_command("evaluate", model, "--data", tmp_path / "turned", "--transpose")
     assert " / 20 (" in run.stdout

@@ -1,9 +1,10 @@
-"""The synthetic digits: deterministic, in MNIST's form, about as hard."""
+"""The synthetic digits: deterministic, in the form of MNIST, and about as hard to learn."""
 
 import random
 
 import numpy as np
 import pytest
+from helpers import seed_both
 
 from fastbp import mnist_loader
 from fastbp.data import digits
@@ -22,8 +23,7 @@ def test_the_form_of_load_data():
 
 
 def test_deterministic_and_without_the_global_generators():
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     states = random.getstate(), np.random.get_state()[1].tolist()
     first = mnist_loader.synthetic(300, 0, 0, seed=5)[0]
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states
@@ -49,8 +49,7 @@ def test_negative_counts():
 def test_a_small_network_learns_them_but_not_at_once(capsys):
     """Hard enough to learn from: linear-ish nets fall short, [784, 30, 10] gets most right."""
     training, _, test = mnist_loader.synthetic(10_000, 0, 2_000, seed=1)
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     net = Network([784, 30, 10], dtype=np.float32)
     net.SGD(training, 1, 10, 3.0)
     after_one = net.evaluate(test) / 2_000

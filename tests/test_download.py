@@ -1,4 +1,4 @@
-"""The download, against a server on the loopback interface: good, wrong, missing, cut off, dead."""
+"""The download of MNIST from a server on the loopback interface, which works or fails."""
 
 import functools
 import gzip
@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from test_mnist_loader import as_sets, idx, raw  # noqa: F401  (raw is a fixture)
+from formats import as_sets, idx
 
 from fastbp import mnist_loader
 from fastbp.data import download
@@ -41,7 +41,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch, raw):  # noqa: F811
+def server(tmp_path, monkeypatch, raw):
     """A mirror of small files, whose hashes replace the real ones for the test."""
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -55,14 +55,14 @@ def server(tmp_path, monkeypatch, raw):  # noqa: F811
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         httpd.mode, httpd.requests, httpd.folder = "good", [], folder
         httpd.release = threading.Event()
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
         monkeypatch.setenv("FASTBP_MNIST_URL", f"http://127.0.0.1:{httpd.server_address[1]}")
         yield httpd
         httpd.release.set()
         httpd.shutdown()
 
 
-def test_good(server, raw):  # noqa: F811
+def test_good(server, raw):
     for _ in range(2):
         sets = mnist_loader.load_data()
         np.testing.assert_array_equal(sets[0][0], as_sets(raw)[0][0])
@@ -80,7 +80,7 @@ def test_a_damaged_cache_is_mended(server):
     assert not [p for p in cached.parent.iterdir() if p.name not in download.FILES]
 
 
-def test_wrong_hash(server, raw):  # noqa: F811
+def test_wrong_hash(server, raw):
     labels = raw[1].copy()
     labels[7] = (labels[7] + 1) % 10
     (server.folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
@@ -125,7 +125,7 @@ def test_no_answer_is_given_up(server, monkeypatch):
     assert time.monotonic() - began < 10
 
 
-def test_nobody_there(monkeypatch):
+def test_no_server(monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("FASTBP_MNIST_URL", f"http://127.0.0.1:{unused.getsockname()[1]}/")

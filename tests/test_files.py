@@ -1,4 +1,4 @@
-"""Models on the disk: written whole or not at all, read with suspicion."""
+"""Models in files: they are written whole or not at all, and checked when they are read."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def test_save_and_load(dtype, tmp_path, rng):
     np.testing.assert_array_equal(net.weights[0], other.weights[0])
 
 
-def test_the_name_is_kept_and_the_file_is_readable_by_all_who_may(tmp_path):
+def test_the_name_is_kept_and_the_permissions_follow_the_umask(tmp_path):
     Network([2, 2]).save(str(tmp_path / "model"))
     assert "model" in os.listdir(tmp_path)
     umask = os.umask(0)
@@ -122,7 +122,7 @@ def npy_header(shape, descr="<f8"):
     return buffer.getvalue()
 
 
-def test_a_header_is_believed_only_if_the_bytes_are_there(tmp_path):
+def test_a_header_may_not_promise_more_bytes_than_the_file_has(tmp_path):
     path = tmp_path / "model.npz"
     Network([3, 2]).save(path)
     stored = dict(np.load(path))
@@ -141,12 +141,6 @@ def test_a_header_is_believed_only_if_the_bytes_are_there(tmp_path):
         np.savez(path, **(stored | change))
         with pytest.raises(ValueError, match=r"model.npz"):
             network.load(path)
-    np.savez(path, **stored)
-    damaged = bytearray(path.read_bytes())
-    damaged[damaged.find(b"PK\x01\x02") + 8] |= 1  # the bit that says: encrypted
-    path.write_bytes(damaged)
-    with pytest.raises(ValueError, match="encrypted"):
-        network.load(path)
 
 
 def test_files_that_are_not_models(tmp_path):

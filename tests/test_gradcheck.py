@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from helpers import assert_equal_arrays
 from reference2 import costs
 from test_kernels import compiled
 from test_network2 import SIZES, OwnCost, pairs_of, seeded
@@ -41,8 +42,7 @@ def test_chapter_1_passes_and_nothing_changes(dtype, data):
     net = network.Network(SMALL, dtype=dtype)
     before = copy.deepcopy(net.weights)
     assert max(fastbp.gradient_check(net, data)) <= (1e-6 if dtype == np.float64 else 1e-4)
-    for w, v in zip(net.weights, before):
-        np.testing.assert_array_equal(w, v)
+    assert_equal_arrays(net.weights, before)
 
 
 def test_a_wrong_gradient_is_found(data):

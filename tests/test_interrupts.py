@@ -1,7 +1,6 @@
-"""Ctrl-C and SIGTERM: at a mini-batch boundary, with whole lines, and the checkpoint written."""
+"""Ctrl-C and SIGTERM end a run between mini-batches, with whole lines and a checkpoint."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,8 +10,10 @@ import time
 import numpy as np
 import pytest
 from conftest import JIT
+from formats import digits, write_idx
+from helpers import seed_both
 
-from fastbp import mnist_loader, network, network2
+from fastbp import network, network2
 from fastbp.training import checkpoint, signals
 
 needs_jit = pytest.mark.skipif(not JIT, reason="a process of its own compiles")
@@ -33,12 +34,12 @@ def test_a_signal_waits_until_it_is_delivered():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_at_the_end_it_is_delivered_anyway():
+def test_a_pending_signal_is_delivered_when_the_block_ends():
     with pytest.raises(KeyboardInterrupt), signals.DeferredSignals():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_whoever_asks_twice_does_not_wait():
+def test_a_second_signal_is_delivered_at_once():
     with signals.DeferredSignals() as held:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -46,25 +47,25 @@ def test_whoever_asks_twice_does_not_wait():
     assert not held.pending
 
 
-def test_where_it_is_welcome_it_comes_at_once():
+def test_signals_are_delivered_at_once_where_they_are_allowed():
     with signals.DeferredSignals() as held:
         with pytest.raises(KeyboardInterrupt), signals.allow_signals():
             signal.raise_signal(signal.SIGINT)
         assert held.delivered
         with signals.allow_signals(), pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        assert not held.delivered  # somebody has caught it
+        assert not held.delivered  # the exception was caught
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), signals.allow_signals():
             pytest.fail("it waited")
         signal.raise_signal(signal.SIGINT)  # and afterwards it waits again
         with pytest.raises(KeyboardInterrupt):
             held.deliver()
-    with signals.allow_signals():  # of nobody: no matter
+    with signals.allow_signals():  # without an outer block it does nothing
         pass
 
 
-def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
+def test_the_users_own_handler_is_called(monkeypatch):
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
@@ -78,7 +79,7 @@ def test_a_handler_of_ones_own_is_the_one_that_is_called(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_two_kinds_are_both_delivered_and_new_handlers_stay():
+def test_two_signals_are_both_delivered_and_new_handlers_stay():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
@@ -94,7 +95,7 @@ def test_two_kinds_are_both_delivered_and_new_handlers_stay():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_nothing_comes_through_where_it_is_closed():
+def test_no_signal_is_delivered_where_they_are_blocked():
     with signals.DeferredSignals() as held:
         with held.blocked(), signals.allow_signals():
             signal.raise_signal(signal.SIGINT)
@@ -111,13 +112,13 @@ def test_a_forked_child_has_its_signals_back():
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_sigterm_is_left_alone_unless_someone_handles_it():
+def test_sigterm_is_deferred_only_if_it_has_a_handler():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with signals.DeferredSignals():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_inner_ones_hand_on_to_outer_ones():
+def test_an_inner_block_leaves_signals_to_the_outer_one():
     with signals.DeferredSignals() as outer:
         with signals.DeferredSignals() as inner:
             signal.raise_signal(signal.SIGINT)
@@ -128,7 +129,7 @@ def test_inner_ones_hand_on_to_outer_ones():
             outer.deliver()
 
 
-def test_other_threads_hold_nothing():
+def test_threads_other_than_the_main_one_defer_no_signals():
     def work():
         with signals.DeferredSignals() as held, signals.allow_signals():
             seen.append((held.pending, signal.getsignal(signal.SIGINT)))
@@ -146,12 +147,12 @@ def test_other_threads_hold_nothing():
 @pytest.mark.parametrize("module", [network, network2])
 def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys):
     """The weights are those after so many whole mini-batches as the checkpoint says."""
-    training, *_ = mnist_loader.synthetic(20_000, 0, 100, seed=0)
+    images, labels = digits(20_000, seed=0)
+    training = X, labels = images.reshape(-1, 784) / np.float32(256), labels.astype(int)
     path = tmp_path / "run.npz"
 
     def new():
-        random.seed(1)
-        np.random.seed(1)
+        seed_both(1)
         return module.Network([784, 30, 10])
 
     net = new()
@@ -172,7 +173,6 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
     if epoch:
         other.SGD(training, epoch, 10, 1.0)
     order = content["order"][:position]
-    X, labels = training
     for k in range(0, position, 10):
         batch = X[order[k : k + 10]], labels[order[k : k + 10]]
         step = (1.0,) if module is network else (1.0, 0.0, len(X))
@@ -181,25 +181,22 @@ def test_ctrl_c_in_the_middle_of_an_epoch(module, monkeypatch, tmp_path, capsys)
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
-SCRIPT = """
-import sys
-from fastbp.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @needs_jit
 @pytest.mark.parametrize(
-    ("number", "status", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ("number", "status", "word", "with_checkpoint"),
+    [
+        (signal.SIGINT, 130, "interrupted", True),
+        (signal.SIGTERM, 143, "terminated", True),
+        (signal.SIGINT, 130, "interrupted", False),
+    ],
 )
-def test_the_command_line(number, status, word, tmp_path):
+def test_the_command_line(number, status, word, with_checkpoint, tmp_path):
     path, model = tmp_path / "run.npz", tmp_path / "model.npz"
-    command = (
-        f"train --data synthetic --epochs 100000 --seed 1 --checkpoint {path} --save {model}"
-    ).split()
+    folder = write_idx(tmp_path / "data", (*digits(6000, 1), *digits(1000, 2)), packed=False)
+    command = ["train", "--data", folder, "--epochs", "100000", "--seed", "1", "--save", model]
+    command += ["--checkpoint", path] if with_checkpoint else []
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *command],
+        [sys.executable, "-m", "fastbp", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -212,11 +209,12 @@ def test_the_command_line(number, status, word, tmp_path):
     printed = "".join(lines) + out
     assert printed.endswith("\n")
     assert all(line.startswith("Epoch ") for line in printed.splitlines())
-    assert error.splitlines()[-1] == (
-        f"fastbp: {word}; the same with --checkpoint {path} --resume goes on"
-    )
+    advice = f"; the same with --checkpoint {path} --resume goes on" if with_checkpoint else ""
+    assert error.splitlines()[-1] == f"fastbp: {word}{advice}"
     assert "saved to" in error
-    about, content = checkpoint.read(path)
-    assert about["state"]["lines"] == printed.splitlines()
+    assert "Traceback" not in error
     net = network.load(model)
-    np.testing.assert_array_equal(net.weights[0], content["weights_0"])
+    if with_checkpoint:
+        about, content = checkpoint.read(path)
+        assert about["state"]["lines"] == printed.splitlines()
+        np.testing.assert_array_equal(net.weights[0], content["weights_0"])

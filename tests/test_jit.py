@@ -88,7 +88,7 @@ def test_the_routines_that_code_calls_are_loaded_with_it(monkeypatch):
     assert loaded == sorted(names)
 
 
-def test_the_plain_compiler_knows_no_parts(monkeypatch):
+def test_numbas_own_compiler_where_asked_for_or_untested(monkeypatch):
     codegen = compiler.cpu_target.target_context.codegen()
     before = codegen._library_class
     monkeypatch.setenv("FASTBP_PLAIN_COMPILER", "1")

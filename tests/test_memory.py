@@ -1,4 +1,4 @@
-"""What a network returns or holds keeps nothing larger than itself alive."""
+"""Arrays that a network returns or holds own their memory, so nothing larger is kept alive."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""NaN and infinity: in data and weights refused before anything changes; in training, the end."""
+"""NaN and infinity in data and weights are errors; where training produces them, it ends."""
 
 import copy
 import random
@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 from conftest import make_pairs
+from helpers import assert_equal_arrays, columns, seed_both
 
 from fastbp import gradient_check, network, network2
 from fastbp.data.parameters import layers_of
@@ -22,10 +23,6 @@ def data(rng, n, dtype=np.float64, sparse=True):
     return X.astype(dtype), np.eye(4, dtype=dtype)[rng.integers(4, size=n)]
 
 
-def pairs_of(X, Y):
-    return [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
-
-
 def state_of(net):
     arrays = [array.copy() for array in net.weights + net.biases]
     return [id(net.weights), id(net.biases)], arrays, random.getstate(), np.random.get_state()[1]
@@ -33,8 +30,7 @@ def state_of(net):
 
 def assert_same_state(now, then):
     assert now[0] == then[0]
-    for a, b in zip(now[1], then[1]):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(now[1], then[1])
     assert now[2] == then[2]
     np.testing.assert_array_equal(now[3], then[3])
 
@@ -43,14 +39,14 @@ def assert_same_state(now, then):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("n", [30, 700])  # on loops, and in panels
+@pytest.mark.parametrize("n", [30, 700])  # fewer samples than are looked at for sparsity, and more
 @pytest.mark.parametrize("form", ["sparse", "dense", "list"])
 @pytest.mark.parametrize("module", MODULES)
-def test_a_pixel_in_the_training_data(bad, n, form, module, rng):
+def test_numbers_that_are_not_finite_in_the_training_data(bad, n, form, module, rng):
     X, Y = data(rng, n, sparse=form != "dense")
     X[n - 7, 5] = bad
     net = MODULES[module].Network(SIZES)
-    given = pairs_of(X, Y) if form == "list" else (X, Y)
+    given = columns(X, Y) if form == "list" else (X, Y)
     before, order = state_of(net), list(given)
     with pytest.raises(ValueError, match=rf"training_data\[{n - 7}\]: x is {bad} at \[5\], expec"):
         net.SGD(given, 2, 10, 0.5)
@@ -65,7 +61,7 @@ def test_a_pixel_in_the_training_data(bad, n, form, module, rng):
 @pytest.mark.parametrize("n", [30, 700])
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("on_divergence", ["stop", "continue"])
-def test_a_wanted_output(n, module, on_divergence, rng):
+def test_nan_in_the_targets(n, module, on_divergence, rng):
     X, Y = data(rng, n)
     Y[11, 2] = np.nan
     net = MODULES[module].Network(SIZES)
@@ -91,7 +87,7 @@ def test_no_activation_hides_nan(output, rng):
 @pytest.mark.parametrize("n", [30, 700])
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_the_test_data(n, module, bad, rng, capsys):
+def test_numbers_that_are_not_finite_in_the_test_data(n, module, bad, rng, capsys):
     training, X = data(rng, 300), data(rng, n)[0]
     X[3, 7] = bad
     net = MODULES[module].Network(SIZES)
@@ -121,7 +117,7 @@ def test_what_float32_cannot_hold(n, rng):
         net.SGD((X, Y), 1, 10, 0.5)
 
 
-def test_code_of_ones_own_gets_no_nan_either(rng):
+def test_overrides_get_no_nan(rng):
     class Own(network.Network):
         def cost_derivative(self, output_activations, y):
             return output_activations - y
@@ -161,7 +157,7 @@ def test_single_samples(module, rng):
 def test_weights(bad, published, module, rng, tmp_path):
     net = MODULES[module].Network(SIZES)
     X, Y = data(rng, 300)
-    pairs = pairs_of(X, Y)
+    pairs = columns(X, Y)
     if not published:
         net.weights = [w.copy() for w in net.weights]
     net.weights[1][2, 3] = bad
@@ -196,8 +192,7 @@ def test_weights(bad, published, module, rng, tmp_path):
 
 def exploding(cls=network2.Network, **options):
     """Return a network whose outputs have no bound: too large an eta, and they grow for ever."""
-    random.seed(3)
-    np.random.seed(3)
+    seed_both(3)
     return cls(SIZES, network2.QuadraticCost, activation="linear", output="linear", **options)
 
 
@@ -257,7 +252,7 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
     assert not np.isfinite(after).all()
 
 
-def test_going_on_as_the_book_does(rng, capsys):
+def test_on_divergence_continue_trains_on_as_the_book_does(rng, capsys):
     net = exploding()
     X, Y = data(rng, 300)
     counts = net.SGD(
@@ -271,8 +266,8 @@ def test_going_on_as_the_book_does(rng, capsys):
         net.SGD((X, Y), 1, 10, 0.1)
 
 
-def test_a_number_of_ones_own_that_is_not_finite(rng):
-    """A regularisation beyond all bounds; a cost, a schedule of one's own."""
+def test_schedules_and_costs_that_are_not_finite(rng):
+    """Weight decay that overflows; an own cost or schedule that returns NaN."""
     X, Y = data(rng, 300)
     net = network2.Network(SIZES)
     with pytest.raises(FloatingPointError, match=r"epoch 0, mini-batch [0-9]+:"):
@@ -296,7 +291,7 @@ def test_a_number_of_ones_own_that_is_not_finite(rng):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_step_of_its_own(module, rng):
+def test_update_mini_batch_beyond_float32(module, rng):
     net = MODULES[module].Network(SIZES, dtype=np.float32)
     X, Y = data(rng, 10)
     Y *= 1e37
@@ -304,11 +299,10 @@ def test_a_step_of_its_own(module, rng):
     step = (1e37, 0.0, 10) if module == "network2" else (1e37,)
     with pytest.raises(FloatingPointError, match="mini_batch: numbers beyond float32"):
         net.update_mini_batch((X, Y), *step)
-    for now, then in zip(net.weights, before):
-        np.testing.assert_array_equal(now, then)
+    assert_equal_arrays(net.weights, before)
 
 
-def test_the_look_at_the_weights_is_cheap(rng):
+def test_checks_of_the_weights_are_cheap(rng):
     """Less than a hundredth, by its own account: what it cost is waited out many times."""
     plan = plan_of((20, 8, 4))
     monitor = DivergenceMonitor([np.zeros(plan.n_params)])
@@ -333,7 +327,7 @@ def test_on_divergence_is_one_of_two(rng):
 # ------------------------------------------------ finite numbers with results that are not
 
 
-def test_outputs_beyond_all_bounds(rng):
+def test_outputs_that_overflow(rng):
     X, Y = data(rng, 300)
     x, y = X[0][:, None], Y[0][:, None]
     net = network2.Network(SIZES, network2.QuadraticCost, activation="linear", output="linear")
@@ -352,7 +346,7 @@ def test_outputs_beyond_all_bounds(rng):
             call()
 
 
-def test_a_step_of_a_cost_of_ones_own(rng):
+def test_an_own_cost_derivative_that_is_nan(rng):
     class Own(network.Network):
         def cost_derivative(self, output_activations, y):
             return output_activations * np.nan
@@ -367,7 +361,7 @@ def test_a_step_of_a_cost_of_ones_own(rng):
     assert_same_state(state_of(net), before)
 
 
-def test_a_copy_made_in_the_middle_of_a_run_looks_at_its_numbers(rng):
+def test_a_copy_made_in_the_middle_of_a_run_checks_its_numbers(rng):
     class Copying(network.Network):
         def evaluate(self, test_data):
             copies.append(copy.deepcopy(self))

@@ -1,9 +1,8 @@
-"""One output neuron: targets are numbers, the answer is one of two, in every form of the data."""
-
-import random
+"""Networks of one output neuron: targets are numbers, the answer is one of two."""
 
 import numpy as np
 import pytest
+from helpers import seed_both
 from reference import Oracle
 
 from fastbp import Pixels, gradient_check, network, network2
@@ -14,14 +13,12 @@ XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 
 def chapter_1(sizes=(3, 4, 1), seed=1):
-    np.random.seed(seed)
-    random.seed(seed)
+    seed_both(seed)
     return network.Network(list(sizes))
 
 
 def chapter_3(output="sigmoid", cost=network2.QuadraticCost, sizes=(3, 4, 1)):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return network2.Network(list(sizes), cost, output=output)
 
 
@@ -124,7 +121,7 @@ def test_early_stopping_by_accuracy_keeps_the_best_weights():
     assert net.accuracy(data) == max(counts) > counts[0]
 
 
-def test_expected_answers_that_are_none():
+def test_expected_answers_other_than_the_two():
     for net, call in ((chapter_1(), "evaluate"), (chapter_3(), "accuracy")):
         with pytest.raises(ValueError, match=r"\[0\]: the expected answer is 2, expected 0 or 1"):
             getattr(net, call)((X, np.full(300, 2)))
@@ -208,7 +205,7 @@ def test_pixels_too_may_have_one_output():
     assert counts[0] == counts[1]
 
 
-def test_monitors_of_ones_own_see_the_first_samples_of_the_list_in_every_epoch():
+def test_overridden_monitors_see_the_first_samples_of_the_list_in_every_epoch():
     class Own(network2.Network):
         def accuracy(self, data, convert=False):
             return super().accuracy(data, convert)
@@ -218,8 +215,7 @@ def test_monitors_of_ones_own_see_the_first_samples_of_the_list_in_every_epoch()
 
     results = []
     for make in (Own, network2.Network):
-        np.random.seed(1)
-        random.seed(1)
+        seed_both(1)
         net = make([3, 4, 1], network2.QuadraticCost)
         pairs = [(x[:, None], np.array([[v]])) for x, v in zip(X, ANSWERS)]
         results.append(
@@ -241,7 +237,7 @@ def test_real_columns_as_evaluation_data_of_a_regression_with_two_outputs():
         net.accuracy(pairs)
 
 
-def test_methods_of_ones_own_get_pairs_of_arrays_and_pixels():
+def test_overridden_methods_get_pairs_of_arrays_and_pixels():
     stored, seen = (X * 255).astype(np.uint8), []
 
     class Own(network.Network):

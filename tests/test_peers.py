@@ -1,4 +1,4 @@
-"""The bench's contestants, from its own table, validated as the bench does before it times them.
+"""The programs that the bench compares are validated as it does before it times them.
 
 They run in worker processes, as in the bench: what a package does at import, to threads, warnings
 or forks, stays there.
@@ -86,7 +86,7 @@ class Failing(peers.MatrixNumPy):
         raise RuntimeError("no memory")
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
 def test_what_trains_otherwise_is_not_timed_and_says_why(dtype, folder, monkeypatch):
     contestants = peers.MatrixNumPy, Wrong, Broken, Failing
     monkeypatch.setattr(peers, "PEERS", {peer.name: peer for peer in contestants})

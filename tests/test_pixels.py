@@ -1,10 +1,10 @@
-"""Pixels: bytes that are marked; and the warning where nobody has marked or scaled them."""
+"""Pixels, images stored as bytes; and the warning about numbers that were not scaled."""
 
-import random
 import warnings
 
 import numpy as np
 import pytest
+from helpers import assert_equal_arrays, seed_both
 
 from fastbp import Network, Pixels, gradient_check, network2
 
@@ -18,8 +18,7 @@ NETS = {
 
 
 def seeded(make, dtype=np.float64):
-    np.random.seed(1)
-    random.seed(1)
+    seed_both(1)
     return make(dtype)
 
 
@@ -38,8 +37,7 @@ def test_training_on_pixels_gives_the_bits_of_their_values(name, dtype):
             results[-1] += [net.evaluate((X, LABELS))]
         else:
             results[-1] += [net.accuracy((X, LABELS)), net.total_cost((X, LABELS), 0.1)]
-    for a, b in zip(*results):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(*results)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 255, -0.5])
@@ -139,7 +137,7 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("stored", [np.uint8, np.int32, np.float32, np.float64])
-def test_pixels_that_nobody_has_scaled_bring_one_warning(call, stored):
+def test_unscaled_pixels_cause_one_warning(call, stored):
     X = BYTES.astype(stored)
     X[0, 0] = 255
     net = seeded(NETS["chapter 1"])
@@ -154,7 +152,7 @@ def test_pixels_that_nobody_has_scaled_bring_one_warning(call, stored):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_usual_numbers_bring_none(call):
+def test_usual_numbers_cause_no_warning(call):
     CALLS[call](seeded(NETS["chapter 1"]), BYTES / 256)
     CALLS[call](seeded(NETS["chapter 1"]), rng.normal(0, 3, (400, 20)).clip(-16, 16))
 

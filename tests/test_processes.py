@@ -1,6 +1,6 @@
-"""Beside others: threads, processes, forks, and a cache of compiled code that all of them share.
+"""Threads, processes and forks that train at once, and the cache of compiled code that they share.
 
-Each test trains in fresh processes, in all ways at once, and wants the bits of a lone one.
+Each test trains in fresh processes and expects the bits of a process that trains alone.
 """
 # ruff: noqa: F401  (the code of the processes uses what is imported here)
 
@@ -37,10 +37,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 HERE = pathlib.Path(__file__).parent
 PATH = os.pathsep.join([str(pathlib.Path(fastbp.__file__).parent.parent), str(HERE)])
 LIMIT = 120  # seconds, for a process that takes a few
-UNROLL = 8  # threads and networks
-# Processes that compile at once: two for each type. Each takes 8 s of a processor, so that 8 of
-# them would take half a minute on two, and show nothing that 4 do not.
-COMPILING = 4
+AT_ONCE = 8  # threads and networks
+COMPILING = 4  # processes that compile at once, two for each type; each takes 8 s of a processor
 # Where pip puts the library of the package tbb, which no linker looks for there.
 LIBRARIES = os.pathsep.join([f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PATH", "")])
 
@@ -49,7 +47,7 @@ LIBRARIES = os.pathsep.join([f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PAT
 
 
 def trained(seed, dtype="float64"):
-    """Return a checksum over the bits of a small network, trained on as many threads as can be."""
+    """Return a checksum over the bits of a small network, trained on all threads."""
     threads.mode, calls.PARALLEL_FLOPS = "always", 0
     rng, plan = np.random.default_rng(seed), plan_of((20, 30, 5))
     params = rng.standard_normal(plan.n_params).astype(dtype)
@@ -62,7 +60,7 @@ def trained(seed, dtype="float64"):
 
 def all_trained(apply):
     """Print the checksums of some networks; apply: a function like map."""
-    print(*apply(trained, range(UNROLL)))
+    print(*apply(trained, range(AT_ONCE)))
 
 
 def multiply_until(done):
@@ -128,29 +126,23 @@ def run(code, *where, **environment):
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    """An empty cache, filled by processes that start at once: (its folder, what each printed).
-
-    Half of them have other types: the same functions, but not the same code.
-    """
-    cache, dtypes = tmp_path_factory.mktemp("cache"), ["float64", "float32"] * (COMPILING // 2)
-    started = [start(f"print(trained(0, '{dtype}'))", cache) for dtype in dtypes]
-    return cache, [end(process)[0] for process in started]
-
-
-@pytest.fixture(scope="module")
-def warm(filled):
-    """A folder with compiled code."""
-    return filled[0]
+def warm(tmp_path_factory):
+    """Return a folder with the compiled code of `trained`, in float64."""
+    cache = tmp_path_factory.mktemp("cache")
+    run("trained(0)", cache)
+    return cache
 
 
 @pytest.fixture(scope="module")
 def wanted(warm):
-    """The checksums of lone processes, one for each seed."""
+    """Return the checksums that one process computes, one for each seed."""
     return run("all_trained(map)", warm)
 
 
 # ------------------------------------------------ threads
+
+slow = pytest.mark.slow
+LAYERS = [pytest.param("omp", marks=slow), pytest.param("tbb", marks=slow), "workqueue"]
 
 
 def test_python_threads_train_at_once(warm, wanted):
@@ -159,7 +151,7 @@ def test_python_threads_train_at_once(warm, wanted):
         others = [threading.Thread(target=multiply_until, args=(done,)) for _ in range(2)]
         for other in others:
             other.start()
-        with concurrent.futures.ThreadPoolExecutor(UNROLL) as pool:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             all_trained(pool.map)
         done.set()
     """
@@ -167,7 +159,7 @@ def test_python_threads_train_at_once(warm, wanted):
 
 
 @needs_threads
-@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, layer):
     code = """
         import numba
@@ -176,7 +168,7 @@ def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, laye
         except ValueError as error:  # Numba's, with a long explanation
             print("none")
         else:
-            with concurrent.futures.ThreadPoolExecutor(UNROLL) as pool:
+            with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
                 all_trained(pool.map)
             if hasattr(os, "fork"):
                 assert forked() == forked() == trained(0)
@@ -190,7 +182,7 @@ def test_every_threading_layer_launches_for_threads_and_forks(warm, wanted, laye
 
 
 @needs_threads
-@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_ctrl_c_ends_parallel_training_at_a_mini_batch(warm, wanted, layer):
     code = """
         import numba
@@ -241,10 +233,16 @@ def serial_only(warm, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.2, 0.5, 0.8, 1.1])
-@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize(
+    ("ends", "wait"),
+    [
+        pytest.param(ends, wait, marks=() if (code, wait) in ((0, 0.2), (1, 0.5)) else slow)
+        for ends, code in ENDS.items()
+        for wait in (0.0, 0.2, 0.5, 0.8, 1.1)
+    ],
+)
 def test_an_exit_does_not_wait_for_the_compile_thread(tmp_path, serial_only, ends, wait):
-    """Nor does that crash the process, wherever the thread is just then."""
+    """And it does not crash, whatever the thread is doing."""
     code = f"""
         calls.PARALLEL_FLOPS = 0
         rng, plan = np.random.default_rng(0), plan_of((20, 30, 5))
@@ -283,9 +281,9 @@ POOLS = {
     ("method", "pool"),
     [
         ("fork", "multiprocessing"),
-        ("fork", "futures"),
-        ("spawn", "futures"),
-        ("forkserver", "multiprocessing"),
+        pytest.param("fork", "futures", marks=slow),
+        pytest.param("spawn", "futures", marks=slow),
+        pytest.param("forkserver", "multiprocessing", marks=slow),
     ],
 )
 def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
@@ -300,7 +298,7 @@ def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
     assert run(code, warm) == wanted
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=slow), "threading"])
 def test_joblib(warm, wanted, backend):
     pytest.importorskip("joblib")
     code = f"""
@@ -349,6 +347,7 @@ def functions_of(paths):
     return {path.name.split(".")[1].rpartition("-")[0] for path in paths}
 
 
+@slow
 def test_no_folder_for_the_cache(tmp_path, warm, wanted):
     (tmp_path / "file").touch()
     found, err = end(start(REPORT, tmp_path / "file" / "cache", **NOWHERE_ELSE))
@@ -377,6 +376,8 @@ tempfile.TemporaryFile = refuse
 """,
     "full": """
 import errno, numba.core.caching
+from fastbp.training import calls
+from fastbp.training.plans import plan_of
 
 class Full:
     def __init__(self, file):
@@ -400,8 +401,11 @@ numba.core.caching.open = open_full
 }
 
 
-@pytest.mark.parametrize("happens", NO_MORE)
-def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
+@pytest.mark.parametrize(
+    "happens",
+    [pytest.param("taken away", marks=slow), pytest.param("read-only", marks=slow), "full"],
+)
+def test_a_cache_that_can_no_longer_be_written(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
     everything, removed = set(cache.rglob("*.nbc")), set(cache.rglob("layers.*.nbc"))
     for path in removed:  # some of the code is to be compiled
@@ -423,6 +427,7 @@ def test_a_cache_that_can_be_written_no_more(tmp_path, warm, wanted, happens):
         assert {path for path in cache.rglob("*") if path.is_file()} == left
 
 
+@slow
 def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
     code = "shutil.rmtree(os.environ['NUMBA_CACHE_DIR'])" + REPORT
     assert run(code, tmp_path / "cache") == [wanted[0]]
@@ -449,8 +454,12 @@ def complete(cache, dtype):
     return checksum
 
 
-def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
-    cache, checksums = filled
+@slow
+def test_processes_that_fill_an_empty_cache_at_once(tmp_path, wanted):
+    """Half of them have other types: the same functions, but not the same code."""
+    cache, dtypes = tmp_path / "cache", ["float64", "float32"] * (COMPILING // 2)
+    started = [start(f"print(trained(0, '{dtype}'))", cache) for dtype in dtypes]
+    checksums = [end(process)[0] for process in started]
     assert checksums[::2] == [wanted[:1]] * (COMPILING // 2)
     assert checksums[1::2] == [checksums[1]] * (COMPILING // 2)
     for k, dtype in enumerate(("float64", "float32")):
@@ -458,7 +467,7 @@ def test_processes_that_fill_an_empty_cache_at_once(filled, wanted):
 
 
 def damages(content, other, rng, flips=10):
-    """Give damaged forms of a file's content; other: that of another file."""
+    """Yield damaged forms of a file's content; other: the content of another file."""
     for _ in range(flips):
         at, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
         yield content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
@@ -469,6 +478,7 @@ def damages(content, other, rng, flips=10):
     yield from (b"", content[:32], content + b"\0", other, bytes(len(content)))
 
 
+@slow
 def test_training_on_damaged_files(tmp_path, warm, wanted):
     """Every file is damaged, each in another way; afterwards the cache is whole again."""
     shutil.copytree(warm, tmp_path, dirs_exist_ok=True)
@@ -480,8 +490,8 @@ def test_training_on_damaged_files(tmp_path, warm, wanted):
     assert complete(tmp_path, "float64") == wanted[0]
 
 
-def test_no_damaged_file_is_believed(warm, wanted):
-    """Thousands of damages, one by one, to files of which all is known but the damage."""
+def test_no_damaged_file_is_loaded(warm):
+    """Each file is damaged in many ways; undamaged, it is loaded."""
     code = """
         found = []
         real = code_cache.CodeFiles.load

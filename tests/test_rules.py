@@ -238,6 +238,7 @@ DEPTHS = [
     (65, 200, 20, 192, 150, 10),
 ]  # fmt: skip
 DEPTHS = DEPTHS if JIT else [(4, 3, 2), (4, 9, 3, 2, 70, 2)]
+SLOW = [pytest.param(sizes, marks=pytest.mark.slow) for sizes in DEPTHS[2:]]
 
 
 class Counted:
@@ -255,7 +256,7 @@ class Counted:
 @pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("sizes", DEPTHS, ids=str)
+@pytest.mark.parametrize("sizes", DEPTHS[:2] + SLOW, ids=str)
 def test_rules_give_the_same_bits_on_any_number_of_threads(
     is_sparse, dtype, name, sizes, monkeypatch
 ):

@@ -1,4 +1,4 @@
-"""Whole trainings against the oracle: same seeds, same order, same weights, same counts."""
+"""Whole epochs against the oracle: the same seeds give the same order, weights and counts."""
 
 import os
 import random
@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import assert_equal_arrays, seed_both
 from reference import Oracle
 
 from fastbp import mnist_loader
@@ -15,15 +16,13 @@ from fastbp.network import Network
 SIZES = [784, 30, 10]
 
 
-def twins(sizes=SIZES, seed=1, **options):
+def oracle_and_net(sizes=SIZES, seed=1, **options):
     made = []
     for cls, keywords in ((Oracle, {}), (Network, options)):
-        random.seed(seed)
-        np.random.seed(seed)
+        seed_both(seed)
         made.append(cls(sizes, **keywords))
     oracle, net = made
-    for ours, theirs in zip(net.weights + net.biases, oracle.weights + oracle.biases):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_equal_arrays(net.weights + net.biases, oracle.weights + oracle.biases)
     return oracle, net
 
 
@@ -47,7 +46,7 @@ def drawn():
 
 
 def test_a_thousand_steps_on_synthetic_digits(drawn):
-    oracle, net = twins()
+    oracle, net = oracle_and_net()
     pairs = mnist_loader.wrap(drawn)[0]
     train_both(oracle, net, pairs, 10, 3.0)
     assert largest_difference(net, oracle) <= 1e-10
@@ -55,46 +54,30 @@ def test_a_thousand_steps_on_synthetic_digits(drawn):
 
 @pytest.mark.parametrize("sizes", [[784, 10], [784, 20, 15, 10]], ids=str)
 def test_other_depths(sizes, drawn):
-    oracle, net = twins(sizes)
+    oracle, net = oracle_and_net(sizes)
     train_both(oracle, net, mnist_loader.wrap(drawn)[0][:2000], 7, 1.0)
     assert largest_difference(net, oracle) <= 1e-10
 
 
 def test_float32_stays_near_float64(drawn):
-    oracle, _ = twins()
-    random.seed(1)
-    np.random.seed(1)
+    oracle, _ = oracle_and_net()
+    seed_both(1)
     net = Network(SIZES, dtype=np.float32)
     train_both(oracle, net, mnist_loader.wrap(drawn)[0][:1000], 10, 3.0)
     assert largest_difference(net, oracle) < 1e-3
-
-
-def test_arrays_and_lists_give_the_same_bits(drawn):
-    (X, labels), _, (U, v) = drawn
-    pairs, _, test = mnist_loader.wrap(drawn)
-    results = []
-    for data, tests in ((pairs, test), ((X, labels), (U, v)), ((X, np.eye(10)[labels]), test)):
-        random.seed(1)
-        np.random.seed(1)
-        net = Network(SIZES)
-        net.SGD(data, 2, 10, 3.0, tests)
-        results.append((*net.weights, *net.biases, net.evaluate(tests)))
-    for other in results[1:]:
-        for a, b in zip(results[0], other):
-            np.testing.assert_array_equal(a, b)
 
 
 # ------------------------------------------------ the real MNIST
 
 
 def test_real_thousand_steps(real_mnist):
-    oracle, net = twins()
+    oracle, net = oracle_and_net()
     train_both(oracle, net, mnist_loader.wrap(real_mnist)[0][:10_000], 10, 3.0)
     assert largest_difference(net, oracle) <= 1e-10
 
 
 def test_real_whole_epoch_counts_within_25(real_mnist):
-    oracle, net = twins()
+    oracle, net = oracle_and_net()
     training, _, test = mnist_loader.wrap(real_mnist)
     train_both(oracle, net, training, 10, 3.0)
     theirs, ours = oracle.count_correct(test), net.evaluate(test)
@@ -104,8 +87,7 @@ def test_real_whole_epoch_counts_within_25(real_mnist):
 
 def test_real_95_percent_within_30_epochs(real_mnist, capsys):
     """The book: 95.42 % at its peak, best of three runs."""
-    random.seed(1)
-    np.random.seed(1)
+    seed_both(1)
     net = Network(SIZES)
     net.SGD(real_mnist[0], 30, 10, 3.0, test_data=real_mnist[2])
     counts = [int(line.split()[2]) for line in capsys.readouterr().out.splitlines()]
@@ -135,7 +117,7 @@ print(1024 * int(status.split("VmHWM:")[1].split()[0]))  # getrusage would count
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
 @pytest.mark.parametrize(("form", "copies"), [("array", 1.3), ("list", 2.3)])
 def test_memory(dtype, form, copies):
     """An array of 50,000 images costs 0.3 of itself more, a list one more copy, plus 250 MB."""

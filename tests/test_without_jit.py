@@ -1,7 +1,4 @@
-"""The kernels' own tests again without the JIT, where they cover every line; other compilers.
-
-The same default path trains without the JIT, with Numba's plain compiler, and as ever.
-"""
+"""Training without the JIT and with Numba's own compiler; coverage of every line of the kernels."""
 
 import ast
 import json
@@ -34,11 +31,12 @@ def run(tmp_path, command, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_line_of_the_kernels_runs_without_the_jit(tmp_path):
     data, report = tmp_path / "coverage", tmp_path / "report.json"
     files = f"--include={PACKAGE / 'kernels' / '*'}"
     coverage = ["-m", "coverage", "run", f"--data-file={data}", files]
-    test = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    test = ["-m", "pytest", "-q", "-m", "", *TESTS]
     run(tmp_path, coverage + test, NUMBA_DISABLE_JIT="1")
     run(tmp_path, ["-m", "coverage", "json", f"--data-file={data}", "-o", str(report)])
     missed, found = [], json.loads(report.read_text())["files"]
@@ -52,7 +50,7 @@ def test_every_line_of_the_kernels_runs_without_the_jit(tmp_path):
     assert not found
 
 
-# What Numba's compiler calls, and is not one of its classes.
+# Functions that Numba's compiler calls and that no decorator or class marks as such.
 CALLED_BY_THE_COMPILER = {
     "jit.py": {"typer", "lower", "_compile"},
     "simd.py": {"_check", "typer", "lower", "_tile_type", "_place_in"},
@@ -101,9 +99,12 @@ print(len(calls._compiling))
 
 
 @pytest.mark.skipif(not JIT, reason="compares with compiled code")
-@pytest.mark.parametrize("way", ["NUMBA_DISABLE_JIT", "FASTBP_PLAIN_COMPILER"])
-def test_other_ways_train_the_same(tmp_path, way):
-    """In parallel, too: no compiler makes one prange of two."""
+@pytest.mark.parametrize(
+    "way",
+    ["NUMBA_DISABLE_JIT", pytest.param("FASTBP_PLAIN_COMPILER", marks=pytest.mark.slow)],
+)
+def test_the_same_weights_without_the_jit_and_with_numbas_own_compiler(tmp_path, way):
+    """On several threads, too: no compiler fuses two pranges."""
     usual = run(tmp_path, ["-c", SAME], NUMBA_CACHE_DIR=os.environ.get("NUMBA_CACHE_DIR", ""))
     other = run(tmp_path, ["-c", SAME], **{way: "1"})
     usual, other = map(json.loads, usual.split("\n")[:-1]), map(json.loads, other.split("\n")[:-1])
@@ -116,6 +117,7 @@ def test_other_ways_train_the_same(tmp_path, way):
         assert way == "NUMBA_DISABLE_JIT" or a == b
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not JIT, reason="without compiled code there is no cache")
 def test_a_changed_kernel_is_seen_although_another_file_calls_it(tmp_path):
     """Numba's own stamp covers the driver's file only."""
