@@ -16,6 +16,7 @@ from fastbp.data.warn import public
 from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.early_stopping import PATIENCE, SMALLEST  # noqa: F401  (public names)
 from fastbp.training.measures import measures_of_run
 from fastbp.training.monitors import CurveMonitor
 from fastbp.training.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of

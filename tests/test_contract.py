@@ -567,13 +567,13 @@ def test_overrides_may_change_the_training_list(name, rng, monkeypatch):
     net, _ = net_and_oracle(cls=Augmenting)
     seen = []
     net.data = make_pairs(7, [6, 4], rng)
-    train = engine.train
 
-    def spy(params, plan, samples, *arguments, **how):
-        seen.append(len(samples))
-        return train(params, plan, samples, *arguments, **how)
+    class Spy(engine.Descent):
+        def __init__(self, params, plan, samples, *arguments, **how):
+            seen.append(len(samples))
+            super().__init__(params, plan, samples, *arguments, **how)
 
-    monkeypatch.setattr(engine, "train", spy)
+    monkeypatch.setattr(engine, "Descent", Spy)
     net.SGD(net.data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))
     if name == "evaluate":
         assert seen == [7, 8, 9]

@@ -369,7 +369,7 @@ BATCHES = [1, 4, 10, 22, 40] if JIT else [1, 5]
 
 
 def read_sparsely(is_sparse, monkeypatch):
-    monkeypatch.setattr(engine, "MOST_NONZERO", 2 if is_sparse else 0)
+    monkeypatch.setattr("fastbp.training.samples.MOST_NONZERO", 2 if is_sparse else 0)
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

@@ -79,7 +79,10 @@ def of_the_compiler(path):
 
 SAME = """
 import numpy as np
-from fastbp.training import engine, threads
+from fastbp.training import calls, engine, threads
+from fastbp.training.plans import plan_of
+from fastbp.training.rules import NO_RULES, Rules
+from fastbp.training.samples import Samples
 rng = np.random.default_rng(3)
 plan = plan_of((70, 33, 5))
 X = rng.random((20, 70)) * (rng.random((20, 70)) < 0.2)
@@ -128,11 +131,7 @@ def test_a_changed_kernel_is_seen_although_another_file_calls_it(tmp_path):
     code = """
 import numpy as np
 from fastbp.training import engine
-from fastbp.training import calls
 from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES
-from fastbp.training.rules import Rules
-from fastbp.training.samples import Samples
 plan = plan_of((3, 2))
 print(engine.feedforward(np.zeros(plan.n_params), plan, np.zeros((1, 3)))[0, 0])
 """

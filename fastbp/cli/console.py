@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 
-from fastbp.kernels.processes import CompilingThread, signals
+from fastbp.kernels.processes import CompilingThread
+from fastbp.training import signals
 
 
 def say(text):

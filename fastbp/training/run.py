@@ -81,9 +81,10 @@ class Run:
             self.state.dropout_key = int(np.random.randint(2**32, dtype=np.uint32))
 
     def _run_epoch(self):
-        state, n = self.state, self.training_set.n
+        state = self.state
         if not state.epoch_started:
             self._start_epoch()
+        n = self.training_set.n  # an overridden method may have changed it
         self.bar.set_description(f"Epoch {state.epoch}", refresh=False)
         self._check_weights(now=True)
         interval = self.monitor.interval(self.settings.mini_batch_size) or n
