@@ -43,17 +43,39 @@ def sigmoid_prime(z):
 class Network(base.CompiledNetwork):
     """A feedforward network of sigmoid neurons that learns by stochastic gradient descent.
 
-    sizes: neurons per layer, e.g. [784, 30, 10]. dtype: float64 or float32, the type of weights,
-    biases and arithmetic. threads: the most threads that a call uses; None for all that the
-    process may run on. Results are the same to the bit for any number of threads.
+    Weights and biases start as independent numbers from N(0, 1), drawn from `numpy.random` in the
+    book's order.
 
-    Attributes, as in the book: num_layers; sizes; biases, a list of (n_out, 1) arrays; weights, a
-    list of (n_out, n_in) arrays. Both are drawn from N(0, 1) with NumPy's global generator, all
-    biases first, so numpy.random.seed gives the book's initial values. Every training call binds
-    new lists of new arrays. Assign or change them as you like: the next call uses what it finds.
+    Parameters
+    ----------
+    sizes : list of int
+        Neurons per layer, the input layer first, e.g. ``[784, 30, 10]``.
+    dtype : numpy.float64 or numpy.float32, optional
+        The type of weights, biases and all computations. float32 is faster.
+    threads : int, optional
+        The most threads that a call may use; None for all that this process may run on. Results
+        are the same to the bit for any number.
 
-    Raises TypeError or ValueError for sizes, dtype or threads that make no sense.
-    Source: book, chapters 1 and 2.
+    Attributes
+    ----------
+    num_layers : int
+    sizes : list of int
+    weights : list of ndarray
+        ``(n_out, n_in)`` each, one for each layer after the input layer.
+    biases : list of ndarray
+        ``(n_out, 1)`` each.
+    history : list of int
+        After `SGD` with test data: how many samples were right after each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If sizes, dtype or threads make no sense.
+
+    Notes
+    -----
+    Assign to weights and biases, or change them in place, between calls as you like: the next call
+    uses what it finds. Source: book, chapters 1 and 2.
     """
 
     _gradient_parts = "backprop", "cost_derivative", "sigmoid"
@@ -68,9 +90,21 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a):
-        """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
+        """Return the output of the network.
 
-        Raises ValueError for any other shape.
+        Parameters
+        ----------
+        a : array_like, shape (n_in, 1) or (n_in, m)
+            An input column, or m of them.
+
+        Returns
+        -------
+        ndarray, shape (n_out, 1) or (n_out, m)
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another shape, for what is not a number or not finite.
         """
         plan = self._plan
         a = numeric_arrays.columns(a, plan.sizes[0], self.dtype, "a")
@@ -86,31 +120,53 @@ class Network(base.CompiledNetwork):
     ):  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
-        training_data: pairs (x, y), x (n_in, 1) and y (n_out, 1), as a list (shuffled in place,
-        as in the book) or any iterable; or arrays (X, Y), X (n, n_in), one sample a row, and Y
-        (n, n_out) or integer labels (n,). Numbers mean what they say, whatever their type; images
-        stored as bytes are marked: fastbp.Pixels(X). With one output neuron targets are numbers:
-        (n,) or (n, 1), in pairs also scalars. test_data: as for evaluate; with it, every epoch
-        ends with an evaluation. progress: True or False for a bar
-        on standard error, None for one where standard error is a terminal.
+        Parameters
+        ----------
+        training_data : list of (x, y), iterable of such pairs, or tuple (X, Y)
+            x ``(n_in, 1)`` and y ``(n_out, 1)``; a list is shuffled in place, as in the book. Or
+            arrays, one sample a row: X ``(n, n_in)``, or `fastbp.Pixels` for images stored as
+            bytes, and Y ``(n, n_out)`` or integer labels ``(n,)``. With one output neuron targets
+            are numbers: ``(n,)`` or ``(n, 1)``, in pairs also scalars.
+        epochs : int
+            How often all samples are trained on.
+        mini_batch_size : int
+            Samples per step; the last mini-batch of an epoch may be shorter.
+        eta : float
+            The learning rate.
+        test_data : as for `evaluate`, optional
+            With it, every epoch ends with an evaluation.
+        progress : bool, optional
+            Whether to show a progress bar on standard error; None for one on a terminal.
+        on_divergence : {"stop", "continue"}
+            What happens when weights are no longer finite: the call ends with a FloatingPointError
+            that names the epoch and the mini-batch, and keeps the last finite weights; or it goes
+            on, as the book's code does.
+        checkpoint : path, optional
+            A file that the state of the run is written to, every so often, at an interrupt and at
+            the end. The one before it stays beside it, as ``<checkpoint>.previous``.
+        checkpoint_every : float or int
+            How often: a float is seconds, an int epochs.
+        resume : bool
+            Whether to go on from the checkpoint, if there is one, with the same data and arguments
+            (epochs is the total, and may be larger than before). In the end weights and printed
+            lines, the earlier ones again, are those of a run that never stopped, to the bit. What
+            cannot be compared, such as functions, you have to keep the same.
 
-        The order of samples is random.shuffle's, on Python's global generator. When a call is
-        interrupted, the weights are those of the last mini-batch that was finished. `history` is
-        then the list of the counts that were printed.
+        Raises
+        ------
+        TypeError, ValueError
+            Before any weight changes, for data that do not fit the network and for arguments out
+            of range.
+        FloatingPointError
+            If training diverges.
+        OSError
+            If a checkpoint can't be read or written.
 
-        on_divergence: what happens when weights are no longer finite: "stop" ends the call with a
-        FloatingPointError that names the epoch and the mini-batch, and keeps the last finite ones;
-        "continue" goes on, as the book's code does. checkpoint: the path of a file that the state
-        of the run is written to, every so many seconds (checkpoint_every as a float) or epochs (as
-        an int), at an interrupt and at the end; the one before it stays beside it, as
-        `path`.previous. resume: go on where the checkpoint stands, if there is one, with the same
-        data and arguments (epochs is the total; more may be asked for later). Weights and printed
-        lines, the old ones again, are in the end those of a run that never stopped, to the bit.
-        What cannot be compared, such as functions, has to be the same by your own care.
-
-        Raises ValueError or TypeError, before any weight changes, for data that do not fit the
-        network and for arguments out of range; OSError for a checkpoint that can't be read or
-        written. Source: book, chapter 1.
+        Notes
+        -----
+        The order of samples is that of `random.shuffle`, on Python's global generator. When a call
+        is interrupted, the weights are those of the last mini-batch that was finished. Source:
+        book, chapter 1.
         """
         settings = RunSettings(self.dtype, epochs, mini_batch_size, eta, on_divergence)
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
@@ -120,10 +176,25 @@ class Network(base.CompiledNetwork):
 
     @public
     def update_mini_batch(self, mini_batch, eta):
-        """Take one step of gradient descent, w - (eta/m) * sum of the m gradients.
+        """Take one step of gradient descent: w - (eta/m) * sum of the m gradients.
 
-        mini_batch: m pairs (x, y), or arrays (X, Y), as in SGD; eta: the learning rate.
-        Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
+        Parameters
+        ----------
+        mini_batch : list of (x, y), or tuple (X, Y)
+            m samples, as in `SGD`.
+        eta : float
+            The learning rate.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit the network.
+        FloatingPointError
+            If a weight would not be finite; then none changes.
+
+        Notes
+        -----
+        Source: book, chapter 1, equations 20 and 21.
         """
         plan, dtype = self._plan, self.dtype
         eta = arguments.check_rate("eta", eta, dtype)
@@ -142,11 +213,27 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def backprop(self, x, y):
-        """Return (nabla_b, nabla_w), the gradient of C_x = 1/2 ||a - y||^2 for one sample.
+        """Return the gradient of the cost C_x = 1/2 ||a - y||^2 of one sample.
 
-        x (n_in, 1); y (n_out, 1), with one output neuron also a number. The lists are shaped like
-        biases and weights; nothing changes.
-        Raises ValueError for other shapes. Source: book, chapter 2, equations BP1 to BP4.
+        Parameters
+        ----------
+        x : array_like, shape (n_in, 1)
+        y : array_like, shape (n_out, 1)
+            With one output neuron also a number.
+
+        Returns
+        -------
+        nabla_b, nabla_w : list of ndarray
+            Shaped like `biases` and `weights`. Nothing of the network changes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For other shapes, or what is not finite.
+
+        Notes
+        -----
+        Source: book, chapter 2, equations BP1 to BP4.
         """
         plan = self._plan
         x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
@@ -157,11 +244,25 @@ class Network(base.CompiledNetwork):
     def evaluate(self, test_data):
         """Return how many samples the network gets right: argmax(output) == label.
 
-        test_data: pairs (x, label), a label being an integer, or an array or a one-hot column that
-        holds one; or arrays (X, labels) or (X, Y) of rows with one largest number each. One output
-        neuron answers 1 where its output is at least 0.5, else 0, and the labels are 0 and 1 (the
-        book's argmax over one output is always 0). Raises ValueError or TypeError for data that do
-        not fit.
+        Parameters
+        ----------
+        test_data : list of (x, label), or tuple (X, labels) or (X, Y)
+            A label is an integer, or an array or a one-hot column that holds one; Y holds rows
+            with one largest number each.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit the network.
+
+        Notes
+        -----
+        One output neuron answers 1 where its output is at least 0.5, else 0, and the labels are 0
+        and 1: the book's argmax over one output is always 0.
         """
         test_data = containers.materialise(test_data, "test_data")
         if self._is_overridden("feedforward", "sigmoid"):
@@ -179,10 +280,19 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ files
 
     def save(self, path):
-        """Write the network to `path` as an .npz file that holds numbers only, no pickle.
+        """Write the network to an .npz file that holds numbers only, no pickle.
 
-        The file appears whole or not at all. Raises OSError if it cannot be written, ValueError
-        if weights or biases do not fit sizes or are not finite. Read it with fastbp.network.load.
+        Parameters
+        ----------
+        path : path
+            The file appears whole or not at all. `fastbp.network.load` reads it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If weights or biases do not fit sizes, or are not finite.
         """
         flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
         parameters.refuse_strange_weights(self)
@@ -264,10 +374,24 @@ def _counter(net, data, own_test, sets):
 
 
 def load(path, *, threads=None):
-    """Return the Network that Network.save wrote to `path`. Draws no random numbers.
+    """Return the Network that `Network.save` wrote to a file.
 
-    Raises OSError if the file cannot be read, ValueError if it is not such a file or holds a number
-    that is not finite. Nothing in the file is executed: it holds numbers only.
+    Parameters
+    ----------
+    path : path
+    threads : int, optional
+        As for `Network`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or holds a number that is not finite.
+
+    Notes
+    -----
+    Nothing in the file is executed, and no random numbers are drawn.
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
@@ -286,7 +410,7 @@ def load(path, *, threads=None):
             if len(shape) != 1 or shape[0] > len(content):  # no file has so many layers
                 raise ValueError(f"sizes has shape {shape}, expected a list")
             sizes = content["sizes"].tolist()
-            what = "is not a sound model"
+            what = "is not a whole model"
             if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
                 seen = files.brief(dtype, 30)
                 raise ValueError(f"dtype is {seen!r}, expected float64 or float32")

@@ -4,29 +4,39 @@ Invariant: as in network.py, what is overridden is used, a cost of the user's ow
 book's form of a call does not have comes as keyword-only arguments.
 """
 
-import collections
 import functools
 import itertools
 import json
 
 import numpy as np
 
-from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
+from fastbp.data import (
+    answers,
+    arguments,
+    containers,
+    datasets,
+    files,
+    json_model,
+    numeric_arrays,
+    parameters,
+)
+from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.training import base, reference_path
+from fastbp.mnist_loader import vectorized_result  # noqa: F401  (a public name)
+from fastbp.training import base, chapter3, costs, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.costs import (  # noqa: F401  (public names)
+    COSTS,
+    CrossEntropyCost,
+    LogLikelihoodCost,
+    QuadraticCost,
+)
 from fastbp.training.early_stopping import PATIENCE, SMALLEST  # noqa: F401  (public names)
-from fastbp.training.measures import measures_of_run
-from fastbp.training.monitors import CurveMonitor
-from fastbp.training.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
+from fastbp.training.plans import check_activations, plan_of
 from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
 from fastbp.training.rules import Rules
-from fastbp.training.run import Run
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
-from fastbp.training.training_set import TrainingSet
-
-FORMAT_VERSION = 1
 
 
 @np.errstate(under="ignore")
@@ -36,74 +46,42 @@ def sigmoid_prime(z):
     return s * (1 - s)
 
 
-class QuadraticCost:
-    """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def fn(a, y):
-        """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
-        return 0.5 * np.linalg.norm(a - y) ** 2
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer, for sigmoid outputs."""
-        return (a - y) * sigmoid_prime(z)
-
-
-class CrossEntropyCost:
-    """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def fn(a, y):
-        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer; z is not used, as in the book."""
-        return a - y
-
-
-class LogLikelihoodCost:
-    """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def fn(a, y):
-        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sum(np.nan_to_num(-y * np.log(a)))
-
-    @staticmethod
-    @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer; z is not used."""
-        return a - y
-
-
-COSTS = {
-    "quadratic": QuadraticCost,
-    "cross-entropy": CrossEntropyCost,
-    "log-likelihood": LogLikelihoodCost,
-}
+for _cost in COSTS.values():
+    _cost.__module__ = __name__  # where users and pickles find it
 
 
 class Network(base.CompiledNetwork):
     """A feedforward network with the improvements of chapter 3.
 
-    sizes: neurons per layer, e.g. [784, 30, 10]. cost: QuadraticCost, CrossEntropyCost,
-    LogLikelihoodCost, or a class or instance of one's own with fn(a, y) and delta(z, a, y).
-    activation: of the hidden layers, "sigmoid", "tanh", "relu" or "linear", or a list with one for
-    each. output: that of the output layer; None for the one that goes with the cost: "softmax"
-    with LogLikelihoodCost, else "sigmoid". dtype, threads: as in network.Network.
+    Parameters
+    ----------
+    sizes : list of int
+        Neurons per layer, the input layer first, e.g. ``[784, 30, 10]``.
+    cost : class or instance
+        `QuadraticCost`, `CrossEntropyCost`, `LogLikelihoodCost`, or your own, with methods
+        ``fn(a, y)`` and ``delta(z, a, y)``.
+    activation : str or list of str
+        Of the hidden layers: "sigmoid", "tanh", "relu" or "linear", or a list with one for each.
+    output : str, optional
+        Of the output layer; None for the one that goes with the cost: "softmax" with
+        `LogLikelihoodCost`, else "sigmoid".
+    dtype, threads
+        As for `fastbp.network.Network`.
 
-    Attributes, as in the book: num_layers, sizes, cost, biases, weights. Raises TypeError or
-    ValueError for arguments that make no sense, or a cost and an output that do not go together.
+    Attributes
+    ----------
+    num_layers, sizes, cost, biases, weights
+        As in the book.
+    activations : tuple of str
+        One for each layer after the input layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument makes no sense, or cost and output do not go together.
+
+    Notes
+    -----
     Source: book, chapter 3.
     """
 
@@ -115,8 +93,8 @@ class Network(base.CompiledNetwork):
         dtype=np.float64, threads=None,
     ):  # fmt: skip
         checked = self._prepare(sizes, dtype, threads)
-        self.cost = _checked_cost(cost)
-        self.activations = _checked_activations(activation, output, checked, self._cost_name())
+        self.cost = costs.check_cost(cost)
+        self.activations = check_activations(activation, output, checked, self._cost_name())
         self.default_weight_initializer()
 
     # ------------------------------------------------ initialisers
@@ -141,10 +119,7 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a):
-        """Return the output (n_out, 1) for the input column a (n_in, 1); m columns give m columns.
-
-        Raises ValueError for any other shape.
-        """
+        """Return the output of the network; see `fastbp.network.Network.feedforward`."""
         a = numeric_arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
         out = reference_path.feedforward(a, *self._layers(), self._functions())
         return self._finite_output(out)
@@ -158,34 +133,62 @@ class Network(base.CompiledNetwork):
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
     ):  # fmt: skip
-        """Train by mini-batch stochastic gradient descent; return what was monitored.
+        r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
-        training_data, evaluation_data: pairs or arrays, as network.Network.SGD takes them. lmbda,
-        l1: the parameters of L2 and L1 regularisation. The four monitors print after each epoch,
-        and return, (evaluation cost, evaluation accuracy, training cost, training accuracy): lists
-        with a number for each epoch (more with monitor_every), empty where not asked for.
-        Accuracies are counts; costs have the terms of lmbda and l1 in them.
+        Parameters
+        ----------
+        training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
+        checkpoint_every, resume
+            As for `fastbp.network.Network.SGD`.
+        lmbda, l1 : float
+            The parameters of L2 and L1 regularisation.
+        evaluation_data : as training_data, or pairs (x, label), optional
+        monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost, \
+        monitor_training_accuracy : bool
+            What is printed after each epoch, and returned.
+        early_stopping_n : int
+            End after so many epochs in which `stop_on` did not improve; 0: never.
+        momentum : float, 0 <= momentum < 1
+        nesterov : bool
+            Whether the momentum is Nesterov's, not the book's.
+        dropout : float or list of float
+            The rate of the hidden layers, or of each layer, the input layer first: the share of
+            neurons that each sample does without. The others are divided by 1 - rate, so that
+            nothing changes after training. Draws one number from `numpy.random`.
+        max_norm : float, optional
+            The greatest length of the weights into a neuron.
+        schedule : None, "halve" or callable
+            None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
+            which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
+            A function of the epoch, 0, 1 ...: it returns eta.
+        stop_on : str
+            "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost",
+            monitored or not.
+        monitor_subset : int, optional
+            Monitor the first so many samples only.
+        monitor_every : int, optional
+            Monitor every so many mini-batches, too. With lmbda or momentum, weights agree with
+            those of other intervals within rounding.
 
-        early_stopping_n: end after so many epochs in which `stop_on` did not improve; stop_on:
-        "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost", monitored
-        or not. momentum: 0..1, of the book's kind or Nesterov's. dropout: the share of hidden
-        neurons that each sample does without (the others count for more, so that nothing changes
-        afterwards), or a list of shares, input layer first; it draws one number from numpy.random.
-        max_norm: the greatest length of the weights into a neuron. schedule: None for a constant
-        eta; "halve" to halve it after early_stopping_n epochs (10 if 0) in which stop_on did not
-        improve, and to end below 1/128 of it; or a function of the epoch, 0, 1 ..., that returns
-        eta. With early_stopping_n or "halve" the best weights are kept in the end, not the last.
-        monitor_subset: monitor the first so many samples only; monitor_every: monitor every so many
-        mini-batches, too (with lmbda, weights then agree within rounding with those of other
-        intervals). progress, on_divergence, checkpoint, checkpoint_every, resume: as in
-        network.Network.SGD.
+        Returns
+        -------
+        evaluation_cost, evaluation_accuracy, training_cost, training_accuracy : list
+            A number for each epoch (more with monitor_every); empty where not asked for.
+            Accuracies are counts; costs include the terms of lmbda and l1.
 
-        A cost or a method of one's own has no dropout; an update_mini_batch of one's own no
-        momentum, l1 and max_norm: ValueError.
+        Raises
+        ------
+        TypeError, ValueError
+            Before any weight changes: for data that do not fit, for arguments out of range, and
+            for rules that overridden methods do not apply (dropout with a cost or a method of your
+            own; momentum, l1 and max_norm with an update_mini_batch of your own).
+        FloatingPointError, OSError
+            As for `fastbp.network.Network.SGD`.
 
-        Raises ValueError or TypeError, before any weight changes, for data that do not fit and for
-        arguments out of range; FloatingPointError, OSError as network.Network.SGD does. Source:
-        book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
+        Notes
+        -----
+        With early_stopping_n or "halve" the network ends with its best weights, not the last.
+        Source: book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(dtype, epochs, mini_batch_size, eta, on_divergence)
@@ -199,7 +202,7 @@ class Network(base.CompiledNetwork):
             schedule, stop_on, monitor_subset, monitor_every,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
-        run = _run_of(self, settings, rules, monitors, training_data, evaluation_data)
+        run = chapter3.run_of(self, settings, rules, monitors, training_data, evaluation_data)
         run.run(checkpointer, progress, monitors.eta_of)
         best_weights = run.monitor.stopping.best_weights
         if best_weights is not None:
@@ -208,10 +211,25 @@ class Network(base.CompiledNetwork):
 
     @public
     def update_mini_batch(self, mini_batch, eta, lmbda, n):
-        """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the gradients; biases not decayed.
+        """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the m gradients.
 
-        mini_batch: m pairs (x, y) or arrays (X, Y); n: the size of the whole training set, by
-        which lmbda is divided. Raises ValueError or TypeError for data that do not fit.
+        Parameters
+        ----------
+        mini_batch : list of (x, y), or tuple (X, Y)
+            m samples, as in `SGD`.
+        eta, lmbda : float
+            The learning rate, and the parameter of L2 regularisation. Biases do not decay.
+        n : int
+            The size of the whole training set, by which lmbda is divided.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As for `fastbp.network.Network.update_mini_batch`.
+
+        Notes
+        -----
+        Source: book, chapter 3, equation 93.
         """
         plan, dtype = self._plan, self.dtype
         eta = arguments.check_rate("eta", eta, dtype)
@@ -228,10 +246,10 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def backprop(self, x, y):
-        """Return (nabla_b, nabla_w), the gradient of the cost for one sample, not regularised.
+        """Return the gradient of the cost of one sample, without regularisation.
 
-        x (n_in, 1); y (n_out, 1), with one output neuron also a number. Raises ValueError for
-        other shapes. Source: book, chapter 2.
+        Parameters, results and errors as for `fastbp.network.Network.backprop`. Source: book,
+        chapters 2 and 3.
         """
         plan = self._plan
         x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
@@ -240,13 +258,29 @@ class Network(base.CompiledNetwork):
 
     @public
     def accuracy(self, data, convert=False):
-        """Return how many samples of data the network gets right.
+        """Return how many samples the network gets right.
 
-        data: pairs (x, label), or with convert=True pairs (x, y) of one-hot columns, as training
-        data are; or arrays (X, labels) or (X, Y). One sigmoid output neuron answers 1 where its
-        output is at least 0.5, else 0; a tanh neuron 1 where it is at least 0, else -1 (the book's
-        argmax over one output is always 0). Raises ValueError for other expected answers, and for
-        one linear or relu output neuron, which has none: monitor the cost.
+        Parameters
+        ----------
+        data : list of pairs, or tuple (X, labels) or (X, Y)
+            Pairs (x, label), or with convert pairs (x, y) of one-hot columns.
+        convert : bool
+            Whether data are training data, as in the book.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit; for one linear or relu output neuron, which has no answer:
+            monitor the cost.
+
+        Notes
+        -----
+        One sigmoid output neuron answers 1 where its output is at least 0.5, else 0; a tanh neuron
+        1 where it is at least 0, else -1 (the book's argmax over one output is always 0).
         """
         activation = self.activations[-1]
         answers.check_has_answers(self._plan.sizes[-1], activation)
@@ -262,8 +296,23 @@ class Network(base.CompiledNetwork):
     def total_cost(self, data, lmbda, convert=False):
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
 
-        data: pairs (x, y) of one-hot columns, or with convert=True pairs (x, label), as evaluation
-        data are; or arrays (X, labels) or (X, Y).
+        Parameters
+        ----------
+        data : list of pairs, or tuple (X, labels) or (X, Y)
+            Pairs (x, y) of one-hot columns, or with convert pairs (x, label).
+        lmbda : float
+            The parameter of L2 regularisation.
+        convert : bool
+            Whether data are evaluation data, as in the book.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit.
         """
         lmbda = arguments.check_range("lmbda", lmbda, self.dtype, 0)
         X, Y = self._read(data, not convert, "data")
@@ -275,9 +324,18 @@ class Network(base.CompiledNetwork):
     def save(self, filename):
         """Write the network to a JSON file that the book's load reads, too.
 
-        What the book's form has no place for stands in extra keys. The file appears whole or not
-        at all. Raises OSError if it cannot be written, ValueError if the weights do not fit or are
-        not finite.
+        Parameters
+        ----------
+        filename : path
+            The file appears whole or not at all. What the book's form has no place for stands in
+            extra keys.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If weights or biases do not fit sizes, or are not finite.
         """
         flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
         parameters.refuse_strange_weights(self)
@@ -308,16 +366,8 @@ class Network(base.CompiledNetwork):
         return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
 
     def _cost_name(self):
-        """Return the kernels' name of the cost, or None for one of the reader's own."""
-        cost = self.cost if isinstance(self.cost, type) else type(self.cost)
-        if self.cost not in COSTS.values():
-            _checked_cost(self.cost)  # someone may have assigned anything
-        for name, known in COSTS.items():
-            if cost is known and all(
-                getattr(self.cost, f) is _ORIGINAL_COSTS[known, f] for f in ("fn", "delta")
-            ):
-                return name
-        return None
+        """Return the kernels' name of the cost, or None for one of the user's own."""
+        return costs.name_of(self.cost)
 
     def _has_own_cost(self):
         return self._cost_name() is None
@@ -360,7 +410,7 @@ class Network(base.CompiledNetwork):
     def _functions(self):
         """Return the pair (f, f') of each layer; the sigmoid is this module's, as it is now."""
         functions = reference_path.ACTIVATIONS
-        if self._is_overridden("sigmoid"):  # somebody has patched it
+        if self._is_overridden("sigmoid"):  # it is patched
             functions = functions | {"sigmoid": (sigmoid, lambda z, a: sigmoid_prime(z))}
         return [functions[name] for name in self.activations]
 
@@ -387,234 +437,62 @@ class Network(base.CompiledNetwork):
 def _plan_of(sizes, activations, cost_name):
     """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
     sizes = arguments.check_sizes(sizes)
-    _checked_activations(activations[:-1], activations[-1], sizes, cost_name)
+    check_activations(activations[:-1], activations[-1], sizes, cost_name)
     if cost_name is None:
-        return plan_of(sizes)  # its shapes only: the general path runs
+        return plan_of(sizes)  # its shapes only: the reference path runs
     return plan_of(sizes, activations, cost_name)
 
 
-def _checked_cost(cost):
-    if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
-        raise TypeError(
-            f"cost is {arguments.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
-            f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
-        )
-    return cost
-
-
-def _checked_activations(activation, output, sizes, cost_name):
-    """Return a tuple with the activation of each layer after the input, or raise."""
-    num_layers = len(sizes)
-    names = [name for name in ACTIVATIONS if name != "softmax"]
-    if not isinstance(activation, (str, list, tuple)):
-        raise TypeError(
-            f"activation is {arguments.brief(activation)}, expected a name or a list of names"
-        )
-    hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
-    if len(hidden) != num_layers - 2:
-        raise ValueError(
-            f"activation has {len(hidden)} names, expected {num_layers - 2}: one per hidden layer"
-        )
-    for name in hidden or [activation] * isinstance(activation, str):
-        if name not in names:
-            raise ValueError(
-                f"activation is {arguments.brief(name)}, expected one of {', '.join(names)}"
-            )
-    if output is None:
-        output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
-    if output not in ACTIVATIONS:
-        raise ValueError(
-            f"output is {arguments.brief(output)}, expected one of {', '.join(ACTIVATIONS)}"
-        )
-    if cost_name and (cost_name, output) not in OUTPUT_SLOPES:
-        fitting = [o for c, o in OUTPUT_SLOPES if c == cost_name]
-        raise ValueError(
-            f"{COSTS[cost_name].__name__} does not go with output {arguments.brief(output)}, "
-            f"expected {' or '.join(fitting)}"
-        )
-    if output == "softmax" and sizes[-1] == 1:
-        raise ValueError(
-            "one softmax output neuron is always 1, whatever goes in; use 2 output neurons, or "
-            "one sigmoid neuron with CrossEntropyCost"
-        )
-    return (*hidden, output)
-
-
-_ORIGINAL_COSTS = {(cost, f): getattr(cost, f) for cost in COSTS.values() for f in ("fn", "delta")}
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "accuracy", "total_cost")
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-# ------------------------------------------------ one call of SGD
-
-
-def _run_of(net, settings, rules, monitors, training_data, evaluation_data):
-    """Return the Run of a call of SGD; its arguments are checked."""
-    own_gradient = net._is_overridden("update_mini_batch", "backprop")
-    reference = own_gradient or net._is_overridden("cost", "sigmoid")
-    _check_reach(net, rules, reference)
-    if any(name.endswith("accuracy") for name in monitors.needed):
-        answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
-    for name in sorted(monitors.needed):
-        if name.startswith("evaluation") and evaluation_data is None:
-            raise ValueError(f"{name} needs evaluation_data, which is None")
-    training_data = containers.materialise(training_data, "training_data")
-    own_data = own_gradient and not monitors.needed & {"training_cost", "training_accuracy"}
-    training_set = TrainingSet(training_data, net, reference, own_data)
-    measures, sets = measures_of_run(
-        net, rules, monitors, training_data, training_set, evaluation_data
-    )
-    history = {name: [] for name in MONITORS}
-    return Run(
-        net, settings, training_set,
-        CurveMonitor(monitors, measures, history, settings.eta, net._parameters), rules,
-        step=functools.partial(_reference_step, net, rules, training_set.n), sets=sets,
-        history=history, config=_config(net, rules, monitors),
-    )  # fmt: skip
-
-
-def _check_reach(net, rules, reference):
-    """Raise ValueError for rules that overridden methods would not apply."""
-    if rules.dropout and reference:
-        raise ValueError(
-            "dropout goes with the costs and methods of this module only: backprop has no masks"
-        )
-    if (rules.momentum or rules.l1 or rules.max_norm) and net._is_overridden("update_mini_batch"):
-        raise ValueError("momentum, l1 and max_norm do not reach an update_mini_batch of one's own")
-
-
-def _reference_step(net, rules, n, pairs, eta, step_rules, velocity):
-    """Take a step by the network's own methods."""
-    beyond = velocity is not None or rules.l1 or rules.max_norm
-    if net._is_overridden("update_mini_batch") or not beyond:
-        net.update_mini_batch(pairs, eta, rules.lmbda, n)
-    else:
-        net._reference_step(pairs, eta, step_rules, velocity)
-
-
-def _config(net, rules, monitors):
-    """Return what must be the same when a run is resumed."""
-    cost = net.cost if isinstance(net.cost, type) else type(net.cost)
-    schedule = "halve" if monitors.halves else "a function" if monitors.schedule else None
-    return {
-        "cost": cost.__name__, "activations": list(net.activations), "lmbda": rules.lmbda,
-        "l1": rules.l1, "momentum": rules.momentum, "nesterov": rules.nesterov,
-        "dropout": list(rules.dropout), "max_norm": rules.max_norm, "schedule": schedule,
-        "early_stopping_n": monitors.early_stopping_n, "stop_on": monitors.stop_on,
-        "monitors": sorted(monitors.wanted), "monitor_subset": monitors.subset,
-        "monitor_every": monitors.every,
-    }  # fmt: skip
-
-
-def vectorized_result(j, n=10):
-    """Return the one-hot column (n, 1) of digit j: 1.0 in place j, zeros elsewhere.
-
-    Raises ValueError if j is outside 0..n-1.
-    """
-    j, n = arguments.check_count("j", j, 0), arguments.check_count("n", n, 1)
-    if j >= n:
-        raise ValueError(f"j is {j}, expected 0..{n - 1}")
-    e = np.zeros((n, 1))
-    e[j] = 1.0
-    return e
-
-
 def load(filename, cost=None, *, threads=None):
-    """Return the Network that `save`, or the book's own code, wrote to a JSON file.
+    """Return the Network that `Network.save`, or the book's own code, wrote to a JSON file.
 
-    cost: the class of a cost that is not of this module. Draws no random numbers. Raises OSError if
-    the file cannot be read, ValueError if it is not such a file or holds a number that is not
-    finite.
+    Parameters
+    ----------
+    filename : path
+    cost : class or instance, optional
+        The cost, if it is not one of this module.
+    threads : int, optional
+        As for `Network`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or holds a number that is not finite.
+
+    Notes
+    -----
+    No random numbers are drawn.
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
-    cost = None if cost is None else _checked_cost(cost)
+    cost = None if cost is None else costs.check_cost(cost)
     with open(filename, "rb") as file:
         text = file.read()
-    what = "is not a network saved as JSON"
     try:
-        data = json.loads(text, object_pairs_hook=_without_doubles)
-        sizes, weights, biases = data["sizes"], data["weights"], data["biases"]
-        name, version = data["cost"], data.get("fastbp_format", FORMAT_VERSION)
-        dtype = data.get("dtype", "float64")
-        activations, own_cost = data.get("activations"), data.get("own_cost", False)
-        what = "is not a sound network"
-        kinds = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cost=bool)
-        given = dict(data, dtype=dtype, own_cost=own_cost)
-        for key, kind in kinds.items():
-            if not isinstance(given[key], kind):
-                seen = files.brief(json.dumps(given[key]), 60)
-                raise TypeError(f"{key} is {seen}, expected a {kind.__name__}")
-        if not all(type(n) is int for n in sizes):
-            raise TypeError(f"sizes is {files.brief(json.dumps(sizes), 60)}, expected integers")
+        content = json_model.parse(text)
         known = {c.__name__: c for c in COSTS.values()}
-        if version != FORMAT_VERSION:
-            what = "is of another version"
-            raise ValueError(
-                f"it is in format {files.brief(version, 30)}, expected {FORMAT_VERSION}"
-            )
-        if cost is None and (own_cost or name not in known):
-            name, what = files.brief(name, 60), "needs its cost"
+        if cost is None and (content["own_cost"] or content["cost"] not in known):
+            name = files.brief(content["cost"], 60)
             raise ValueError(
                 f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
                 f"your own: load({str(filename)!r}, cost={name})"
             )
-        if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
-            raise ValueError(f"dtype is {files.brief(dtype, 30)!r}, expected float64 or float32")
         net = Network.__new__(Network)
-        checked = net._prepare(sizes, dtype, threads)
-        net.cost = known[name] if cost is None else cost
+        checked = net._prepare(content["sizes"], content["dtype"], threads)
+        net.cost = known[content["cost"]] if cost is None else cost
         hidden, output = "sigmoid", None
-        if activations is not None:
-            hidden, output = activations[:-1], activations[-1]
-        net.activations = _checked_activations(hidden, output, checked, net._cost_name())
-        net._bind_parameters(_parameters(weights, biases, checked, net))
+        if content["activations"] is not None:
+            hidden, output = content["activations"][:-1], content["activations"][-1]
+        net.activations = check_activations(hidden, output, checked, net._cost_name())
+        net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
             RecursionError) as error:  # fmt: skip
-        raise ValueError(f"{filename} {what}: {files.brief(error, 300)}") from None
+        why = files.brief(error, 300)
+        raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
     return net
-
-
-def _without_doubles(pairs):
-    """Return a dictionary of the pairs in a JSON object, or raise: two readers may differ."""
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        (key, _), *_ = collections.Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"it holds the key {files.brief(key, 60)!r} twice")
-    return data
-
-
-def _parameters(weights, biases, sizes, net):
-    """Return the flat vector of lists of numbers, held to the sizes before it is made."""
-    layers = [*itertools.pairwise(sizes)]
-    lists = (("weights", weights, layers), ("biases", biases, [(1, n_out) for _, n_out in layers]))
-    for name, given, shapes in lists:
-        if len(given) != len(layers):
-            raise ValueError(f"{name} has {len(given)} layers, expected {len(layers)}")
-        for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes)):
-            _check_rows(rows, n_out, n_in, f"{name}[{l}]")
-    both = {name: given for name, given, _ in lists}
-    return parameters.filled(
-        net._plan, net.dtype, lambda name, l: np.array(both[name][l], np.float64)
-    )
-
-
-def _check_rows(rows, n_out, n_in, name):
-    """Raise ValueError unless rows are n_out lists of n_in numbers that a float64 can hold.
-
-    NumPy would take null for NaN, and read numbers in strings.
-    """
-    if type(rows) is not list or len(rows) != n_out:
-        raise ValueError(f"{name} is not a list of {n_out} rows")
-    for i, row in enumerate(rows):
-        if type(row) is not list or len(row) != n_in:
-            raise ValueError(f"{name}[{i}] is not a list of {n_in} numbers")
-        kinds = set(map(type, row))
-        if kinds <= {float}:
-            continue
-        for j, value in enumerate(row):
-            if type(value) not in (int, float):
-                seen = files.brief(json.dumps(value), 60)
-                raise ValueError(f"{name} holds {seen} at [{i}, {j}], expected a number")
-            if type(value) is int and value.bit_length() > 1023:
-                raise ValueError(f"{name} holds an integer too large for a float at [{i}, {j}]")

@@ -41,7 +41,7 @@ import numpy as np
 from fastbp import network, network2
 from fastbp.cli.model_commands import read_image
 from fastbp.data.readers import find
-from fastbp.training import checkpoint
+from fastbp.training import chapter3, checkpoint
 from fastbp.training.settings import MonitorSettings, RuleSettings, RunSettings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz has it not
@@ -581,7 +581,7 @@ def _run_of(module, path=None, epochs=2):
         rules = RuleSettings(net.dtype, 3, momentum=0.9, dropout=0.1)
         wanted = {"evaluation_cost", "evaluation_accuracy"}
         monitors = MonitorSettings(net.dtype, wanted)
-        run = network2._run_of(net, settings, rules, monitors, TRAINING, TRAINING)
+        run = chapter3.run_of(net, settings, rules, monitors, TRAINING, TRAINING)
     return run, checkpoint.Checkpointer(path, 1)
 
 

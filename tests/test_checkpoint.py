@@ -454,7 +454,7 @@ def test_the_previous_checkpoint_is_kept_and_used(tmp_path, capsys):
     assert_same(outcome(*seeded(RUNS["chapter 1"], path, resume=True, seed=9), capsys), whole)
     for place in (path, previous):
         place.write_bytes(good[:-100])
-    with pytest.raises(ValueError, match=r"run.npz is not a sound checkpoint: "):
+    with pytest.raises(ValueError, match=r"run.npz is not a whole checkpoint: "):
         seeded(RUNS["chapter 1"], path, resume=True)
     assert path.read_bytes() == previous.read_bytes() == good[:-100]
 

@@ -159,9 +159,9 @@ def test_files_that_are_not_models(tmp_path):
     cases = [
         ({"format_version": 2}, r"format 2, expected a 'network' in format 1"),
         ({"kind": "cat"}, r"holds a 'cat'"),
-        ({"sizes": np.array([4, 2])}, r"not a sound model: weights\[0\] has shape \(2, 3\)"),
+        ({"sizes": np.array([4, 2])}, r"not a whole model: weights\[0\] has shape \(2, 3\)"),
         ({"sizes": np.array([3, 0])}, r"sizes\[1\] is 0"),
-        ({"sizes": np.array([3.5, 2])}, r"not a sound model: sizes is"),
+        ({"sizes": np.array([3.5, 2])}, r"not a whole model: sizes is"),
         ({"sizes": np.array(3)}, "is not a model"),
         ({"dtype": "int8"}, "dtype is 'int8'"),
         ({"weights_0": np.array([["a"] * 3] * 2)}, r"weights\[0\] has dtype <U1"),

@@ -561,7 +561,7 @@ JSON = {
     "sizes in words": (("[2, 1]", '"21"'), 'sizes is "21", expected a list'),
     "sizes that are true": (("[2, 1]", "[2, true]"), "sizes is [2, true], expected integers"),
     "great sizes": (("[2, 1]", "[2" + "0" * 4000 + ", 1" + "0" * 4000 + "]"),
-        "not a sound network"),
+        "not a network saved as JSON"),
     "a cost with line feeds": (('"QuadraticCost"', '"a\\nb\\u001b[2J"'), "the cost 'a b?[2J'"),
     "a cost without a name": (('"QuadraticCost"', '""'), "saved with the cost '', expected"),
     "a long cost": (("QuadraticCost", "x" * 9000), "saved with the cost 'xxx"),
@@ -571,9 +571,9 @@ JSON = {
     "a program as dtype": (('"cost"', '"dtype": "f4,(1)f4", "cost"'), "dtype is 'f4,(1)f4'"),
     "own_cost in words": (('"cost"', '"own_cost": "no", "cost"'), 'own_cost is "no", expected'),
     "a format": (('"cost"', '"fastbp_format": [1], "cost"'), "it is in format [1], expected 1"),
-    "activations": (('"cost"', '"activations": {"a": 1}, "cost"'), "not a sound network"),
+    "activations": (('"cost"', '"activations": {"a": 1}, "cost"'), "not a network saved as JSON"),
     "activations in lists": (('"cost"', '"activations": [["tanh"]], "cost"'),
-        "not a sound network"),
+        "not a network saved as JSON"),
     "depth": (('"cost"', '"x": ' + "[" * 100_000 + ', "cost"'), "recursion"),
 }  # fmt: skip
 

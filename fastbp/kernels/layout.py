@@ -13,8 +13,8 @@ a panel one row per input, the last row the biases, whose input is the constant 
              of the pixels that are not zero in at least one of them, and this list
     i j k l  sample, neuron, input, layer
 
-What pads weights and Deltas is 0 and stays 0. Each number is one sum in one order, whoever computes
-it: results are the same to the bit for any number of threads.
+What pads weights and Deltas is 0 and stays 0. Each number is one sum in one order, by
+whichever thread: results are the same to the bit for any number of threads.
 """
 
 import math

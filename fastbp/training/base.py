@@ -71,11 +71,28 @@ class CompiledNetwork:
 
     @public
     def backprop_batch(self, X, Y):
-        """Return (nabla_b, nabla_w), the gradient summed over a mini-batch: rows are samples.
+        """Return the gradient of the cost, summed over a mini-batch.
 
-        X (m, n_in), or fastbp.Pixels; Y one-hot rows (m, n_out) or labels (m,). Shaped
-        like biases and weights; nothing changes. It is the fully matrix-based backpropagation of
-        the book's chapter 2 (its last exercise). Raises ValueError or TypeError for other shapes.
+        Parameters
+        ----------
+        X : array_like, shape (m, n_in), or fastbp.Pixels
+            Rows are samples.
+        Y : array_like, shape (m, n_out) or (m,)
+            One-hot rows, or labels.
+
+        Returns
+        -------
+        nabla_b, nabla_w : list of ndarray
+            Shaped like `biases` and `weights`. Nothing of the network changes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For other shapes, or what is not finite.
+
+        Notes
+        -----
+        The fully matrix-based backpropagation of the book's chapter 2.
         """
         batch = containers.as_arrays(X, Y, "the batch")
         X, Y = datasets.training_arrays(batch, self._plan, self.dtype, "the batch")
@@ -98,8 +115,24 @@ class CompiledNetwork:
     def gradient_norms(self, data):
         """Return the length of the gradient by the biases of each layer, averaged over data.
 
-        data: pairs (x, y) or arrays (X, Y), as SGD takes them. The speed at which each layer
-        learns, as the book's chapter 5 measures it. Returns a list of floats, first layer first.
+        Parameters
+        ----------
+        data : list of (x, y), or tuple (X, Y)
+            As in `SGD`.
+
+        Returns
+        -------
+        list of float
+            One for each layer after the input layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit.
+
+        Notes
+        -----
+        The speed at which each layer learns: book, chapter 5.
         """
         data = containers.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
@@ -205,7 +238,7 @@ class CompiledNetwork:
             self._refuse(name)
 
     def _refuse(self, name):
-        """Raise what is wrong with the weights, or else that sound numbers grow too large."""
+        """Raise what is wrong with the weights, or else that finite numbers grow too large."""
         parameters.refuse_strange_weights(self)
         raise FloatingPointError(
             f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
@@ -233,7 +266,7 @@ class CompiledNetwork:
     def _is_overridden(self, *names):
         """Tell whether any of these override points has been changed by anyone.
 
-        "sigmoid" stands for the module's sigmoid and sigmoid_prime, "cost" for a cost of one's own.
+        "sigmoid": the module's sigmoid and sigmoid_prime; "cost": whether it is the user's own.
         """
         for name in names:
             if name == "sigmoid":
@@ -259,7 +292,7 @@ def _plan_of(sizes):
 
 
 def originals(cls, names):
-    """Return CompiledNetwork._original of a class: its methods and its module's functions."""
+    """Return `_original` of a class: its methods, and the functions of its module."""
     module = sys.modules[cls.__module__]
     found = {name: getattr(cls, name) for name in names}
     return found | {

@@ -145,7 +145,7 @@ def read(path):
         trouble = trouble or error
     if isinstance(trouble, OSError):
         raise trouble
-    raise ValueError(f"{path} is not a sound checkpoint: {files.brief(trouble, 300)}")
+    raise ValueError(f"{path} is not a whole checkpoint: {files.brief(trouble, 300)}")
 
 
 def _read(path):
@@ -221,7 +221,7 @@ def random_states():
 
 
 def numpy_state():
-    """Return numpy.random's state: a tuple, or a dictionary if somebody has set a generator."""
+    """Return numpy.random's state: a tuple, or a dictionary if another generator is set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.random.get_state()

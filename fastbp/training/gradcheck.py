@@ -1,7 +1,4 @@
-"""Finite differences against backprop: the check that chapter 2 describes.
-
-Law: nothing of the network changes.
-"""
+"""Finite differences against backprop: the check that chapter 2 describes."""
 
 import concurrent.futures
 import copy
@@ -18,15 +15,35 @@ TASKS = 8  # for each thread
 
 @public
 def gradient_check(net, data, *, h=1e-5, most=MOST):
-    """Return the worst error of backprop in each layer, relative to the layer's largest gradient.
+    """Return the worst error of backprop in each layer, against finite differences.
 
-    net: a Network of either chapter. data: a few pairs (x, y) or arrays (X, Y), as SGD takes them;
-    the cost is summed over them. h: the step of the central differences, (C(p+h) - C(p-h)) / 2h,
-    which are computed in float64 whatever the network's type; most: how many weights and biases are
-    checked, spread over all of them; None for all, two forward passes each. Parallel over weights.
+    Parameters
+    ----------
+    net : Network
+        Of either chapter. Nothing of it changes.
+    data : list of (x, y), or tuple (X, Y)
+        A few samples, as `SGD` takes them; the cost is summed over them.
+    h : float
+        The step of the central differences (C(p + h) - C(p - h)) / 2h, which are computed in
+        float64 whatever the network's type.
+    most : int, optional
+        How many weights and biases are checked, spread over all of them; None for all. Each takes
+        two forward passes; they run on several threads.
 
-    Returns a list of floats, first layer first: about 1e-8 where all is well (1e-5 in float32).
-    Raises ValueError or TypeError for data that do not fit. Source: book, chapter 2.
+    Returns
+    -------
+    list of float
+        The largest error of each layer, relative to the layer's largest gradient: about 1e-8 where
+        all is well, 1e-5 in float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that do not fit.
+
+    Notes
+    -----
+    Source: book, chapter 2.
     """
     plan, wide = net._plan, np.dtype(np.float64)
     h = arguments.check_range("h", h, wide, 1e-12)

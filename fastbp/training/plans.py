@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 
+from fastbp.data import arguments
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, layout
 
@@ -65,3 +66,46 @@ class Plan:
 def plan_of(sizes, activations=(), cost="quadratic"):
     """Return the Plan of a tuple of sizes, a tuple of activations and a cost."""
     return Plan(sizes, activations, cost)
+
+
+def check_activations(activation, output, sizes, cost):
+    """Return a tuple with the activation of each layer after the input layer, or raise.
+
+    activation: of the hidden layers, one name or a list; output: of the output layer, or None for
+    the one that goes with the cost; cost: a name of COSTS, or None for a cost of the user's own.
+    """
+    num_layers = len(sizes)
+    names = [name for name in ACTIVATIONS if name != "softmax"]
+    if not isinstance(activation, (str, list, tuple)):
+        raise TypeError(
+            f"activation is {arguments.brief(activation)}, expected a name or a list of names"
+        )
+    hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
+    if len(hidden) != num_layers - 2:
+        raise ValueError(
+            f"activation has {len(hidden)} names, expected {num_layers - 2}: one per hidden layer"
+        )
+    for name in hidden or [activation] * isinstance(activation, str):
+        if name not in names:
+            raise ValueError(
+                f"activation is {arguments.brief(name)}, expected one of {', '.join(names)}"
+            )
+    if output is None:
+        output = "softmax" if cost == "log-likelihood" else "sigmoid"
+    if output not in ACTIVATIONS:
+        raise ValueError(
+            f"output is {arguments.brief(output)}, expected one of {', '.join(ACTIVATIONS)}"
+        )
+    if cost and (cost, output) not in OUTPUT_SLOPES:
+        fitting = [o for c, o in OUTPUT_SLOPES if c == cost]
+        cost_class = f"{cost.title().replace('-', '')}Cost"  # e.g. CrossEntropyCost
+        raise ValueError(
+            f"{cost_class} does not go with output {arguments.brief(output)}, "
+            f"expected {' or '.join(fitting)}"
+        )
+    if output == "softmax" and sizes[-1] == 1:
+        raise ValueError(
+            "one softmax output neuron is always 1, whatever goes in; use 2 output neurons, or "
+            "one sigmoid neuron with CrossEntropyCost"
+        )
+    return (*hidden, output)

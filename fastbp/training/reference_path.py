@@ -1,6 +1,6 @@
 """The reference path: the book's own structure in NumPy, one sample at a time.
 
-It runs where somebody has overridden a part of the algorithm (a method, a cost, the module's
+It runs where a part of the algorithm is overridden (a method, a cost, the module's
 sigmoid), and for single samples, where a compiled call would cost more than it saves.
 """
 

@@ -1,0 +1,88 @@
+"""The costs of chapters 1 and 3, as functions of NumPy arrays; the kernels know them by name."""
+
+import numpy as np
+
+from fastbp.data import arguments
+from fastbp.training.base import sigmoid
+
+
+class QuadraticCost:
+    """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
+        return 0.5 * np.linalg.norm(a - y) ** 2
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def delta(z, a, y):
+        """Return the error of the output layer, for sigmoid outputs."""
+        s = sigmoid(z)
+        return (a - y) * (s * (1 - s))
+
+
+class CrossEntropyCost:
+    """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def delta(z, a, y):
+        """Return the error of the output layer; z is not used, as in the book."""
+        return a - y
+
+
+class LogLikelihoodCost:
+    """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def fn(a, y):
+        """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sum(np.nan_to_num(-y * np.log(a)))
+
+    @staticmethod
+    @np.errstate(under="ignore")
+    def delta(z, a, y):
+        """Return the error of the output layer; z is not used."""
+        return a - y
+
+
+COSTS = {
+    "quadratic": QuadraticCost,
+    "cross-entropy": CrossEntropyCost,
+    "log-likelihood": LogLikelihoodCost,
+}
+
+_FUNCTIONS = {(cost, f): getattr(cost, f) for cost in COSTS.values() for f in ("fn", "delta")}
+
+
+def name_of(cost):
+    """Return the name of a cost in COSTS, or None for one of the user's own; raise for no cost."""
+    cost_class = cost if isinstance(cost, type) else type(cost)
+    check_cost(cost)
+    for name, known in COSTS.items():
+        if cost_class is known and all(
+            getattr(cost, f) is _FUNCTIONS[known, f] for f in ("fn", "delta")
+        ):
+            return name
+    return None
+
+
+def check_cost(cost):
+    """Return a cost, or raise TypeError for what has no methods of one."""
+    if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
+        raise TypeError(
+            f"cost is {arguments.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
+            f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
+        )
+    return cost
