@@ -615,7 +615,7 @@ def test_extras_that_cannot_reach_an_override(training):
 def test_vectorized_result():
     np.testing.assert_array_equal(network2.vectorized_result(2, 4), [[0], [0], [1], [0]])
     assert network2.vectorized_result(9).shape == (10, 1)
-    with pytest.raises(ValueError, match=r"j is 10, expected 0\.\.9"):
+    with pytest.raises(ValueError, match=r"label 10 is outside 0\.\.9"):
         network2.vectorized_result(10)
 
 
