@@ -11,7 +11,16 @@ import json
 
 import numpy as np
 
-from fastbp.data import answers, arguments, containers, datasets, files, numeric_arrays, parameters
+from fastbp.data import (
+    arguments,
+    containers,
+    datasets,
+    files,
+    messages,
+    numeric_arrays,
+    parameters,
+    predictions,
+)
 from fastbp.data.warn import public
 from fastbp.training import base, engine, reference_path, sgd
 from fastbp.training.base import sigmoid
@@ -138,7 +147,7 @@ class Network(base.Compiled):
 
         Raises ValueError for any other shape.
         """
-        a = numeric_arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
+        a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
         out = reference_path.feedforward(a, *self._layers(), self._functions())
         return self._finite_output(out)
 
@@ -208,7 +217,7 @@ class Network(base.Compiled):
             self._step(mini_batch, eta, rules=rules)
             return
         self._reference_step(
-            datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
+            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
         )
 
     @public(ignore=("under", "over", "invalid"))
@@ -219,8 +228,8 @@ class Network(base.Compiled):
         other shapes. Source: book, chapter 2.
         """
         plan = self._plan
-        x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = numeric_arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
+        x = numeric_arrays.as_columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = numeric_arrays.as_target_column(y, plan.sizes[-1], self.dtype, "y")
         return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
@@ -234,11 +243,11 @@ class Network(base.Compiled):
         one linear or relu output neuron, which has none: monitor the cost.
         """
         activation = self.activations[-1]
-        answers.check_has_answers(self._plan.sizes[-1], activation)
+        predictions.check_classifies(self._plan.sizes[-1], activation)
         data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
-        one_hot = not (convert or containers.is_arrays(data))
-        labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
+        one_hot = not (convert or containers.is_array_form(data))
+        labels = datasets.labels_of_targets(Y, activation, "data", one_hot)
         self._refuse_strange_weights()
         with self._explained("data", X):
             return self._accuracy(X, labels)
@@ -265,7 +274,7 @@ class Network(base.Compiled):
         not finite.
         """
         flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
-        parameters.refuse_strange_weights(self)
+        parameters.check_finite_parameters(self)
         weights, biases = parameters.views(flat, self._plan)
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
@@ -278,7 +287,7 @@ class Network(base.Compiled):
             "own_cost": self._has_own_cost(),
             "fastbp_format": FORMAT_VERSION,
         }
-        with files.written_atomically(filename) as file:
+        with files.write_atomically(filename) as file:
             file.write(json.dumps(content).encode())
 
     # ------------------------------------------------ how it is done
@@ -287,7 +296,7 @@ class Network(base.Compiled):
     def _plan(self):
         if not isinstance(self.activations, (list, tuple)) or not self.activations:
             raise TypeError(
-                f"activations is {arguments.brief(self.activations)}, expected a name for each "
+                f"activations is {messages.describe(self.activations)}, expected a name for each "
                 f"layer"
             )
         return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
@@ -310,7 +319,7 @@ class Network(base.Compiled):
     def _read(self, data, one_hot, name):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
         data = containers.materialise(data, name)
-        read = datasets.training_arrays if one_hot else datasets.evaluation_targets
+        read = datasets.training_arrays if one_hot else datasets.evaluation_arrays
         return read(data, self._plan, self.dtype, name)
 
     def _outputs(self, X):
@@ -321,7 +330,8 @@ class Network(base.Compiled):
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
-        return int((answers.answers(self._outputs(X), self.activations[-1]) == labels).sum())
+        predicted = predictions.predict_labels(self._outputs(X), self.activations[-1])
+        return int((predicted == labels).sum())
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
@@ -381,7 +391,7 @@ def _plan_of(sizes, activations, cost_name):
 def _checked_cost(cost):
     if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
         raise TypeError(
-            f"cost is {arguments.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
+            f"cost is {messages.describe(cost)}, expected QuadraticCost, CrossEntropyCost, "
             f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
         )
     return cost
@@ -393,7 +403,7 @@ def _checked_activations(activation, output, sizes, cost_name):
     names = [name for name in engine.ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
-            f"activation is {arguments.brief(activation)}, expected a name or a list of names"
+            f"activation is {messages.describe(activation)}, expected a name or a list of names"
         )
     hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
     if len(hidden) != num_layers - 2:
@@ -403,18 +413,19 @@ def _checked_activations(activation, output, sizes, cost_name):
     for name in hidden or [activation] * isinstance(activation, str):
         if name not in names:
             raise ValueError(
-                f"activation is {arguments.brief(name)}, expected one of {', '.join(names)}"
+                f"activation is {messages.describe(name)}, expected one of {', '.join(names)}"
             )
     if output is None:
         output = "softmax" if cost_name == "log-likelihood" else "sigmoid"
     if output not in engine.ACTIVATIONS:
         raise ValueError(
-            f"output is {arguments.brief(output)}, expected one of {', '.join(engine.ACTIVATIONS)}"
+            f"output is {messages.describe(output)}, expected one of "
+            f"{', '.join(engine.ACTIVATIONS)}"
         )
     if cost_name and (cost_name, output) not in engine.OUTPUT_SLOPES:
         fitting = [o for c, o in engine.OUTPUT_SLOPES if c == cost_name]
         raise ValueError(
-            f"{COSTS[cost_name].__name__} does not go with output {arguments.brief(output)}, "
+            f"{COSTS[cost_name].__name__} does not go with output {messages.describe(output)}, "
             f"expected {' or '.join(fitting)}"
         )
     if output == "softmax" and sizes[-1] == 1:
@@ -467,7 +478,7 @@ class _Run(sgd.Run):
         self.schedule = schedule if callable(schedule) else None
         if schedule is not None and not self.halving and self.schedule is None:
             raise ValueError(
-                f"schedule is {arguments.brief(schedule)}, expected None, 'halve' or a function"
+                f"schedule is {messages.describe(schedule)}, expected None, 'halve' or a function"
             )
         self.subset = self.every = None
         if monitor_subset is not None:
@@ -480,7 +491,7 @@ class _Run(sgd.Run):
         self.wanted = {name for name, asked in zip(MONITORS, monitors) if asked}
         self.needed = self.wanted | ({stop_on} if self.patience or self.halving else set())
         if any(name.endswith("accuracy") for name in self.needed):
-            answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
+            predictions.check_classifies(net._plan.sizes[-1], net.activations[-1])
         for name in sorted(self.needed):
             if name.startswith("evaluation") and evaluation_data is None:
                 raise ValueError(f"{name} needs evaluation_data, which is None")
@@ -507,16 +518,17 @@ class _Run(sgd.Run):
         self.callers_list = data if isinstance(data, list) else None
         self.watched_sets, self.data = {}, {}
         if net._general("accuracy", "total_cost"):
-            self.data["training"] = datasets.pairs(data, net._plan, net.dtype)[: self.subset]
+            pairs = datasets.training_pairs(data, net._plan, net.dtype)
+            self.data["training"] = pairs[: self.subset]
         own_data = own_gradient and not self.needed & {"training_cost", "training_accuracy"}
         if not own_data:  # whoever writes their own may have data of their own, too
             X, Y = self.sets["training_data"] = datasets.training_arrays(data, net._plan, net.dtype)
             if self.general:
-                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
+                numeric_arrays.check_finite_samples(X, Y, net.dtype, "training_data")
             self._watch_set("training", X, Y)
             self.samples = engine.Samples(X, Y, "training_data")
         if self.general:
-            self.pairs = datasets.pairs(data, net._plan, net.dtype)
+            self.pairs = datasets.training_pairs(data, net._plan, net.dtype)
         self.n = len(self.pairs if self.general else self.samples)
 
     def _read_evaluation(self, data):
@@ -527,12 +539,12 @@ class _Run(sgd.Run):
             self.data["evaluation"] = self._evaluation_pairs(data)
         if any(name.startswith("evaluation") for name in self.needed):
             X, Y = self.sets["evaluation_data"] = self.net._read(data, False, "evaluation_data")
-            self._watch_set("evaluation", X, Y, one_hot=not containers.is_arrays(data))
+            self._watch_set("evaluation", X, Y, one_hot=not containers.is_array_form(data))
 
     def _evaluation_pairs(self, data):
         """Return the pairs that an accuracy or a total_cost of somebody's own gets to see."""
         plan, dtype, name = self.net._plan, self.net.dtype, "evaluation_data"
-        if containers.is_arrays(data):
+        if containers.is_array_form(data):
             X, Y = datasets.training_arrays(data, plan, dtype, name)
             labels = Y[:, 0] if plan.sizes[-1] == 1 else Y.argmax(axis=1)
             data = list(zip(containers.as_values(X, dtype)[:, :, None], labels.tolist()))
@@ -544,7 +556,7 @@ class _Run(sgd.Run):
         labels = None
         if f"{of}_accuracy" in self.needed:
             activation, name = self.net.activations[-1], f"{of}_data"
-            labels = datasets.answers_of_targets(Y, activation, name, one_hot)
+            labels = datasets.labels_of_targets(Y, activation, name, one_hot)
         self.watched_sets[of] = X, Y, labels
 
     def _subset(self, *parts):
@@ -721,24 +733,26 @@ def load(filename, cost=None, *, threads=None):
         given = dict(data, dtype=dtype, own_cost=own_cost)
         for key, kind in kinds.items():
             if not isinstance(given[key], kind):
-                seen = files.brief(json.dumps(given[key]), 60)
+                seen = messages.shorten(json.dumps(given[key]), 60)
                 raise TypeError(f"{key} is {seen}, expected a {kind.__name__}")
         if not all(type(n) is int for n in sizes):
-            raise TypeError(f"sizes is {files.brief(json.dumps(sizes), 60)}, expected integers")
+            seen = messages.shorten(json.dumps(sizes), 60)
+            raise TypeError(f"sizes is {seen}, expected integers")
         known = {c.__name__: c for c in COSTS.values()}
         if version != FORMAT_VERSION:
             what = "is of another version"
             raise ValueError(
-                f"it is in format {files.brief(version, 30)}, expected {FORMAT_VERSION}"
+                f"it is in format {messages.shorten(version, 30)}, expected {FORMAT_VERSION}"
             )
         if cost is None and (own_cost or name not in known):
-            name, what = files.brief(name, 60), "needs its cost"
+            name, what = messages.shorten(name, 60), "needs its cost"
             raise ValueError(
                 f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
                 f"your own: load({str(filename)!r}, cost={name})"
             )
         if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
-            raise ValueError(f"dtype is {files.brief(dtype, 30)!r}, expected float64 or float32")
+            seen = messages.shorten(dtype, 30)
+            raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
         net = Network.__new__(Network)
         checked = net._prepare(sizes, dtype, threads)
         net.cost = known[name] if cost is None else cost
@@ -749,7 +763,7 @@ def load(filename, cost=None, *, threads=None):
         net._publish(_parameters(weights, biases, checked, net))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
             RecursionError) as error:  # fmt: skip
-        raise ValueError(f"{filename} {what}: {files.brief(error, 300)}") from None
+        raise ValueError(f"{filename} {what}: {messages.shorten(error, 300)}") from None
     return net
 
 
@@ -758,7 +772,7 @@ def _without_doubles(pairs):
     data = dict(pairs)
     if len(data) < len(pairs):
         (key, _), *_ = collections.Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"it holds the key {files.brief(key, 60)!r} twice")
+        raise ValueError(f"it holds the key {messages.shorten(key, 60)!r} twice")
     return data
 
 
@@ -772,7 +786,7 @@ def _parameters(weights, biases, sizes, net):
         for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes)):
             _check_rows(rows, n_out, n_in, f"{name}[{l}]")
     both = {name: given for name, given, _ in lists}
-    return parameters.filled(
+    return parameters.read_flat(
         net._plan, net.dtype, lambda name, l: np.array(both[name][l], np.float64)
     )
 
@@ -792,7 +806,7 @@ def _check_rows(rows, n_out, n_in, name):
             continue
         for j, value in enumerate(row):
             if type(value) not in (int, float):
-                seen = files.brief(json.dumps(value), 60)
+                seen = messages.shorten(json.dumps(value), 60)
                 raise ValueError(f"{name} holds {seen} at [{i}, {j}], expected a number")
             if type(value) is int and value.bit_length() > 1023:
                 raise ValueError(f"{name} holds an integer too large for a float at [{i}, {j}]")

@@ -78,13 +78,13 @@ class Compiled:
         """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
         plan = self._plan
         if self._general(*self._gradient_points):
-            pairs = datasets.pairs((X, Y), plan, self.dtype, name)
+            pairs = datasets.training_pairs((X, Y), plan, self.dtype, name)
             return reference_path.summed_gradient(self.backprop, pairs)
         with self._explained(name, X, Y):
             flat = engine.gradient(self._parameters(), plan, X, Y, self.threads, name)
             if self._stops and not engine.is_finite(flat):
                 raise engine.Diverged(0)
-        nabla_w, nabla_b = parameters.separate(flat, plan)
+        nabla_w, nabla_b = parameters.unflatten(flat, plan)
         return nabla_b, nabla_w
 
     @public
@@ -96,7 +96,7 @@ class Compiled:
         """
         data = containers.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
-        numeric_arrays.refuse_strange(X, Y, self.dtype, "data")
+        numeric_arrays.check_finite_samples(X, Y, self.dtype, "data")
         nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
@@ -105,7 +105,7 @@ class Compiled:
 
     def _publish(self, flat):
         """Bind new lists of new arrays of weights and biases, with the values of a flat vector."""
-        self.weights, self.biases = parameters.separate(flat, self._plan)
+        self.weights, self.biases = parameters.unflatten(flat, self._plan)
 
     def _parameters(self):
         """Return a new flat vector of what weights and biases hold now."""
@@ -113,18 +113,18 @@ class Compiled:
 
     def _layers(self):
         """Return (weights, biases) as they are now, sure to fit the network."""
-        return parameters.layers(self.weights, self.biases, self._plan)
+        return parameters.check_layers(self.weights, self.biases, self._plan)
 
     def _refuse_strange_weights(self):
         if self._stops:
-            parameters.refuse_strange_weights(self)
+            parameters.check_finite_parameters(self)
 
     def _gradient_of_one(self, x, y, activations, output_error):
         """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
         weights, biases = self._layers()
         both = reference_path.backprop(x, y, weights, biases, activations, output_error)
         if self._stops and not all(map(engine.is_finite, both[0])):
-            numeric_arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+            numeric_arrays.check_finite_samples(x.T, y.T, self.dtype, "the sample")
             self._refuse("the sample")
         return both
 
@@ -135,7 +135,7 @@ class Compiled:
     def _finite_output(self, out):
         """Return outputs; raise what is wrong if they are not finite."""
         if self._stops and not engine.is_finite(out):
-            parameters.refuse_strange_weights(self)
+            parameters.check_finite_parameters(self)
             raise FloatingPointError(
                 f"a: outputs beyond {self.dtype} come of it; take smaller weights"
             )
@@ -143,10 +143,10 @@ class Compiled:
 
     def _outputs_of(self, X, name, sound):
         """Return the outputs (n, n_out) for rows of X; sound: raise Diverged if not finite."""
-        arguments.check_fits(self._plan, self.dtype, X.shape[1])
+        arguments.check_network_unchanged(self._plan, self.dtype, X.shape[1])
         if len(X) < FEW:
             values = containers.as_values(X, self.dtype)
-            if not np.vdot(values, values) <= warn.USUAL**2:
+            if not np.vdot(values, values) <= warn.LARGE**2:
                 engine.check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):
                 columns = reference_path.feedforward(values.T, *self._layers(), self._functions())
@@ -159,7 +159,7 @@ class Compiled:
 
     def _train(self, samples, order, m, eta, on_samples=None, **how):
         """Run the kernels over `order` in a private copy, then publish it, interrupted or not."""
-        arguments.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
+        arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, sound = self._parameters(), True
         try:
             engine.train(
@@ -191,12 +191,12 @@ class Compiled:
         try:
             yield
         except (engine.NotFinite, engine.Diverged):
-            numeric_arrays.refuse_strange(X, Y, self.dtype, name)
+            numeric_arrays.check_finite_samples(X, Y, self.dtype, name)
             self._refuse(name)
 
     def _refuse(self, name):
         """Raise what is wrong with the weights, or else that sound numbers grow too large."""
-        parameters.refuse_strange_weights(self)
+        parameters.check_finite_parameters(self)
         raise FloatingPointError(
             f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
             f"smaller eta, or smaller weights"

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from fastbp.data import warn
-from fastbp.data.parameters import layers_of
+from fastbp.data.parameters import layer_views
 from fastbp.data.pixels import Pixels
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, drivers, jit, lagging, layout, optimizer
@@ -115,7 +115,7 @@ NO_RULES = Rules()
 
 
 class NotFinite(Exception):
-    """A pixel is NaN or infinite, or beyond the network's type: numeric_arrays.refuse_strange."""
+    """A pixel is NaN or infinite, or beyond the network's type; check_finite_samples names it."""
 
 
 class Diverged(Exception):
@@ -148,7 +148,7 @@ def check_inputs(X, dtype, name):
         with np.errstate(over="ignore"):
             if not np.isfinite(X.astype(dtype, copy=False)).all():
                 raise NotFinite
-    warn.of_large_inputs(X, name)
+    warn.warn_about_large_inputs(X, name)
 
 
 class Samples:
@@ -168,13 +168,13 @@ class Samples:
         self.checked = False  # whether all inputs are finite, and how large they are
 
     def range_factor(self, dtype):
-        """Return by what the kernels find inputs that are not finite, or larger than warn.USUAL.
+        """Return by what the kernels find inputs that are not finite, or larger than warn.LARGE.
 
         See sparse.all_in_range; 0 if there can be none.
         """
         _, kind, scale, _ = self.stored
-        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.USUAL
-        return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.USUAL)
+        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.LARGE
+        return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.LARGE)
 
     def check(self, dtype):
         """Find out what is beyond the limit: raise NotFinite, or warn that inputs are large."""
@@ -277,7 +277,7 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
     n, m = len(X), min(len(X), BATCH)
     out = np.empty((n, plan.sizes[-1]), params.dtype)
     here = plan.layout(params.dtype, m)
-    weights, order = here.pack(layers_of(params, plan)), np.arange(n)
+    weights, order = here.pack(layer_views(params, plan)), np.arange(n)
     samples = Samples(X, out, name)  # Y is not read
     net, flops = _net(here, weights, weights, samples, order), plan.forward_flops * m
     names, work = ("feedforward_batch", "feedforward_batch_parallel"), (plan.sizes, m, params.dtype)
@@ -301,14 +301,14 @@ def gradient(params, plan, X, Y, n_threads=None, name="X"):
     samples = Samples(X, Y, name)
     m, order = min(len(samples), BATCH), np.arange(len(samples))
     here, flat = plan.layout(params.dtype, m), np.empty_like(params)
-    weights = here.pack(layers_of(params, plan))
+    weights = here.pack(layer_views(params, plan))
     target = layout.zeros(weights.size, weights.dtype)
     net = _net(here, weights, target, samples, order)
     names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, params.dtype)
     run = _Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
     for _ in _paced(run, order, m, plan.flops * m):
         pass
-    here.unpack(target, layers_of(flat, plan))
+    here.unpack(target, layer_views(flat, plan))
     return flat
 
 
@@ -319,8 +319,8 @@ def quotients(params, plan, X, Y, which, h):
     """
     samples, order, out = Samples(X, Y), np.arange(len(X)), np.empty(len(which))
     here = plan.layout(params.dtype, len(X))
-    weights = here.pack(layers_of(params, plan))
-    places = here.places(layers_of(np.arange(1.0, params.size + 1), plan))
+    weights = here.pack(layer_views(params, plan))
+    places = here.places(layer_views(np.arange(1.0, params.size + 1), plan))
     net = _net(here, weights, weights, samples, _fixed(order))
     drivers.difference_quotients(net, None, out, places[which], plan.cost, float(h))
     return out
@@ -341,7 +341,7 @@ def train(
     """
     m = min(m, len(samples))
     here, flat = plan.layout(params.dtype, m), [params] if velocity is None else [params, velocity]
-    state = [here.pack(layers_of(vector, plan)) for vector in flat]
+    state = [here.pack(layer_views(vector, plan)) for vector in flat]
     net = _net(here, state[0], state[0], samples, order)
     period = _period(rules, eta, plan.flops * m)
     settings = _settings(rules, state, plan.sizes, eta, min(period, -(-len(order) // m)))
@@ -353,7 +353,7 @@ def train(
         return done
     finally:
         for vector, packed in zip(flat, state):
-            here.unpack(packed, layers_of(vector, plan))
+            here.unpack(packed, layer_views(vector, plan))
 
 
 def _descend(run, state, order, m, period, flops, on_samples, watch):

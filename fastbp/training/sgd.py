@@ -96,10 +96,10 @@ class Run:
         net, self.order = self.net, np.arange(self.n)
         self.pairs_given = None if self.callers_list is None else list(self.callers_list)
         if self.stops:
-            parameters.refuse_strange_weights(net)
+            parameters.check_finite_parameters(net)
         else:  # nobody asks later where NaN comes from
             for name, both in self.sets.items():
-                numeric_arrays.refuse_strange(*both, net.dtype, name)
+                numeric_arrays.check_finite_samples(*both, net.dtype, name)
         undo = self._undo()
         bar = progress_bar(progress, self.epochs * self.n)
         net._stops, before = False, net._stops  # this looks at the weights itself, now and then
@@ -253,7 +253,7 @@ class Run:
         """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
         for name, both in self.sets.items():
             try:
-                numeric_arrays.refuse_strange(*both, self.net.dtype, name)
+                numeric_arrays.check_finite_samples(*both, self.net.dtype, name)
             except ValueError:
                 undo()
                 raise
@@ -286,7 +286,7 @@ class Run:
         random_about, content = checkpoint.random_states()
         extra, more = self.extra_state()
         content |= more | {"order": self.order}
-        weights, biases = parameters.layers(self.net.weights, self.net.biases, self.net._plan)
+        weights, biases = parameters.check_layers(self.net.weights, self.net.biases, self.net._plan)
         content |= {f"weights_{l}": w for l, w in enumerate(weights)}
         content |= {f"biases_{l}": b for l, b in enumerate(biases)}
         if self.velocity is not None:
@@ -305,7 +305,7 @@ class Run:
             layers = range(len(net._plan.sizes) - 1)
             weights = [content[f"weights_{l}"] for l in layers]
             biases = [content[f"biases_{l}"] for l in layers]
-            parameters.layers(weights, biases, net._plan)
+            parameters.check_layers(weights, biases, net._plan)
             fit = all(array.dtype == net.dtype for array in weights + biases)
             if not fit and not self.general:  # else they are somebody's own
                 raise ValueError(f"its weights are not of {net.dtype}")
