@@ -146,7 +146,9 @@ def test_without_data_the_synthetic_digits_are_used_and_it_says_so():
     run = fastbp("train", "--epochs", "1", "--sizes", "784,10", "--mini-batch-size", "100")
     assert run.returncode == 0, run.stderr
     said = [line for line in run.stderr.splitlines() if "synthetic digits" in line]
-    assert said[0].startswith("fastbp: using the built-in synthetic digits: MNIST is not to be had")
+    assert said[0].startswith(
+        "fastbp: using the built-in synthetic digits: MNIST cannot be downloaded"
+    )
     assert said[1].startswith("fastbp: synthetic digits: 50,000 training and 10,000 test images")
     assert re.search(r"Epoch 0: \d+ / 10000", run.stdout)
 
@@ -332,7 +334,7 @@ def test_warmup_where_compiled_code_cannot_be_kept(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours\n"
+        "fastbp: error: compiled code cannot be stored: set NUMBA_CACHE_DIR to a writable folder\n"
     )
 
 

@@ -59,7 +59,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     old = path.read_bytes()
 
     def fail_half_way():
-        with files.written_atomically(path) as file:
+        with files.write_atomically(path) as file:
             file.write(b"half")
             raise RuntimeError
 
