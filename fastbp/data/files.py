@@ -8,7 +8,8 @@ import stat
 import zlib
 
 # A file may expand to MAX_RATIO times its size plus SLACK bytes; more is a decompression bomb.
-# The constant is for small files of labels, which compress better than images.
+# Deflate reaches a ratio of 1,030, images of digits one of 50 at most; SLACK is for small files of
+# labels, which compress better.
 MAX_RATIO, SLACK = 64, 1 << 20
 CHUNK = 1 << 20  # bytes read at once
 OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -116,8 +117,7 @@ def _create_temporary(path):
 def check_expanded_size(size, stored_size, compressed):
     """Raise ValueError unless `stored_size` bytes may expand to `size` bytes.
 
-    compressed: whether they are compressed by deflate, which reaches a ratio of up to 1,030; for
-    images of digits it is at most 25.
+    compressed: whether they are compressed by deflate.
     """
     if not compressed and size != stored_size:
         raise ValueError(f"it promises {size:,} bytes, {stored_size:,} are there")

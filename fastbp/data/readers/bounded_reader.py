@@ -51,7 +51,7 @@ class BoundedReader:
         self._file.close()
 
     def limit(self):
-        """Return how many bytes may be read: deflate reaches a ratio of 1,030, for digits of 50."""
+        """Return how many bytes may be read in all: the lower one of the two limits."""
         return min(self._max_bytes, files.MAX_RATIO * self.stored_size + files.SLACK)
 
     def readinto(self, view):

@@ -36,7 +36,6 @@ def read(path):
         sets = _three_pairs(_unpickle(content, path), path)
         for k, name in enumerate(("training", "validation", "test")):
             images, labels = sets[k]
-            sets[k] = None  # the only reference is `images`, so that _stack can free them
             if isinstance(images, list) and any(pair[0] is images for pair in sets[k + 1 :]):
                 images = images.copy()  # _stack empties the list
             images, labels = _as_arrays(images, labels, content.n_read, path, name)
