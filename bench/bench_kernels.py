@@ -29,7 +29,7 @@ def test_what_is_timed_is_right(dtype):
     """A kernel that is timed must also be right; the rest of this is the business of tests/."""
     plan = engine.plan_of((784, 30))
     params, X = kernel_list.randoms(dtype, plan.n_params, (10, 784))
-    ((w, b),) = parameters.layers_of(params, plan)
+    ((w, b),) = parameters.layer_views(params, plan)
     wanted = 1 / (1 + np.exp(-(X @ w.T + b)))
     np.testing.assert_allclose(engine.feedforward(params, plan, X), wanted, rtol=1e-4)
 

@@ -81,7 +81,7 @@ class Network:
         plan = engine.plan_of(tuple(sizes))
         layout = plan.layout(dtype, m)
         (params,) = randoms(dtype, plan.n_params)
-        weights = layout.pack(parameters.layers_of(1e-3 * params, plan))
+        weights = layout.pack(parameters.layer_views(1e-3 * params, plan))
         X = np.ones((m, sizes[0]), np.float32) if X is None else X
         samples = engine.Samples(X, np.zeros((len(X), sizes[-1]), dtype))
         self.order = np.random.default_rng(0).permutation(len(X))

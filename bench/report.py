@@ -74,7 +74,7 @@ def print_table(title, header, rows, command, path=None):
     if path:
         text = f"# {title}\n\n{markdown_table(header, done)}\n"
         text += f"{machine_line(machine())}. Made by `{command}`.\n"
-        with files.written_atomically(path) as file:
+        with files.write_atomically(path) as file:
             file.write(text.encode())
 
 

@@ -1,7 +1,7 @@
-"""The data: MNIST and its relatives from files, in the book's form, and synthetic digits.
+"""The book's mnist_loader: MNIST and data sets in its formats from files, and synthetic digits.
 
-Invariant: the first place that is named or exists decides; what is wrong there is an error, never
-a reason to look elsewhere in silence.
+Invariant: the first location that is given or exists is used; an error there is raised, and no
+other location is tried instead.
 """
 
 import os
@@ -19,14 +19,11 @@ HOW_TO_GET_IT = (
 
 
 class DataNotFoundError(FileNotFoundError):
-    """MNIST is in none of the known places and could not be downloaded."""
-
-
-# ------------------------------------------------ the book's functions
+    """MNIST is in none of the default locations and could not be downloaded."""
 
 
 def load_data(path=None, *, pixels=False, transpose=False):
-    """Return (training, validation, test) of MNIST, or of a data set in one of its formats.
+    """Return the training, validation and test set of MNIST, or of another data set in a file.
 
     Parameters
     ----------
@@ -45,32 +42,35 @@ def load_data(path=None, *, pixels=False, transpose=False):
           last sixth is the test set. A header must name the label (label, class, y, target, digit,
           category, character, letter) in the first column and nowhere else.
 
-        Without it, in this order: the path in the environment variable FASTBP_DATA; the book's own
-        places, mnist.pkl.gz and ../data/mnist.pkl.gz; the user's cache; a download into that cache
-        (base address: the environment variable FASTBP_MNIST_URL, if set).
-    pixels : bool
+        Without it, the first of these locations: the path in the environment variable FASTBP_DATA;
+        those of the book, mnist.pkl.gz and ../data/mnist.pkl.gz; the user's cache; a download into
+        that cache (base address: the environment variable FASTBP_MNIST_URL, if set).
+    pixels : bool, default False
         Return the images as `fastbp.Pixels`, one byte for each pixel, instead of float32.
-    transpose : bool
+    transpose : bool, default False
         Exchange the rows and columns of each image. EMNIST's images are stored transposed: with
         True they are upright, as MNIST's are.
 
     Returns
     -------
     training, validation, test : tuples (images, labels)
-        images (n, 784) float32, pixel/256, so 0..0.99609375, or Pixels; labels (n,) int64, as they
-        are in the files (EMNIST's letters are 1..26). For MNIST n is 50,000, 10,000 and 10,000:
-        the first 50,000 and the last 10,000 of its training set, and its test set. Of any training
-        set the last sixth is for validation, unless the file has a validation set of its own.
+        images (n, n_in) float32, pixel/256, so 0..0.99609375, or Pixels; n_in is 784 except in csv
+        files. labels (n,) int64, as they are in the files (EMNIST's letters are 1..26). For MNIST n
+        is 50,000, 10,000 and 10,000: the first 50,000 and the last 10,000 of its training set, and
+        its test set. Of any training set the last sixth is for validation, unless the file has a
+        validation set.
 
     Raises
     ------
     ValueError
-        A file is not what it should be, or a folder holds several data sets; the message says
-        what to do. With pixels=True, also where floats in a file are not whole pixels / 256.
+        A file has wrong content, or a folder holds several data sets; the message says what to do.
+        With pixels=True, also where floats in a file are not integers / 256.
+    TypeError
+        pixels or transpose is neither True nor False.
     DataNotFoundError
-        An OSError: there is no data anywhere.
+        An OSError: no path is given, and the data are in none of the default locations.
     OSError
-        A file is missing or can't be read.
+        A file is missing or cannot be read.
 
     Warns
     -----
@@ -80,10 +80,13 @@ def load_data(path=None, *, pixels=False, transpose=False):
 
     Notes
     -----
-    Source: book, chapter 1. No file is unpickled by Python: pickles are read by a reader of arrays
-    that runs nothing.
+    Source: book, chapter 1, mnist_loader.py. Pickles are read by a reader of arrays, which
+    executes nothing in them.
     """
-    options = dict(pixels=_flag("pixels", pixels), transpose=_flag("transpose", transpose))
+    options = dict(
+        pixels=arguments.check_flag("pixels", pixels),
+        transpose=arguments.check_flag("transpose", transpose),
+    )
     if path is not None:
         return find.load(path, **options)
     if os.environ.get("FASTBP_DATA"):
@@ -91,13 +94,13 @@ def load_data(path=None, *, pixels=False, transpose=False):
             return find.load(os.environ["FASTBP_DATA"], **options)
         except (OSError, ValueError) as error:
             raise type(error)(f"FASTBP_DATA: {error}") from None
-    for place in ("mnist.pkl.gz", "../data/mnist.pkl.gz"):
-        if os.path.isfile(place):
-            return find.load(place, **options)
+    for location in ("mnist.pkl.gz", "../data/mnist.pkl.gz"):
+        if os.path.isfile(location):
+            return find.load(location, **options)
     try:
-        folder = download.cached_or_fetched(find.is_whole)
+        folder = download.cached_or_downloaded(find.is_complete)
     except download.DownloadError as error:
-        raise DataNotFoundError(f"MNIST is not to be had: {error}; {HOW_TO_GET_IT}") from None
+        raise DataNotFoundError(f"MNIST cannot be downloaded: {error}; {HOW_TO_GET_IT}") from None
     return find.load(folder, **options)
 
 
@@ -106,26 +109,34 @@ def load_data_wrapper(path=None, *, transpose=False):
 
     Parameters
     ----------
-    path, transpose
+    path : str or path, optional
+        As in `load_data`.
+    transpose : bool, default False
         As in `load_data`.
 
     Returns
     -------
-    training, validation, test : lists
-        Training pairs are (x (784, 1), y (k, 1)), validation and test pairs (x (784, 1), label);
-        k is `count_outputs` of the data, 10 for MNIST. Real lists: they can be used any number of
-        times.
+    training : list of tuples (x, y)
+        x (784, 1) float32, pixel/256; y (k, 1) float64, 1.0 in the row of the label; k is
+        `count_outputs` of the data, 10 for MNIST.
+    validation, test : lists of tuples (x, label)
+        x as above; label int.
 
     Raises
     ------
-    ValueError, OSError
-        As `load_data` does.
+    ValueError, TypeError, OSError
+        As in `load_data`.
+
+    Notes
+    -----
+    Source: book, chapter 1, mnist_loader.py. As in Python 2, where the book's code calls zip, these
+    are lists and not iterators, so that they can be read several times.
     """
     return wrap(load_data(path, transpose=transpose))
 
 
 def wrap(data):
-    """Return (training, validation, test) in load_data's form as the book's lists of pairs.
+    """Return the three sets of load_data as the book's lists of pairs.
 
     Parameters
     ----------
@@ -149,25 +160,25 @@ def wrap(data):
 
 
 def count_outputs(data):
-    """Return how many output neurons a network for this data needs.
+    """Return how many output neurons a network for these data needs.
 
     Parameters
     ----------
-    data : tuple of tuples (images, labels)
-        In load_data's form; labels (n,) integers of at least 0.
+    data : tuple of three tuples (images, labels)
+        As `load_data` returns it; labels (n,) integers of at least 0.
 
     Returns
     -------
     int
-        The largest label of all sets plus 1, and at least 10: for 26 classes that are labelled
-        1..26 it is 27, and output 0 is never the right one.
+        The largest label of all sets plus 1, and at least 10: for 26 classes with the labels 1..26
+        it is 27, and no label is 0.
 
     Raises
     ------
     ValueError, TypeError
         A label is not an integer 0..999.
     """
-    most = image_sets.LEAST_CLASSES
+    n_out = image_sets.MIN_OUTPUTS
     for name, (_, labels) in zip(("training", "validation", "test"), data):
         labels = np.asarray(labels)
         if labels.size and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
@@ -176,14 +187,35 @@ def count_outputs(data):
                 f"(n,) integers; use numpy.ravel(labels).astype(int)"
             )
         image_sets.check_labels(labels, f"the {name} set")
-        most = max(most, 1 + int(labels.max(initial=0)))
-    return most
+        n_out = max(n_out, 1 + int(labels.max(initial=0)))
+    return n_out
 
 
 def vectorized_result(j, n=10):
-    """Return the unit column (n, 1), float64, with 1.0 in row j: the wanted output for label j.
+    """Return the target of a label as a one-hot column.
 
-    Raises ValueError for j outside 0..n-1, TypeError for a j that is not an integer.
+    Parameters
+    ----------
+    j : int
+        The label, 0..n-1.
+    n : int, default 10
+        The number of classes.
+
+    Returns
+    -------
+    ndarray (n, 1) of float64
+        1.0 in row j, 0.0 in the others.
+
+    Raises
+    ------
+    ValueError
+        j is outside 0..n-1.
+    TypeError
+        j is not an integer.
+
+    Notes
+    -----
+    Source: book, chapter 1, mnist_loader.py.
     """
     j = arguments.check_count("j", j, 0)
     if not 0 <= j < n:
@@ -194,33 +226,36 @@ def vectorized_result(j, n=10):
 
 
 def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels=False):
-    """Return drawn digits in load_data's form: 28 x 28 grey images, deterministic for a seed.
+    """Return three sets of synthetic images of handwritten digits.
 
     Parameters
     ----------
-    n_train, n_validation, n_test : int
-        How many images each set has.
-    seed : int
-        The same seed gives the same images; the global random generators are not touched.
-    pixels : bool
+    n_train, n_validation, n_test : int, default 50,000, 10,000, 10,000
+        The number of images in each set.
+    seed : int, default 0
+        The same seed gives the same images; the global random generators are neither read nor
+        changed.
+    pixels : bool, default False
         As in `load_data`.
 
     Returns
     -------
     training, validation, test : tuples (images, labels)
-        As `load_data` returns them.
+        As `load_data` returns them: images (n, 784), 28 x 28 grey pixels; labels (n,) 0..9.
 
     Raises
     ------
-    ValueError, TypeError
-        A count is negative or not an integer.
+    ValueError
+        A count is negative.
+    TypeError
+        A count is not an integer, or pixels is neither True nor False.
 
     Notes
     -----
-    Our own stroke shapes with random variant, slant, rotation, scale, shift, thickness and ink.
-    About as hard as MNIST for the book's networks; 70,000 take a few seconds.
+    Stroke shapes of this package with random variant, slant, rotation, scale, shift, thickness and
+    ink. For the book's networks they are about as hard as MNIST; 70,000 take a few seconds.
     """
-    _flag("pixels", pixels)
+    arguments.check_flag("pixels", pixels)
     counts = (n_train, n_validation, n_test)
     for name, n in zip(("n_train", "n_validation", "n_test"), counts):
         arguments.check_count(name, n, 0)
@@ -234,14 +269,8 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels
 
 
 def _columns(data):
+    """Return an iterator of pairs (x (n_in, 1), label) of one set."""
     images, labels = data
     if isinstance(images, Pixels):
         images = images.values(np.float32)
     return zip(images[:, :, None], np.asarray(labels).tolist())
-
-
-def _flag(name, value):
-    """Return an argument that is True or False, or raise TypeError."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {arguments.brief(value)}, expected True or False")
-    return bool(value)

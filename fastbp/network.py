@@ -10,14 +10,15 @@ import itertools
 import numpy as np
 
 from fastbp.data import (
-    answers,
     arguments,
     containers,
     datasets,
     files,
+    messages,
     npz,
     numeric_arrays,
     parameters,
+    predictions,
 )
 from fastbp.data.warn import public
 from fastbp.training import base, reference_path
@@ -107,8 +108,8 @@ class Network(base.CompiledNetwork):
             For another shape, for what is not a number or not finite.
         """
         plan = self._plan
-        a = numeric_arrays.columns(a, plan.sizes[0], self.dtype, "a")
-        weights, biases = parameters.layers(self.weights, self.biases, plan)
+        a = numeric_arrays.as_columns(a, plan.sizes[0], self.dtype, "a")
+        weights, biases = parameters.check_layers(self.weights, self.biases, plan)
         out = reference_path.feedforward(a, weights, biases, self._functions(plan))
         # A product with itself is finite unless something in it is not, or it is huge.
         return out if np.vdot(out, out) < np.inf else self._finite_output(out)
@@ -202,7 +203,7 @@ class Network(base.CompiledNetwork):
         if not self._is_overridden("backprop", "cost_derivative", "sigmoid"):
             self._step(mini_batch, eta)
             return
-        pairs = datasets.pairs(mini_batch, plan, dtype, "mini_batch")
+        pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
         rules, m = NO_RULES, len(pairs)
         weights, biases = reference_path.update(
@@ -236,8 +237,8 @@ class Network(base.CompiledNetwork):
         Source: book, chapter 2, equations BP1 to BP4.
         """
         plan = self._plan
-        x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = numeric_arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
+        x = numeric_arrays.as_columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = numeric_arrays.as_target_column(y, plan.sizes[-1], self.dtype, "y")
         return self._gradient_of_one(x, y, self._functions(plan), self._output_error)
 
     @public
@@ -267,7 +268,9 @@ class Network(base.CompiledNetwork):
         test_data = containers.materialise(test_data, "test_data")
         if self._is_overridden("feedforward", "sigmoid"):
             pairs = datasets.labelled_pairs(test_data, self._plan, self.dtype, OUTPUT)
-            return sum(answers.answer(self.feedforward(x), OUTPUT) == y for x, y in pairs)
+            return sum(
+                predictions.predict_label(self.feedforward(x), OUTPUT) == y for x, y in pairs
+            )
         X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
         self._check_weights()
         with self._translate_errors("test_data", X):
@@ -295,11 +298,11 @@ class Network(base.CompiledNetwork):
             If weights or biases do not fit sizes, or are not finite.
         """
         flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
-        parameters.refuse_strange_weights(self)
+        parameters.check_finite_parameters(self)
         weights, biases = parameters.views(flat, self._plan)
         content = {f"weights_{l}": w for l, w in enumerate(weights)}
         content |= {f"biases_{l}": b for l, b in enumerate(biases)}
-        with files.written_atomically(path) as file:
+        with files.write_atomically(path) as file:
             np.savez(
                 file,
                 format_version=FORMAT_VERSION,
@@ -314,7 +317,7 @@ class Network(base.CompiledNetwork):
     def _count_correct(self, X, labels, check=False):
         """Return how many are right; check: outputs that are not finite are an error."""
         out = self._outputs_of(X, "test_data", check)
-        return int((answers.answers(out, OUTPUT) == labels).sum())
+        return int((predictions.predict_labels(out, OUTPUT) == labels).sum())
 
     # ------------------------------------------------ the reference path
 
@@ -359,13 +362,13 @@ def _run_of(net, settings, data, test_data):
 
 
 def _counter(net, data, own_test, sets):
-    """Return (a function that counts the right answers, or None; of how many)."""
+    """Return (a function that counts the right predictions, or None; of how many)."""
     if data is None or (isinstance(data, (list, tuple)) and not len(data)):
         return None, 0
     data = containers.materialise(data, "test_data")
-    n_test = len(data[0]) if containers.is_arrays(data) else len(data)
+    n_test = len(data[0]) if containers.is_array_form(data) else len(data)
     if own_test:
-        if net._is_overridden("evaluate") and containers.is_arrays(data):
+        if net._is_overridden("evaluate") and containers.is_array_form(data):
             data = datasets.labelled_pairs(data, net._plan, net.dtype, OUTPUT)
         return lambda: net.evaluate(data), n_test
     X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT)
@@ -397,13 +400,13 @@ def load(path, *, threads=None):
         arguments.check_count("threads", threads, 1)
     what = "is not a model written by Network.save"
     try:
-        with npz.Npz(path) as content:
+        with npz.NpzReader(path) as content:
             version, kind, dtype = (
                 _single(content, name) for name in ("format_version", "kind", "dtype")
             )
             if version != FORMAT_VERSION or kind != "network":
                 raise ValueError(
-                    f"it holds a {files.brief(kind, 30)!r} in format {version}, expected a "
+                    f"it holds a {messages.shorten(kind, 30)!r} in format {version}, expected a "
                     f"'network' in format {FORMAT_VERSION}; a newer fastbp may read it"
                 )
             shape, _ = content.header("sizes")
@@ -412,13 +415,13 @@ def load(path, *, threads=None):
             sizes = content["sizes"].tolist()
             what = "is not a whole model"
             if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
-                seen = files.brief(dtype, 30)
+                seen = messages.shorten(dtype, 30)
                 raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
             net = Network.__new__(Network)
             net._prepare(sizes, dtype, threads)
             net._bind_parameters(_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} {what}: {files.brief(error, 300)}") from None
+        raise ValueError(f"{path} {what}: {messages.shorten(error, 300)}") from None
     return net
 
 
@@ -440,4 +443,4 @@ def _parameters(content, plan, dtype):
                 raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
             if shape != wanted:
                 raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
-    return parameters.filled(plan, dtype, lambda name, l: content[f"{name}_{l}"])
+    return parameters.read_flat(plan, dtype, lambda name, l: content[f"{name}_{l}"])

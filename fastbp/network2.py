@@ -11,14 +11,15 @@ import json
 import numpy as np
 
 from fastbp.data import (
-    answers,
     arguments,
     containers,
     datasets,
     files,
     json_model,
+    messages,
     numeric_arrays,
     parameters,
+    predictions,
 )
 from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
@@ -120,7 +121,7 @@ class Network(base.CompiledNetwork):
     @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a):
         """Return the output of the network; see `fastbp.network.Network.feedforward`."""
-        a = numeric_arrays.columns(a, self._plan.sizes[0], self.dtype, "a")
+        a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
         out = reference_path.feedforward(a, *self._layers(), self._functions())
         return self._finite_output(out)
 
@@ -241,7 +242,7 @@ class Network(base.CompiledNetwork):
             self._step(mini_batch, eta, rules)
             return
         self._reference_step(
-            datasets.pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
+            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
         )
 
     @public(ignore=("under", "over", "invalid"))
@@ -252,8 +253,8 @@ class Network(base.CompiledNetwork):
         chapters 2 and 3.
         """
         plan = self._plan
-        x = numeric_arrays.columns(x, plan.sizes[0], self.dtype, "x", 1)
-        y = numeric_arrays.target_column(y, plan.sizes[-1], self.dtype, "y")
+        x = numeric_arrays.as_columns(x, plan.sizes[0], self.dtype, "x", 1)
+        y = numeric_arrays.as_target_column(y, plan.sizes[-1], self.dtype, "y")
         return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
@@ -283,11 +284,11 @@ class Network(base.CompiledNetwork):
         1 where it is at least 0, else -1 (the book's argmax over one output is always 0).
         """
         activation = self.activations[-1]
-        answers.check_has_answers(self._plan.sizes[-1], activation)
+        predictions.check_classifies(self._plan.sizes[-1], activation)
         data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
-        one_hot = not (convert or containers.is_arrays(data))
-        labels = datasets.answers_of_targets(Y, activation, "data", one_hot)
+        one_hot = not (convert or containers.is_array_form(data))
+        labels = datasets.labels_of_targets(Y, activation, "data", one_hot)
         self._check_weights()
         with self._translate_errors("data", X):
             return self._accuracy(X, labels)
@@ -338,7 +339,7 @@ class Network(base.CompiledNetwork):
             If weights or biases do not fit sizes, or are not finite.
         """
         flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
-        parameters.refuse_strange_weights(self)
+        parameters.check_finite_parameters(self)
         weights, biases = parameters.views(flat, self._plan)
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
@@ -351,7 +352,7 @@ class Network(base.CompiledNetwork):
             "own_cost": self._has_own_cost(),
             "fastbp_format": FORMAT_VERSION,
         }
-        with files.written_atomically(filename) as file:
+        with files.write_atomically(filename) as file:
             file.write(json.dumps(content).encode())
 
     # ------------------------------------------------ how it is done
@@ -360,7 +361,7 @@ class Network(base.CompiledNetwork):
     def _plan(self):
         if not isinstance(self.activations, (list, tuple)) or not self.activations:
             raise TypeError(
-                f"activations is {arguments.brief(self.activations)}, expected a name for each "
+                f"activations is {messages.describe(self.activations)}, expected a name for each "
                 f"layer"
             )
         return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
@@ -375,7 +376,7 @@ class Network(base.CompiledNetwork):
     def _read(self, data, one_hot, name):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
         data = containers.materialise(data, name)
-        read = datasets.training_arrays if one_hot else datasets.evaluation_targets
+        read = datasets.training_arrays if one_hot else datasets.evaluation_arrays
         return read(data, self._plan, self.dtype, name)
 
     def _outputs(self, X):
@@ -386,7 +387,8 @@ class Network(base.CompiledNetwork):
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
-        return int((answers.answers(self._outputs(X), self.activations[-1]) == labels).sum())
+        answers = predictions.predict_labels(self._outputs(X), self.activations[-1])
+        return int((answers == labels).sum())
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
@@ -478,7 +480,7 @@ def load(filename, cost=None, *, threads=None):
         content = json_model.parse(text)
         known = {c.__name__: c for c in COSTS.values()}
         if cost is None and (content["own_cost"] or content["cost"] not in known):
-            name = files.brief(content["cost"], 60)
+            name = messages.shorten(content["cost"], 60)
             raise ValueError(
                 f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
                 f"your own: load({str(filename)!r}, cost={name})"
@@ -493,6 +495,6 @@ def load(filename, cost=None, *, threads=None):
         net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
             RecursionError) as error:  # fmt: skip
-        why = files.brief(error, 300)
+        why = messages.shorten(error, 300)
         raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
     return net

@@ -299,7 +299,7 @@ def in_words(tmp_path):
     with_nan = X.copy()
     with_nan[3, 2] = np.nan
     yield (
-        lambda: seeded().SGD((with_nan, LABELS), 1, 5, 1.0),  # mend or leave out the sample
+        lambda: seeded().SGD((with_nan, LABELS), 1, 5, 1.0),  # correct or leave out the sample
         lambda: seeded().SGD((np.delete(with_nan, 3, 0), np.delete(LABELS, 3)), 1, 5, 1.0),
     )
     broken = seeded()
@@ -309,7 +309,7 @@ def in_words(tmp_path):
         lambda: (broken.weights.__setitem__(0, np.ones((5, 6))), broken.evaluate(labels)),
     )
     yield (
-        lambda: seeded().feedforward(with_nan[3:4].T),  # mend it
+        lambda: seeded().feedforward(with_nan[3:4].T),  # correct it
         lambda: seeded().feedforward(np.nan_to_num(with_nan[3:4].T)),
     )
     pixels = Pixels(BYTES)
@@ -338,7 +338,7 @@ def test_advice_in_words_is_followed(tmp_path):
     assert count == 14
 
 
-VERBS = r"; (use|pass|give|take|leave|resume|call|mend|assign|for other|monitor)\b|: (pass|say) "
+VERBS = r"; (use|pass|give|take|leave|resume|call|correct|assign|for other|monitor)\b|: (pass|say) "
 # What the other tests follow: in files, on the command line, after a run.
 ELSEWHERE = {
     "call SGD anew": "test_contract, test_rules: sizes that change while SGD runs",

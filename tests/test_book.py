@@ -26,7 +26,7 @@ def sets():
 
 
 def test_every_row_of_the_book_is_there():
-    percents = [percent for row in book.ROWS for _, percent in row.quotes]
+    percents = [percent for row in book.ROWS for _, percent in row.reported]
     assert len(book.ROWS) == len({row.name for row in book.ROWS}) == 27
     wanted = (95.42, 96.59, 11.39, 21.42, 95.49, 96.82, 82.27, 87.1, 95.33, 96.49, 97.92, 98.04)
     wanted += (92.7, 96.5, 86.43, 96.37, 69.09, 95.97, 96.48, 96.9, 96.57, 96.53, 97.8)
@@ -38,8 +38,10 @@ def test_every_row_of_the_book_is_there():
     "name", ["chapter1-30", "cross-entropy-30", "overfitting-lmbda-0.1", "softmax"]
 )
 def test_a_row_runs_and_quotes_what_it_says(name, sets):
-    (row,) = book.chosen(row=name)
-    row = dataclasses.replace(row, epochs=4, quotes=(*row.quotes, ("first", 0.0), ("last", 0.0)))
+    (row,) = book.select_rows(row=name)
+    row = dataclasses.replace(
+        row, epochs=4, reported=(*row.reported, ("first", 0.0), ("last", 0.0))
+    )
     ticks = []
     seen = book.run(row, sets, 1, on_epoch=lambda: ticks.append(1))
     assert len(ticks) == 4
@@ -47,29 +49,29 @@ def test_a_row_runs_and_quotes_what_it_says(name, sets):
     assert len(curve) == 4
     *_, first, last = seen["percent"]
     assert (first, last) == (curve[0], curve[-1])
-    if row.quotes[0][0] == "best":
+    if row.reported[0][0] == "best":
         assert seen["percent"][0] == max(curve)
     again = book.run(row, sets, 1)
     assert again["curves"] == seen["curves"]
     assert book.run(row, sets, 2)["curves"] != seen["curves"]
-    assert ("training_cost" in seen["curves"]) == row.watch
+    assert ("training_cost" in seen["curves"]) == row.curves
 
 
 def test_at_best_validation_is_chosen_on_validation():
     curves = {"validation": [1.0, 9.0, 5.0], "test": [2.0, 3.0, 8.0]}
-    assert book._quoted("at best validation", curves, "test") == 3.0
+    assert book._reported("at best validation", curves, "test") == 3.0
 
 
 def test_long_runs_are_evaluated_now_and_then(sets):
-    (row,) = book.chosen(row="images-100")
-    assert row.every == 500
+    (row,) = book.select_rows(row="images-100")
+    assert row.evaluation_interval == 500
     row = dataclasses.replace(row, epochs=90)
     seen = book.run(row, sets, 1)
     assert len(seen["curves"]["validation"]) == 31  # after the first, and every third
 
 
 def test_seconds_to_a_goal():
-    row, other = book.chosen(row="chapter1-30")[0], book.chosen(row="fast")[0]
+    row, other = book.select_rows(row="chapter1-30")[0], book.select_rows(row="fast")[0]
     curve = [*np.linspace(90, 98, 30)]
     done = {"seconds": 60.0, "curves": {"test": curve}}
     never = {"seconds": 1.0, "curves": {"test": [10.0] * 30}}
@@ -81,30 +83,30 @@ def test_seconds_to_a_goal():
 
 
 def test_chosen():
-    assert {row.chapter for row in book.chosen(chapter=5)} == {5}
-    assert all(row.quick for row in book.chosen(quick=True))
+    assert {row.chapter for row in book.select_rows(chapter=5)} == {5}
+    assert all(row.quick for row in book.select_rows(quick=True))
     with pytest.raises(ValueError, match="no row is 'luck', expected one of chapter1-30, "):
-        book.chosen(row="luck")
+        book.select_rows(row="luck")
 
 
 def test_table_and_picture(sets, tmp_path):
     rows = [
         dataclasses.replace(row, epochs=3)
-        for row in book.chosen()
+        for row in book.select_rows()
         if row.name in ("fast", "overfitting-lmbda-0.0", "initialised-large", "images-200")
     ]
     done = []
     results = book.run_all(rows, sets, [1, 2], on_work=done.append)
     assert sum(done) == pytest.approx(2 * sum(row.work for row in rows))
     lines = book.table(rows, results).splitlines()
-    assert len(lines) == 2 + sum(len(row.quotes) for row in rows)
+    assert len(lines) == 2 + sum(len(row.reported) for row in rows)
     for line in lines[2:]:
         assert re.fullmatch(r"\| \d \| .* \| .* \| [\d.]+ \| [\d.]+ \([\d.]+-[\d.]+\) \| .*", line)
     rates = book.learning_rates(sets, epochs=2)
     assert [len(costs) for costs in rates.values()] == [2, 2, 2]
-    lengths = book.gradient_lengths(sets, epochs=3)
-    assert np.shape(lengths) == (3, 3)
-    for count, gradients in enumerate((lengths, None)):
+    norms = book.gradient_norms(sets, epochs=3)
+    assert np.shape(norms) == (3, 3)
+    for count, gradients in enumerate((norms, None)):
         path = tmp_path / f"{count}.png"
         learning_curves.draw(results, rates, gradients, path)
         head = path.read_bytes()[:24]

@@ -519,14 +519,14 @@ def test_no_pickle_is_ever_read(tmp_path):
 
 def test_a_full_disk_does_not_end_hours_of_work(tmp_path, monkeypatch, capsys):
     whole = outcome(*seeded(RUNS["chapter 1"]), capsys)
-    real, fails = files.written_atomically, [True]
+    real, fails = files.write_atomically, [True]
 
     def full(path, **how):
         if fails[0]:
             raise OSError(28, f"cannot write {path}: No space left on device")
         return real(path, **how)
 
-    monkeypatch.setattr(files, "written_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     how = dict(checkpoint_every=1)
     with (
         pytest.warns(RuntimeWarning, match="no checkpoint was written: .*No space left"),
@@ -554,7 +554,7 @@ def test_ctrl_c_on_a_full_disk_raises_KeyboardInterrupt(tmp_path, monkeypatch, i
         raise OSError(28, f"cannot write {path}: No space left on device")
 
     writes = []
-    monkeypatch.setattr(files, "written_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     interrupted(20)
     with pytest.warns(RuntimeWarning, match="no checkpoint"), pytest.raises(KeyboardInterrupt):
         seeded(RUNS["chapter 1"], tmp_path / "run.npz", checkpoint_every=1e9)

@@ -106,7 +106,9 @@ def test_without_data_the_synthetic_digits_are_used_and_a_message_says_so():
     run = run_command("train", "--epochs", "1", "--sizes", "784,10", "--mini-batch-size", "100")
     assert run.returncode == 0, run.stderr
     said = [line for line in run.stderr.splitlines() if "synthetic digits" in line]
-    assert said[0].startswith("fastbp: using the built-in synthetic digits: MNIST is not to be had")
+    assert said[0].startswith(
+        "fastbp: using the built-in synthetic digits: MNIST cannot be downloaded"
+    )
     assert said[1].startswith("fastbp: synthetic digits: 50,000 training and 10,000 test images")
     assert re.search(r"Epoch 0: \d+ / 10000", run.stdout)
 

@@ -146,7 +146,7 @@ def test_the_limit_of_steps_and_its_advice(tmp_path, monkeypatch, raw):
     path, sets = tmp_path / "mnist.pkl.gz", as_sets(raw)
     many = [np.arange(1) for _ in range(900)]
     path.write_bytes(pickle.dumps(((sets[0][0], many), *sets[1:]), 4))
-    with pytest.raises(ValueError, match=r"more than \d\d,\d+ steps, a limit of fastbp's own for"):
+    with pytest.raises(ValueError, match=r"more than \d\d,\d+ steps, fastbp's limit for"):
         mnist_loader.load_data(path)
     monkeypatch.setattr(pickled_arrays, "FREE_STEPS", 300)
     monkeypatch.setattr(pickled_arrays, "BYTES_PER_STEP", 1000)
@@ -169,7 +169,7 @@ def test_lists_that_are_shared_and_lists_beside_arrays(tmp_path, raw):
 def test_a_long_text_is_not_used_twice(tmp_path):
     content = b"\x80\2(T" + struct.pack("<i", 999) + b"a" * 999 + b"q\0h\0t."
     (tmp_path / "mnist.pkl").write_bytes(content)
-    with pytest.raises(ValueError, match="it uses one long text twice"):
+    with pytest.raises(ValueError, match="it uses one long string twice"):
         mnist_loader.load_data(tmp_path / "mnist.pkl")
 
 
@@ -327,7 +327,7 @@ def test_one_csv_file_is_split_in_three(packed, tmp_path, raw):
 
 def test_csv_of_other_sizes_and_many_blocks(tmp_path, monkeypatch):
     """Images of 3 x 3, read in pieces that end within lines; blank lines are passed over."""
-    monkeypatch.setattr(files, "PIECE", 7)
+    monkeypatch.setattr(files, "CHUNK", 7)
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (40, 3, 3)), rng.integers(0, 1000, 40)
     path = tmp_path / "small.csv"

@@ -109,7 +109,7 @@ def test_not_found(server):
 
 def test_cut_off(server):
     server.mode = "cut off"
-    with pytest.raises(mnist_loader.DataNotFoundError, match=r"not to be had: http://127"):
+    with pytest.raises(mnist_loader.DataNotFoundError, match=r"cannot be downloaded: http://127"):
         mnist_loader.load_data()
     import pooch
 
@@ -117,7 +117,7 @@ def test_cut_off(server):
 
 
 def test_no_answer_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    monkeypatch.setattr(download, "MAX_SILENCE", 0.5)
     server.mode = "stall"
     began = time.monotonic()
     with pytest.raises(mnist_loader.DataNotFoundError, match="no answer"):

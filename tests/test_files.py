@@ -59,7 +59,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     old = path.read_bytes()
 
     def fail_half_way():
-        with files.written_atomically(path) as file:
+        with files.write_atomically(path) as file:
             file.write(b"half")
             raise RuntimeError
 
@@ -115,7 +115,7 @@ def rewritten(path, stored, name, content):
             new.writestr(member, data)
 
 
-def npy_header(shape, descr="<f8"):
+def read_npy_header(shape, descr="<f8"):
     buffer = io.BytesIO()
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, header)
@@ -127,10 +127,10 @@ def test_a_header_may_not_promise_more_bytes_than_the_file_has(tmp_path):
     Network([3, 2]).save(path)
     stored = dict(np.load(path))
     for shape in ((10**12,), (10**30,), (2, 10**18), (5, 3), (1,)):
-        rewritten(path, stored, "weights_0", npy_header(shape) + bytes(48))
+        rewritten(path, stored, "weights_0", read_npy_header(shape) + bytes(48))
         with pytest.raises(ValueError, match=r"its header promises [\d,]+ bytes, 48 are there"):
             network.load(path)
-    rewritten(path, stored, "weights_0", npy_header((6,), "|O") + bytes(48))
+    rewritten(path, stored, "weights_0", read_npy_header((6,), "|O") + bytes(48))
     with pytest.raises(ValueError, match="it holds Python objects"):
         network.load(path)
     for change in (

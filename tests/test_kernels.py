@@ -51,7 +51,7 @@ def problem(sizes, n, dtype, seed=0):
     params, X, Y = randoms(rng, dtype, plan.n_params, (n, sizes[0]), (n, sizes[-1]))
     Y = np.abs(np.tanh(Y))
     oracle = Oracle(sizes)
-    for l, (w, b) in enumerate(parameters.layers_of(params.astype(float), plan)):
+    for l, (w, b) in enumerate(parameters.layer_views(params.astype(float), plan)):
         oracle.weights[l], oracle.biases[l] = w, b[:, None]
     return plan, params, X, Y, oracle
 
@@ -353,13 +353,13 @@ def test_pack_and_unpack_change_nothing(dtype, sizes, rng):
     plan = plan_of(tuple(sizes))
     (params,) = randoms(rng, dtype, plan.n_params)
     here = plan.layout(np.dtype(dtype), 3)
-    weights = here.pack(parameters.layers_of(params, plan))
+    weights = here.pack(parameters.layer_views(params, plan))
     assert weights.ctypes.data % 64 == 0
     back = np.empty_like(params)
-    here.unpack(weights, parameters.layers_of(back, plan))
+    here.unpack(weights, parameters.layer_views(back, plan))
     np.testing.assert_array_equal(back, params)
     assert np.count_nonzero(weights[: here.n_packed]) == plan.n_params  # all the rest is zero
-    places = here.places(parameters.layers_of(np.arange(1.0, plan.n_params + 1), plan))
+    places = here.places(parameters.layer_views(np.arange(1.0, plan.n_params + 1), plan))
     np.testing.assert_array_equal(weights[places], params)
 
 

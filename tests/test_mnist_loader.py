@@ -176,7 +176,7 @@ def test_cut_off_gzip(cut, tmp_path, raw):
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path, raw, monkeypatch):
     write_idx(tmp_path, raw)
-    monkeypatch.setattr(bounded_reader, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(bounded_reader, "MAX_BYTES", 100_000)
     (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress(bytes(10_000_000)))
     with pytest.raises(ValueError, match="unpacks to more than 100,000 bytes"):
         mnist_loader.load_data(tmp_path)
@@ -204,12 +204,12 @@ class EvilBuild:
 
 def hostile_pickles(raw):
     good = as_sets(raw)
-    yield pickle.dumps(Evil(), 2), r"refused: it wants to use (posix|nt).system"
-    yield pickle.dumps((good[0], good[1], Evil()), 2), r"refused: it wants to use (posix|nt)"
-    yield pickle.dumps(EvilBuild(), 2), r"refused: it wants to use \w+.eval"
-    yield b"cos\nsystem\n(S'touch owned'\ntR.", r"refused: it wants to use os.system"
-    yield b"cnumpy\nfromfile\n(S'x'\ntR.", r"refused: it wants to use numpy.fromfile"
-    yield b"cbuiltins\ngetattr\n.", r"refused: it wants to use builtins.getattr"
+    yield pickle.dumps(Evil(), 2), r"refused: it uses (posix|nt).system"
+    yield pickle.dumps((good[0], good[1], Evil()), 2), r"refused: it uses (posix|nt)"
+    yield pickle.dumps(EvilBuild(), 2), r"refused: it uses \w+.eval"
+    yield b"cos\nsystem\n(S'touch owned'\ntR.", r"refused: it uses os.system"
+    yield b"cnumpy\nfromfile\n(S'x'\ntR.", r"refused: it uses numpy.fromfile"
+    yield b"cbuiltins\ngetattr\n.", r"refused: it uses builtins.getattr"
     yield pickle.dumps(np.array([Evil()]), 2), r"refused"
     yield pickle.dumps([np.array([None], object)] * 3, 2), r"array of O8?, expected numbers"
     yield pickle.dumps(good[:2], 2), "does not hold three pairs"

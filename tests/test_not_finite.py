@@ -9,7 +9,7 @@ from conftest import make_pairs
 from helpers import assert_equal_arrays, columns, seed_both
 
 from fastbp import gradient_check, network, network2
-from fastbp.data.parameters import layers_of
+from fastbp.data.parameters import layer_views
 from fastbp.training import engine
 from fastbp.training.divergence import DivergenceMonitor
 from fastbp.training.plans import plan_of
@@ -228,14 +228,14 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
             order = self.order
             for k in range(0, len(order), self.m):
                 params = self.flat[0].copy()
-                self.layout.unpack(self.packed[0], layers_of(params, self.plan))
+                self.layout.unpack(self.packed[0], layer_views(params, self.plan))
                 is_last = (seen_epochs[0], k) == (epoch, batch * self.m)
                 if is_last:
                     seen.append(params)
                 self.run(order[k : k + self.m])
                 if is_last:
                     after = params.copy()
-                    self.layout.unpack(self.packed[0], layers_of(after, self.plan))
+                    self.layout.unpack(self.packed[0], layer_views(after, self.plan))
                     seen.append(after)
                     raise KeyboardInterrupt
                 self.done = min(k + self.m, len(order))

@@ -123,9 +123,9 @@ def test_early_stopping_by_accuracy_keeps_the_best_weights():
 
 def test_expected_answers_other_than_the_two():
     for net, call in ((chapter_1(), "evaluate"), (chapter_3(), "accuracy")):
-        with pytest.raises(ValueError, match=r"\[0\]: the expected answer is 2, expected 0 or 1"):
+        with pytest.raises(ValueError, match=r"\[0\]: the label is 2, expected 0 or 1"):
             getattr(net, call)((X, np.full(300, 2)))
-        with pytest.raises(ValueError, match=r"\[0\]: the expected answer is 0.5, expected 0 or 1"):
+        with pytest.raises(ValueError, match=r"\[0\]: the label is 0.5, expected 0 or 1"):
             getattr(net, call)([(X[0][:, None], 0.5)])
         with pytest.raises(ValueError, match=r"is -1, expected 0 or 1.*use \(y \+ 1\) / 2"):
             getattr(net, call)((X, 2 * ANSWERS - 1 - 2 * (ANSWERS == 5)))

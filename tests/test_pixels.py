@@ -1,5 +1,7 @@
 """Pixels, images stored as bytes; and the warning about numbers that were not scaled."""
 
+import pickle
+import pickletools
 import warnings
 
 import numpy as np
@@ -201,3 +203,14 @@ def test_matrices_of_bytes():
     pixels = Pixels(np.matrix(BYTES))
     assert type(pixels.array) is np.ndarray
     assert pixels[0].shape == (20, 1)
+
+
+def test_a_pickle_names_the_public_class_only():
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        content = pickle.dumps(Pixels(BYTES, 0.5), protocol)
+        modules = {arg for op, arg, _ in pickletools.genops(content) if isinstance(arg, str)}
+        assert not any(text.startswith("fastbp.") for text in modules)
+        pixels = pickle.loads(content)
+        assert type(pixels) is Pixels
+        assert pixels.scale == 0.5
+        np.testing.assert_array_equal(pixels.array, BYTES)

@@ -49,11 +49,11 @@ def problem(sizes, activations, cost, n, dtype, seed=0):
     plan = plan_of(tuple(sizes), tuple(activations), cost)
     params = np.empty(plan.n_params, dtype)
     for (w, b), given_w, given_b in zip(
-        parameters.layers_of(params, plan), oracle.weights, oracle.biases
+        parameters.layer_views(params, plan), oracle.weights, oracle.biases
     ):
         w[...], b[...] = given_w, given_b[:, 0]
-    oracle.weights = [w.astype(float) for w, _ in parameters.layers_of(params, plan)]
-    oracle.biases = [b.astype(float)[:, None] for _, b in parameters.layers_of(params, plan)]
+    oracle.weights = [w.astype(float) for w, _ in parameters.layer_views(params, plan)]
+    oracle.biases = [b.astype(float)[:, None] for _, b in parameters.layer_views(params, plan)]
     oracle.forget()
     X = (rng.random((n, sizes[0])) * (rng.random((n, sizes[0])) < 0.5)).astype(np.float32)
     Y = np.eye(sizes[-1], dtype=dtype)[rng.integers(0, sizes[-1], n)]
@@ -178,7 +178,7 @@ def test_a_step_is_the_finite_difference_of_all_that_it_descends(
         for side in (h, -h):
             moved = params.copy()
             moved[p] += side
-            layers = parameters.layers_of(moved, plan)
+            layers = parameters.layer_views(moved, plan)
             oracle.weights = [w for w, _ in layers]
             oracle.biases = [b[:, None] for _, b in layers]
             both.append(total_cost(oracle, wide, Y, rules, n))
@@ -215,7 +215,7 @@ def test_rules_against_the_oracle(is_sparse, name, dtype, monkeypatch, guards): 
         oracle.train(X.astype(float), Y.astype(float), order, 7, 0.3, **given)
     close(seen, flat_of(oracle), dtype)
     if name == "max-norm":
-        norms = [np.linalg.norm(w, axis=1).max() for w, _ in parameters.layers_of(seen, plan)]
+        norms = [np.linalg.norm(w, axis=1).max() for w, _ in parameters.layer_views(seen, plan)]
         assert max(norms) == pytest.approx(1.3, rel=1e-6)
 
 
@@ -343,8 +343,8 @@ def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch)
     rules = Rules(l2=d, momentum=momentum)
     engine.train(params, plan, Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=rules,
                  velocity=velocity if momentum else None)  # fmt: skip
-    w, _ = parameters.layers_of(params, plan)[0]
-    v, _ = parameters.layers_of(start, plan)[0]
+    w, _ = parameters.layer_views(params, plan)[0]
+    v, _ = parameters.layer_views(start, plan)[0]
     asked = -d * n / (1 - momentum)
     if n > 1000:
         assert np.log(w.astype(float) / v).mean() == pytest.approx(asked, rel=0.1)
@@ -376,7 +376,7 @@ def test_subnormal_weights_are_flushed_on_any_number_of_threads(monkeypatch):
     read_sparsely(True, monkeypatch)
     plan, results = plan_of((40, 20, 10)), []
     start = np.ones(plan.n_params, np.float32)
-    w, _ = parameters.layers_of(start, plan)[0]
+    w, _ = parameters.layer_views(start, plan)[0]
     w[:, 0] = 1.2e-38
     X, Y = np.ones((60, 40), np.float32), np.zeros((60, 10), np.float32)
     X[:, 0] = 0

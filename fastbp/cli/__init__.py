@@ -8,38 +8,55 @@ import os
 import sys
 import warnings
 
-from fastbp.cli.console import Terminated, handle_signals, say
+from fastbp.cli.console import Terminated, handle_signals, log
 from fastbp.cli.parser import make_parser
-from fastbp.data.arguments import one_line
+from fastbp.data.messages import one_line
 
 
 def main(arguments=None):
-    """Run the command line. Return the exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after
-    SIGTERM."""
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: those of the process, sys.argv[1:].
+
+    Returns
+    -------
+    int
+        The exit status: 0; 1 if standard output is a closed pipe; 2 for an error; 130 after Ctrl-C;
+        143 after SIGTERM or SIGHUP.
+
+    Raises
+    ------
+    SystemExit
+        After --help and --version, and for options that cannot be parsed.
+    """
     options = make_parser().parse_args(arguments)
     with handle_signals(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where: say(f"warning: {one_line(message)}")
+        warnings.showwarning = lambda message, *where: log(f"warning: {one_line(message)}")
         return _run(options)
 
 
 def _run(options):
+    """Run the chosen command and return the exit status."""
     try:
         options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # at exit Python would flush standard output, and fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (
         OSError, ValueError, TypeError, MemoryError, ImportError, FloatingPointError
     ) as error:  # fmt: skip
-        say(f"error: {one_line(error)}")
+        log(f"error: {one_line(error)}")
         return 2
     except (KeyboardInterrupt, Terminated) as reason:
         path = getattr(options, "checkpoint", None)
-        there = path is not None and os.path.exists(path)
-        kept = f"; the same with --checkpoint {path} --resume goes on" if there else ""
+        written = path is not None and os.path.exists(path)
+        advice = f"; the same with --checkpoint {path} --resume goes on" if written else ""
         terminated = isinstance(reason, Terminated)
-        say(("terminated" if terminated else "interrupted") + kept)
+        log(("terminated" if terminated else "interrupted") + advice)
         return 143 if terminated else 130
     return 0

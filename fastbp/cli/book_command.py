@@ -4,31 +4,27 @@ import os
 
 from fastbp import mnist_loader
 from fastbp.cli import book
-from fastbp.cli.console import say
-from fastbp.data import arguments, files
+from fastbp.cli.console import log
+from fastbp.data import arguments, files, messages
 from fastbp.report import learning_curves
 from fastbp.training.progress_bar import progress_bar
 
 
 def book_table(options):
-    rows = book.chosen(options.chapter, options.row, options.quick)
+    """Run experiments of the book, print their table, and write the files that are asked for."""
+    rows = book.select_rows(options.chapter, options.row, options.quick)
     seeds = range(1, 1 + arguments.check_count("seeds", options.seeds, 1))
     if options.pictures:
-        learning_curves.pyplot()  # said at once, and not after the work
+        learning_curves.pyplot()  # raises now, not after an hour, if matplotlib is missing
     for path in (options.pictures, options.save):
         if path is not None:
             files.check_writable(path)
-    try:
-        data = mnist_loader.load_data(None if options.data == "auto" else options.data)
-    except mnist_loader.DataNotFoundError as error:
-        raise OSError(
-            f"the book's results are those of MNIST: {arguments.one_line(error)}"
-        ) from None
+    data = _read_mnist(options.data)
+    settings = dict(dtype=options.dtype, threads=options.threads)
     with progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:
         bar.set_description("the book", refresh=False)
-        how = dict(dtype=options.dtype, threads=options.threads)
         results = book.run_all(
-            rows, data, seeds, **how, on_work=lambda done: bar.update(round(done))
+            rows, data, seeds, **settings, on_work=lambda done: bar.update(round(done))
         )
     text = book.table(rows, results) + "\n" + book.notes(rows) + book.goals(rows, results)
     text += (
@@ -41,14 +37,22 @@ def book_table(options):
         if options.pictures:
             path = os.path.relpath(options.pictures, os.path.dirname(options.save) or ".")
             text += f"\n![learning curves]({path})\n"
-        with files.written_atomically(options.save) as file:
+        with files.write_atomically(options.save) as file:
             file.write(text.encode())
     if options.pictures:
-        say("learning rates and gradients, for the pictures ...")
-        quick = dict(epochs=10) if options.quick else {}
-        rates = book.learning_rates(data, **quick, **how)
-        quick = dict(epochs=100) if options.quick else {}
-        learning_curves.draw(
-            results, rates, book.gradient_lengths(data, **quick, **how), options.pictures
-        )
-        say(f"drawn to {options.pictures}")
+        log("learning rates and gradients, for the pictures ...")
+        epochs = (10, 100) if options.quick else (30, 500)
+        rates = book.learning_rates(data, epochs=epochs[0], **settings)
+        norms = book.gradient_norms(data, epochs=epochs[1], **settings)
+        learning_curves.draw(results, rates, norms, options.pictures)
+        log(f"drawn to {options.pictures}")
+
+
+def _read_mnist(choice):
+    """Return MNIST as load_data does; raise OSError if it is not found (no synthetic digits)."""
+    try:
+        return mnist_loader.load_data(None if choice == "auto" else choice)
+    except mnist_loader.DataNotFoundError as error:
+        raise OSError(
+            f"the book's results are those of MNIST: {messages.one_line(error)}"
+        ) from None

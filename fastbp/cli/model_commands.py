@@ -1,4 +1,4 @@
-"""fastbp evaluate and fastbp predict: what a saved network answers."""
+"""fastbp evaluate and fastbp predict: accuracy and predictions of a saved network."""
 
 import math
 import os
@@ -6,27 +6,29 @@ import os
 import numpy as np
 
 from fastbp import network, network2
-from fastbp.cli.console import say
+from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
-from fastbp.data import answers, files, npz
+from fastbp.data import messages, npz, predictions
 
 
 def evaluate(options):
-    _, right_answers = _load(options.model, options.threads)
+    """Print how many test images a saved network classifies correctly."""
+    _, count_correct = _load(options.model, options.threads)
     *_, test, name = read_data(options.data, options.transpose)
-    count, n = right_answers(test), len(test[1])
+    count, n = count_correct(test), len(test[1])
     print(f"{options.model}: {count} / {n} ({count / n:.2%}) of the test images of {name}")
 
 
 def predict(options):
+    """Print a saved network's prediction for each image."""
     net, _ = _load(options.model)
     for path in options.images:
         output = net.feedforward(read_image(path, net.sizes[0]))
-        print(f"{path}: {_answer(output, net)}")
+        print(f"{path}: {_describe_output(output, net)}")
 
 
 def _load(path, threads=None):
-    """Return the network in a file, of chapter 1 (.npz) or 3 (JSON), and how it counts."""
+    """Return the network in a file, of chapter 1 (.npz) or 3 (JSON), and its counting method."""
     with open(path, "rb") as file:
         is_json = file.read(1) in (b"{", b"[", b" ", b"\n")
     if is_json:
@@ -36,54 +38,53 @@ def _load(path, threads=None):
     return net, net.evaluate
 
 
-def _answer(output, net):
-    """Return what predict prints of an output column (n_out, 1)."""
+def _describe_output(output, net):
+    """Return what predict prints for an output column (n_out, 1)."""
     activation = net.activations[-1] if isinstance(net, network2.Network) else network.OUTPUT
-    if len(output) == 1 and activation not in answers.OF_ONE_NEURON:
+    if len(output) == 1 and activation not in predictions.BINARY_LABELS:
         return f"{output[0, 0]:.6g}"
-    answer = answers.answer(output, activation)
-    return f"{answer} (output {output[answer if len(output) > 1 else 0, 0]:.3f})"
+    label = predictions.predict_label(output, activation)
+    return f"{label} (output {output[label if len(output) > 1 else 0, 0]:.3f})"
 
 
 def read_image(path, n_in):
-    """Return the pixels in a .npy file as a column (n_in, 1) of values 0..1.
+    """Return the pixels in a .npy file as a column (n_in, 1), float64, of values 0..1.
 
-    They may be values 0..1 or 0..255 of any type, which is told from the largest; where the type
-    does not say the same, a line on standard error does.
+    The file may hold values 0..1 or 0..255 of any type: the largest value decides. A line is logged
+    where the type suggests the other range. Raises ValueError for any other content.
     """
-    try:
-        with open(path, "rb") as file:
-            length = os.path.getsize(path)
-            shape, dtype, *_ = npz.npy_header(file, length)
-            if math.prod(shape) == n_in and dtype.kind in "fiub":  # else it is not even read
-                file.seek(0)
-                image = npz.read_npy(file, length)
-            else:
-                image = None
-    except ValueError as error:
-        reason = files.brief(error, 300)
+    image = _read_numbers(path, n_in).reshape(n_in, 1)
+    with np.errstate(invalid="ignore"):  # signalling NaNs make NumPy warn
+        smallest, largest = image.min(), image.max()
+    if not (smallest >= 0 and largest <= 255):
         raise ValueError(
-            f"{path} is not an .npy file of numbers: {reason}; predict reads one image of {n_in} "
-            f"numbers, as written by numpy.save('image.npy', image)"
-        ) from None
-    if image is None:
-        raise ValueError(
-            f"{path} has shape {files.brief(shape)} and dtype {dtype}, expected {n_in} numbers, "
-            f"one image"
-        )
-    image = image.reshape(n_in, 1)
-    with np.errstate(invalid="ignore"):  # some NaNs make NumPy warn
-        least, greatest = image.min(), image.max()
-    if not (least >= 0 and greatest <= 255):
-        raise ValueError(
-            f"{path} has values from {least} to {greatest}, expected 0..1 or 0..255, white ink on "
-            f"black"
+            f"{path} has values from {smallest} to {largest}, expected 0..1 or 0..255, white ink "
+            f"on black"
         )
     is_float = image.dtype.kind == "f"
-    if greatest <= 1 or (is_float and greatest < 2):  # resizing may go a little beyond 1
-        if greatest > 1 or (image.dtype.kind in "iu" and greatest == 1):
-            say(f"{path}: its largest value is {greatest:.9g}, so its numbers are read as 0..1")
+    if largest <= 1 or (is_float and largest < 2):  # resizing by splines may exceed 1 a little
+        if largest > 1 or (image.dtype.kind in "iu" and largest == 1):
+            log(f"{path}: its largest value is {largest:.9g}, so its numbers are read as 0..1")
         return image.astype(np.float64)
     if is_float:
-        say(f"{path}: its largest value is {greatest:.9g}, so its numbers are read as 0..255")
+        log(f"{path}: its largest value is {largest:.9g}, so its numbers are read as 0..255")
     return image.astype(np.float64) / 256  # the scale of the training images
+
+
+def _read_numbers(path, n):
+    """Return the array of n numbers in a .npy file, or raise ValueError."""
+    try:
+        with open(path, "rb") as file:
+            size = os.path.getsize(path)
+            shape, dtype, *_ = npz.read_npy_header(file, size)
+            if math.prod(shape) == n and dtype.kind in "fiub":
+                file.seek(0)
+                return npz.read_npy(file, size)
+    except ValueError as error:
+        reason = messages.shorten(error, 300)
+        raise ValueError(
+            f"{path} is not an .npy file of numbers: {reason}; predict reads one image of {n} "
+            f"numbers, as written by numpy.save('image.npy', image)"
+        ) from None
+    seen = messages.shorten(shape)
+    raise ValueError(f"{path} has shape {seen} and dtype {dtype}, expected {n} numbers, one image")

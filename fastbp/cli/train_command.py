@@ -1,6 +1,6 @@
 """fastbp train: train a network of chapter 1 or 3, and save it.
 
-Invariant: what is wrong with an option by itself is an error before any data are read.
+Invariant: options that are wrong whatever the data are reported before the data are read.
 """
 
 import os
@@ -10,84 +10,95 @@ import time
 import numpy as np
 
 from fastbp import mnist_loader, network, network2
-from fastbp.cli.console import Compiling, Terminated, say
+from fastbp.cli.console import BackgroundCompilation, Terminated, log
 from fastbp.cli.data_options import read_data
 from fastbp.data import arguments, datasets, files
 from fastbp.training import checkpoint, engine
 
-SIZES = [784, 30, 10]  # unless --sizes says otherwise; data of another form get other ends
+SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data
 CHAPTER_3 = (
     "cost", "lmbda", "l1", "activation", "momentum", "dropout", "schedule", "early_stopping", "init"
 )  # fmt: skip
 
 
 def train(options):
+    """Train a network and print its accuracy; save it, also after Ctrl-C and SIGTERM."""
     chapter_3 = any(getattr(options, name) is not None for name in CHAPTER_3)
     options.eta = (0.5 if chapter_3 else 3.0) if options.eta is None else options.eta
-    epochs = arguments.check_count("epochs", options.epochs, 0)
-    m = arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
-    arguments.check_rate("eta", options.eta, np.dtype(options.dtype))
-    for name, below in (("lmbda", None), ("l1", None), ("momentum", 1), ("dropout", 1)):
-        if getattr(options, name) is not None:  # said at once, and not after reading the data
-            arguments.check_range(name, getattr(options, name), np.dtype(options.dtype), 0, below)
-    if options.save is not None:
-        files.check_writable(options.save)
-    if options.checkpoint is not None:
-        _check_checkpoint(options)
+    _check_options(options)
     net = _new_network(options, options.sizes or SIZES, chapter_3)
-    config = {k: v for k, v in dict(seed=options.seed, init=options.init).items() if v is not None}
-    checkpointer = checkpoint.Checkpointer(
-        options.checkpoint, options.checkpoint_every, options.resume, config
-    )
-    lasting = dict(on_divergence=options.on_divergence, checkpoint=checkpointer)
-    plan = net._plan
-    compiling = Compiling(engine.warm_up, plan, net.dtype)
+    compilation = BackgroundCompilation(engine.warm_up, net._plan, net.dtype)
 
     training, validation, test, name = read_data(options.data, options.transpose)
-    n, n_test = len(training[1]), len(test[1])
     sizes = options.sizes or _sizes_for((training, validation, test))
-    if sizes != list(plan.sizes):
+    if sizes != list(net._plan.sizes):
         net = _new_network(options, sizes, chapter_3)
-        plan = net._plan
-    datasets.training_arrays(training, plan, net.dtype)  # what does not fit is said at once
-    say(f"{name}: {n:,} training and {n_test:,} test images; network {sizes}")
-    compiling.wait()
+    datasets.training_arrays(training, net._plan, net.dtype)  # raises without waiting to compile
+    n, n_test = len(training[1]), len(test[1])
+    log(f"{name}: {n:,} training and {n_test:,} test images; network {sizes}")
+    compilation.wait()
 
-    began, behind = time.perf_counter(), _epochs_behind(options)
+    start, epochs_before = time.perf_counter(), _epochs_before(options)
     try:
         if chapter_3:
-            epochs = _SGD_2(net, options, training, validation, lasting)
+            epochs = _train_chapter_3(net, options, training, validation)
         else:
-            net.SGD(training, epochs, m, options.eta, test_data=test, **lasting)
+            epochs = _train_chapter_1(net, options, training, test)
     except (KeyboardInterrupt, Terminated):
         _save(net, options)
         raise
     _save(net, options)
-    seconds = (time.perf_counter() - began) / max(epochs - behind, 1)
+    seconds = (time.perf_counter() - start) / max(epochs - epochs_before, 1)
 
+    _print_accuracy(net, test, chapter_3)
+    if epochs > epochs_before and (chapter_3 or net.history):
+        included = "monitoring" if chapter_3 else "evaluation"
+        print(f"{seconds:.3f} s per epoch, {included} included: {n / seconds:,.0f} samples/s")
+    print(f"compiling, or reading compiled code from the cache, took {compilation.seconds:.1f} s")
+
+
+def _check_options(options):
+    """Raise for options that are wrong whatever the data are; make the Checkpointer."""
+    dtype = np.dtype(options.dtype)
+    arguments.check_count("epochs", options.epochs, 0)
+    arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
+    arguments.check_rate("eta", options.eta, dtype)
+    for name, upper_bound in (("lmbda", None), ("l1", None), ("momentum", 1), ("dropout", 1)):
+        if getattr(options, name) is not None:
+            arguments.check_range(name, getattr(options, name), dtype, 0, upper_bound)
+    if options.save is not None:
+        files.check_writable(options.save)
+    if options.checkpoint is not None:
+        _check_checkpoint(options)
+    config = {"seed": options.seed, "init": options.init}
+    options.checkpointer = checkpoint.Checkpointer(
+        options.checkpoint, options.checkpoint_every, options.resume,
+        {name: value for name, value in config.items() if value is not None},
+    )  # fmt: skip
+
+
+def _print_accuracy(net, test, chapter_3):
+    """Print the accuracy on the test images; for chapter 1 from the history, if there is one."""
+    n = len(test[1])
     if chapter_3:
-        print(f"accuracy on the test images: {net.accuracy(test) / n_test:.2%}")
-        if epochs > behind:
-            print(f"{seconds:.3f} s per epoch, monitoring included: {n / seconds:,.0f} samples/s")
+        print(f"accuracy on the test images: {net.accuracy(test) / n:.2%}")
     elif net.history:
         best = int(np.argmax(net.history))
         print(
-            f"accuracy on the test images: {net.history[-1] / n_test:.2%} at the end, "
-            f"{net.history[best] / n_test:.2%} at best (epoch {best})"
+            f"accuracy on the test images: {net.history[-1] / n:.2%} at the end, "
+            f"{net.history[best] / n:.2%} at best (epoch {best})"
         )
-        if epochs > behind:
-            print(f"{seconds:.3f} s per epoch, evaluation included: {n / seconds:,.0f} samples/s")
-    print(f"compiling, or reading compiled code from the cache, took {compiling.seconds:.1f} s")
 
 
 def _save(net, options):
+    """Save the network, if a file is given."""
     if options.save is not None:
         net.save(options.save)
-        say(f"saved to {options.save}")
+        log(f"saved to {options.save}")
 
 
 def _check_checkpoint(options):
-    """Raise ValueError before a checkpoint takes the place of something else."""
+    """Raise ValueError if the checkpoint would overwrite a model, or another checkpoint."""
     path = options.checkpoint
     if options.save is not None and os.path.realpath(options.save) == os.path.realpath(path):
         raise ValueError(f"--save and --checkpoint are both {path}: give them files of their own")
@@ -95,15 +106,15 @@ def _check_checkpoint(options):
         raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
 
 
-def _epochs_behind(options):
-    """Return how many epochs a checkpoint has behind it, and say so; 0 if none is resumed."""
+def _epochs_before(options):
+    """Return and log how many epochs are complete in the checkpoint that is resumed, else 0."""
     found = checkpoint.read(options.checkpoint) if options.resume and options.checkpoint else None
     state = found[0].get("state") if found else None
-    behind = state.get("epoch") if isinstance(state, dict) else None
-    if not isinstance(behind, int):  # whoever uses it says what is wrong with it
+    epochs = state.get("epoch") if isinstance(state, dict) else None
+    if not isinstance(epochs, int):  # SGD, which reads the checkpoint next, raises the error
         return 0
-    say(f"{options.checkpoint}: goes on after {behind} of {options.epochs} epochs")
-    return behind
+    log(f"{options.checkpoint}: goes on after {epochs} of {options.epochs} epochs")
+    return epochs
 
 
 def _sizes_for(data):
@@ -112,7 +123,7 @@ def _sizes_for(data):
 
 
 def _new_network(options, sizes, chapter_3):
-    """Return the network that the options ask for; it begins with the seed, as in the book."""
+    """Return the network that the options describe, drawn after seeding, as in the book."""
     if options.seed is not None:
         random.seed(options.seed)
         np.random.seed(options.seed)
@@ -124,7 +135,7 @@ def _new_network(options, sizes, chapter_3):
 
 
 def _network2(options, sizes):
-    """Return the Network of chapter 3 that the options ask for."""
+    """Return the Network of chapter 3 that the options describe."""
     cost = network2.COSTS[options.cost or "cross-entropy"]
     net = network2.Network(
         sizes, cost, activation=options.activation or "sigmoid", dtype=options.dtype,
@@ -135,13 +146,27 @@ def _network2(options, sizes):
     return net
 
 
-def _SGD_2(net, options, training, validation, lasting):
-    """Train by network2's SGD, watching the validation images; return how many epochs it took."""
+def _run_options(options):
+    """Return the arguments of SGD about divergence and checkpoints."""
+    return dict(on_divergence=options.on_divergence, checkpoint=options.checkpointer)
+
+
+def _train_chapter_1(net, options, training, test):
+    """Train by network's SGD, evaluating on the test images; return the number of epochs."""
+    net.SGD(
+        training, options.epochs, options.mini_batch_size, options.eta, test_data=test,
+        **_run_options(options),
+    )  # fmt: skip
+    return options.epochs
+
+
+def _train_chapter_3(net, options, training, validation):
+    """Train by network2's SGD, monitoring the validation images; return the number of epochs."""
     _, accuracies, *_ = net.SGD(
         training, options.epochs, options.mini_batch_size, options.eta, options.lmbda or 0.0,
         validation, monitor_evaluation_accuracy=True, early_stopping_n=options.early_stopping or 0,
         l1=options.l1 or 0.0, momentum=options.momentum or 0.0, dropout=options.dropout or 0.0,
-        schedule=options.schedule, **lasting,
+        schedule=options.schedule, **_run_options(options),
     )  # fmt: skip
     if accuracies:
         print(

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from fastbp import network
-from fastbp.cli.console import say
+from fastbp.cli.console import log
 from fastbp.kernels.cache import uncached
 from fastbp.training import engine
 from fastbp.training.plans import plan_of
@@ -13,20 +13,21 @@ from fastbp.training.rules import Rules
 
 
 def warm_up(options):
+    """Compile for both dtypes, into the cache that later processes read."""
     if uncached:
-        raise OSError("compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours")
-    began = time.perf_counter()
+        raise OSError("compiled code cannot be stored: set NUMBA_CACHE_DIR to a writable folder")
+    start = time.perf_counter()
     plan = plan_of((784, 30, 10))
     for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-        say(f"compiling: training in {dtype} ...")
+        log(f"compiling: training in {dtype} ...")
         engine.warm_up(plan, dtype, everything=True)
-        say(f"compiling: training with momentum, dropout and so on in {dtype} ...")
+        log(f"compiling: training with momentum, dropout and so on in {dtype} ...")
         engine.warm_up(plan, dtype, Rules(momentum=0.5), everything=True)
-        say(f"compiling: single steps and single images in {dtype} ...")
+        log(f"compiling: single steps and single images in {dtype} ...")
         net = network.Network([784, 30, 10], dtype=dtype)
         few = np.zeros((10, 784), np.float32), np.zeros(10, int)
         net.update_mini_batch(few, 1.0)
         net.evaluate(few)
         net.feedforward(np.zeros((784, 1)))
         net.backprop(np.zeros((784, 1)), np.zeros((10, 1)))
-    print(f"everything is compiled, after {time.perf_counter() - began:.1f} s")
+    print(f"everything is compiled, after {time.perf_counter() - start:.1f} s")

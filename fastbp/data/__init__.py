@@ -1,1 +1,1 @@
-"""Arguments, arrays, data sets and files: checked, read, and brought to what the kernels take."""
+"""Checks and conversions of arguments, arrays and data sets; files, digits and download."""

@@ -1,7 +1,7 @@
 """Checks of arguments: each returns the value in the type that is used from then on, or raises.
 
-Invariant: an error says what is wrong, what was seen, what was expected and what to do, and is
-raised before any weight changes.
+Invariant: an error says what was seen, what was expected and what to do, and is raised before any
+weight changes.
 """
 
 import itertools
@@ -10,16 +10,18 @@ import operator
 
 import numpy as np
 
-MOST_WEIGHTS = 2**40  # of a network: beyond it sizes are a mistake
+from fastbp.data.messages import describe
+
+MAX_WEIGHTS = 2**40  # of a network; larger sizes are taken for a mistake
 
 
 def check_sizes(sizes):
-    """Return the layer sizes as a tuple of ints, or raise."""
+    """Return the layer sizes as a tuple of ints, or raise ValueError or TypeError."""
     try:
         checked = tuple(operator.index(sizes[l]) for l in range(len(sizes)))
     except (TypeError, KeyError):
         raise TypeError(
-            f"sizes is {brief(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
+            f"sizes is {describe(sizes)}, expected a list of integers, e.g. [784, 30, 10]"
         ) from None
     if len(checked) < 2:
         raise ValueError(
@@ -29,19 +31,19 @@ def check_sizes(sizes):
         if n < 1:
             raise ValueError(f"sizes[{l}] is {n}, expected at least 1 neuron")
     weights = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(checked))
-    if weights > MOST_WEIGHTS:
+    if weights > MAX_WEIGHTS:
         raise ValueError(
-            f"sizes is {brief(sizes)}, a network of {weights} weights; expected at most "
-            f"{MOST_WEIGHTS}"
+            f"sizes is {describe(sizes)}, a network of {weights} weights; expected at most "
+            f"{MAX_WEIGHTS}"
         )
     return checked
 
 
-def check_fits(plan, dtype, n_in, Y=None):
-    """Raise ValueError if samples no longer fit the network that they were read for.
+def check_network_unchanged(plan, dtype, n_in, Y=None):
+    """Raise ValueError if samples do not fit the network that they were read for any more.
 
-    Y: their targets (n, n_out), in the network's dtype. Someone may have assigned to sizes or dtype
-    while it is being trained.
+    n_in: numbers per sample; Y: the targets (n, n_out) of the network's dtype, or None. A callback
+    may have assigned to sizes or dtype during training.
     """
     seen = (n_in, *(() if Y is None else (Y.shape[1], Y.dtype)))
     wanted = (plan.sizes[0], *(() if Y is None else (plan.sizes[-1], dtype)))
@@ -56,34 +58,34 @@ def check_dtype(dtype):
     """Return float64 or float32 as a dtype, or raise."""
     try:
         name = np.dtype(dtype).name
-    except (TypeError, ValueError, SyntaxError):  # NumPy reads some texts as Python
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses some strings as Python
         name = None
     if name not in ("float64", "float32"):
-        raise ValueError(f"dtype is {brief(dtype)}, expected numpy.float64 or numpy.float32")
+        raise ValueError(f"dtype is {describe(dtype)}, expected numpy.float64 or numpy.float32")
     return np.dtype(name)  # in native byte order
 
 
-def check_count(name, value, least):
-    """Return an integer argument that is at least `least`, or raise."""
+def check_count(name, value, minimum):
+    """Return an integer argument that is at least `minimum`, or raise."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is {value}, expected an integer")
     try:
         count = operator.index(value)
     except TypeError:
-        hint = f"; use int({name})" if _is_whole(value) else ""
-        raise TypeError(f"{name} is {brief(value)}, expected an integer{hint}") from None
-    if count < least:
-        raise ValueError(f"{name} is {count}, expected at least {least}")
+        hint = f"; use int({name})" if _is_integral(value) else ""
+        raise TypeError(f"{name} is {describe(value)}, expected an integer{hint}") from None
+    if count < minimum:
+        raise ValueError(f"{name} is {count}, expected at least {minimum}")
     return count
 
 
-def _is_whole(value):
-    """Tell whether int(value) is what is meant."""
+def _is_integral(value):
+    """Tell whether a number, or the number in a string, is an integer."""
     if not isinstance(value, (numbers.Real, str)):
         return False
     try:
         return int(value) == float(value)
-    except (ValueError, OverflowError):  # infinity, NaN, a word
+    except (ValueError, OverflowError):  # NaN or another string; infinity
         return False
 
 
@@ -94,35 +96,33 @@ def check_rate(name, value, dtype):
     except OverflowError:
         rate = np.inf
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {brief(value)}, expected a number") from None
+        raise TypeError(f"{name} is {describe(value)}, expected a number") from None
     if isinstance(value, (str, bytes, bytearray)):
-        raise TypeError(f"{name} is {brief(value)}, expected a number; use float({name})")
+        raise TypeError(f"{name} is {describe(value)}, expected a number; use float({name})")
     if not abs(rate) <= float(np.finfo(dtype).max):
         raise ValueError(f"{name} is {rate}, expected a finite number in {dtype}")
     return rate
 
 
-def check_range(name, value, dtype, least, below=None):
-    """Return a number as check_rate does, at least `least` and less than `below`, or raise."""
+def check_range(name, value, dtype, minimum, upper_bound=None):
+    """Return a number as check_rate does, minimum <= number < upper_bound, or raise."""
     number = check_rate(name, value, dtype)
-    if number < least or (below is not None and number >= below):
-        most = "" if below is None else f" and less than {below}"
-        raise ValueError(f"{name} is {number}, expected at least {least}{most}")
+    if number < minimum or (upper_bound is not None and number >= upper_bound):
+        upper = "" if upper_bound is None else f" and less than {upper_bound}"
+        raise ValueError(f"{name} is {number}, expected at least {minimum}{upper}")
     return number
 
 
 def check_choice(name, value, *choices):
-    """Return an argument that is one of these texts, or raise."""
+    """Return an argument that is one of these strings, or raise."""
     if not isinstance(value, str) or value not in choices:
         wanted = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} is {brief(value)}, expected {wanted}")
+        raise ValueError(f"{name} is {describe(value)}, expected {wanted}")
     return value
 
 
-def brief(value):
-    text = " ".join(repr(value).split())
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
-
-
-def one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+def check_flag(name, value):
+    """Return an argument that is True or False as a bool, or raise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {describe(value)}, expected True or False")
+    return bool(value)

@@ -1,20 +1,20 @@
-"""The containers that people have, such as pairs, arrays and data frames, and the inputs in them.
+"""Containers of samples (pairs, arrays, data frames), and the inputs in them as arrays.
 
-Invariants: numbers mean what they say, whatever their type; only `Pixels` are scaled. Every error
-names the sample, says what was seen and what was expected, and is raised before any weight changes.
+Invariants: only `Pixels` are scaled, other numbers never, whatever their type. Every error names
+the sample, says what was seen and what was expected, and is raised before any weight changes.
 """
 
 import numpy as np
 
-from fastbp.data import arguments, numeric_arrays
+from fastbp.data import messages, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.kernels import layout
 
 # ------------------------------------------------ containers
 
 
-def is_arrays(data):
-    """Tell whether data is the array form: a tuple of arrays X and Y, as materialise gives it."""
+def is_array_form(data):
+    """Tell whether data is a tuple of arrays (X, Y), the array form that materialise returns."""
     return (
         isinstance(data, tuple)
         and len(data) == 2
@@ -26,10 +26,10 @@ def is_arrays(data):
 def materialise(data, name):
     """Return data in a form that can be read twice: (X, Y) of arrays, a list or a tuple of pairs.
 
-    Raises TypeError or ValueError for what is neither, with the conversion that makes it so.
+    Raises TypeError or ValueError for other containers, with the conversion to use.
     """
     if isinstance(data, tuple) and len(data) == 2 and _is_table(data[0]):
-        if is_arrays(data) and not any(isinstance(part, np.matrix) for part in data):
+        if is_array_form(data) and not any(isinstance(part, np.matrix) for part in data):
             return data
         return as_arrays(*data, name)
     if isinstance(data, (list, tuple)):
@@ -52,33 +52,33 @@ def materialise(data, name):
         pairs = list(data)
     except TypeError:
         raise TypeError(
-            f"{name} is {arguments.brief(data)}, expected pairs (x, y) or a tuple of two arrays "
+            f"{name} is {messages.describe(data)}, expected pairs (x, y) or a tuple of two arrays "
             f"(X, Y)"
         ) from None
     if not pairs:
-        raise empty(name)
+        raise empty_error(name)
     return pairs
 
 
 def as_arrays(X, Y, name):
-    """Return (X, Y) as arrays, or as Pixels; raise TypeError or ValueError for what is neither."""
+    """Return (X, Y) as arrays or Pixels, or raise TypeError or ValueError."""
     return _as_array(X, f"{name}: X"), _as_array(Y, f"{name}: Y")
 
 
 def _is_table(X):
-    """Tell whether X is meant as (n, n_in), not as a pair (x, y)."""
+    """Tell whether the first of two values is a table (n, n_in), and not a pair (x, y)."""
     if isinstance(X, (np.ndarray, Pixels)):
         return True
     if any(hasattr(X, method) for method in ("to_numpy", "toarray", "__array__")):
         return True
     try:
         return isinstance(X, list) and len(X) > 0 and np.ndim(X[0]) == 1
-    except ValueError:  # it is ragged: a pair
+    except ValueError:  # ragged, so it is a pair
         return False
 
 
 def _as_array(table, name):
-    """Return a table as an array, or as it is where it is one or is Pixels."""
+    """Return a table as an array, Pixels as they are, or raise TypeError or ValueError."""
     if isinstance(table, np.matrix):
         return np.asarray(table)
     if isinstance(table, (np.ndarray, Pixels)):
@@ -99,10 +99,11 @@ def _as_array(table, name):
     except ValueError:
         raise ValueError(f"{name} is ragged, expected an array of numbers") from None
     except (TypeError, RuntimeError) as error:  # e.g. a tensor that records its gradient
-        raise TypeError(f"{name} can't be read as an array: {arguments.one_line(error)}") from None
+        raise TypeError(f"{name} can't be read as an array: {messages.one_line(error)}") from None
 
 
-def empty(name):
+def empty_error(name):
+    """Return the error that reports an empty data set or a used-up iterator."""
     return ValueError(
         f"{name} is empty, expected at least one sample; an iterator (zip, map, a generator) is "
         f"used up after one pass: pass list({name})"
@@ -112,10 +113,10 @@ def empty(name):
 # ------------------------------------------------ inputs
 
 
-def inputs(X, n_in, dtype, name):
-    """Return X (n, n_in) contiguous: Pixels, or an array of float64, float32 or else `dtype`."""
+def check_inputs(X, n_in, dtype, name):
+    """Return X (n, n_in) as `to_stored_type` does, or raise for other shapes and types."""
     if not isinstance(X, Pixels):
-        X = numeric_arrays.numeric(X, f"{name}: X")
+        X = numeric_arrays.as_numeric(X, f"{name}: X")
     if X.ndim != 2 or X.shape[1] != n_in:
         hint = ""
         if X.ndim > 2 and X[0].size == n_in:
@@ -130,12 +131,12 @@ def inputs(X, n_in, dtype, name):
             f"{name}: X has shape {X.shape}, expected (n, {n_in}), one sample a row{hint}"
         )
     if not len(X):
-        raise empty(name)
-    return stored(X, dtype)
+        raise empty_error(name)
+    return to_stored_type(X, dtype)
 
 
-def stored(X, dtype):
-    """Return inputs contiguous in a type that the kernels read; anything else is cast here."""
+def to_stored_type(X, dtype):
+    """Return inputs C-contiguous and of a type that the kernels read, if need be of `dtype`."""
     if isinstance(X, Pixels):
         return X if X.array.flags.c_contiguous else Pixels(X.array.copy(), X.scale)
     kind = X.dtype if X.dtype in layout.STORED else dtype
@@ -143,60 +144,59 @@ def stored(X, dtype):
 
 
 def as_values(X, dtype):
-    """Return inputs (n, n_in) as an array of `dtype`, Pixels scaled."""
+    """Return inputs (n, n_in) as an array of `dtype`, with Pixels scaled."""
     return X.values(dtype) if isinstance(X, Pixels) else numeric_arrays.cast(X, dtype)
 
 
-def stacked(data, n_in, name, convert, width):
-    """Return (X, Y) of pairs: X (n, n_in); Y (n, width), what convert(y, where) returns of each y.
+def stack_pairs(data, n_in, name, convert, width):
+    """Return arrays (X, Y) of pairs: X (n, n_in); Y (n, width) of what convert(y, where) returns.
 
-    The usual pairs become arrays at once; only where that fails, each is converted by itself.
+    Most pairs are stacked in one call of NumPy; where that fails, they are converted one by one.
     """
     if not len(data):
-        raise empty(name)
+        raise empty_error(name)
     n = len(data)
     try:
-        kinds = {type(x) for x, _ in data} | {type(y) for _, y in data}
-        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-            raise TypeError("NumPy would forget the masks")
+        types = {type(x) for x, _ in data} | {type(y) for _, y in data}
+        if any(issubclass(kind, np.ma.MaskedArray) for kind in types):
+            raise TypeError("np.array would drop the masks")
         X = np.array([x for x, _ in data])
         Y = np.array([y for _, y in data])
     except (TypeError, ValueError, RuntimeError):
-        X = Y = None
-    else:
-        X = X if X is not None and X.shape == (n, n_in, 1) and X.dtype.kind in "fiub" else None
-        usual = Y.shape == (n, width, 1) if width > 1 else Y.size == n and Y.ndim <= 3
-        Y = Y if usual and Y.dtype.kind in ("fiub" if width > 1 else "fiu") else None
-    if X is None or Y is None:
-        return _one_by_one(data, n_in, name, convert)
+        return _stack_one_by_one(data, n_in, name, convert)
+    X_fits = X.shape == (n, n_in, 1) and X.dtype.kind in "fiub"
+    Y_fits = Y.shape == (n, width, 1) if width > 1 else Y.size == n and Y.ndim <= 3
+    if not (X_fits and Y_fits and Y.dtype.kind in ("fiub" if width > 1 else "fiu")):
+        return _stack_one_by_one(data, n_in, name, convert)
     return X.reshape(n, n_in), Y.reshape(n, width)
 
 
-def _one_by_one(data, n_in, name, convert):
-    """The same, pair by pair, with the error that names the first that does not fit."""
+def _stack_one_by_one(data, n_in, name, convert):
+    """Return what stack_pairs does, or raise the error that names the first wrong pair."""
     if len(data) == 2 and all(isinstance(part, np.ndarray) for part in data):
         raise TypeError(f"{name} is a list of two arrays, expected a tuple; use tuple({name})")
     xs, ys = [], []
     for i, pair in enumerate(data):
         where = f"{name}[{i}]"
-        x, y = pair_of(pair, where, n_in)
-        given, x = x, numeric_arrays.numeric(x, f"{where}: x")
-        if x.shape != (n_in, 1):
-            hint = numeric_arrays.reshape_hint(given, n_in, "x")
-            if x.ndim == 2 and x.shape[1] == n_in and len(x) > 1:
-                hint = f"; a batch of {len(x)} samples belongs in the array form, (X, Y)"
-            raise ValueError(f"{where}: x has shape {x.shape}, expected ({n_in}, 1){hint}")
-        xs.append(x)
+        x, y = unpack_pair(pair, where, n_in)
+        array = numeric_arrays.as_numeric(x, f"{where}: x")
+        if array.shape != (n_in, 1):
+            hint = numeric_arrays.reshape_hint(x, n_in, "x")
+            if array.ndim == 2 and array.shape[1] == n_in and len(array) > 1:
+                hint = f"; a batch of {len(array)} samples belongs in the array form, (X, Y)"
+            raise ValueError(f"{where}: x has shape {array.shape}, expected ({n_in}, 1){hint}")
+        xs.append(array)
         ys.append(np.atleast_1d(convert(y, where)))
     return np.array(xs).reshape(len(data), n_in), np.array(ys).reshape(len(data), -1)
 
 
-def pair_of(pair, where, n_in):
+def unpack_pair(pair, where, n_in):
+    """Return the x and the y of a pair, or raise ValueError; their shapes are not checked."""
     try:
         x, y = pair
     except (TypeError, ValueError):
         raise ValueError(
-            f"{where} is {arguments.brief(pair)}, expected a pair (x, y) with x of shape "
+            f"{where} is {messages.describe(pair)}, expected a pair (x, y) with x of shape "
             f"({n_in}, 1)"
         ) from None
     return x, y

@@ -1,104 +1,119 @@
-"""Data sets brought to arrays, X one sample a row and Y one target a row, or to the book's pairs.
+"""Data sets as arrays, X one sample a row and Y one target a row, or as the book's pairs.
 
-Invariant: as in containers.py; a target or a label that does not fit is an error.
+Invariants: those of containers.py; a target or a label that does not fit is an error.
 """
 
 import numpy as np
 
-from fastbp.data import answers, arguments, numeric_arrays
-from fastbp.data.containers import as_values, empty, inputs, is_arrays, pair_of, stacked, stored
+from fastbp.data import messages, numeric_arrays, predictions
+from fastbp.data.containers import (
+    as_values,
+    check_inputs,
+    empty_error,
+    is_array_form,
+    stack_pairs,
+    to_stored_type,
+    unpack_pair,
+)
 
 
 def training_arrays(data, plan, dtype, name="training_data"):
-    """Return (X, Y): X (n, n_in) as `inputs` gives it, Y (n, n_out) of `dtype`, C-contiguous.
+    """Return (X, Y): X (n, n_in) as check_inputs does, Y (n, n_out) of `dtype`, C-contiguous.
 
     data: the book's pairs, x (n_in, 1) and y (n_out, 1), or arrays (X, Y) with Y of rows (n, n_out)
     or of integer labels (n,). With one output neuron the targets are numbers: (n,) or (n, 1), and
-    in pairs also scalars. No copy is made of arrays that already fit.
+    in pairs also scalars. Arrays that already fit are not copied.
     """
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    if is_arrays(data):
+    if is_array_form(data):
         X, Y = _checked_arrays(data, plan, dtype, name)
-        return X, targets(Y, n_out, dtype, name)
-    X, Y = stacked(data, n_in, name, lambda y, where: _target(y, n_out, where), n_out)
-    return stored(X, dtype), np.ascontiguousarray(numeric_arrays.cast(Y, dtype))
+        return X, check_targets(Y, n_out, dtype, name)
+    X, Y = stack_pairs(data, n_in, name, lambda y, where: _check_target(y, n_out, where), n_out)
+    return to_stored_type(X, dtype), np.ascontiguousarray(numeric_arrays.cast(Y, dtype))
 
 
 def labelled_arrays(data, plan, dtype, activation, name="test_data"):
-    """Return (X, expected): X as training_arrays gives it, the expected answers (n,), int64.
+    """Return (X, labels): X as training_arrays does, labels (n,), int64.
 
-    data: the book's pairs (x, label), where a label may also be a float that is an integer, an
-    array of one, or a one-hot column (n_out, 1); or arrays (X, labels), or (X, Y) with Y of rows
+    data: the book's pairs (x, label), where a label may also be an integral float, an array of one
+    number, or a one-hot column (n_out, 1); or arrays (X, labels), or (X, Y) with Y of rows
     (n, n_out) that have one largest number each. activation: of the output layer. With one output
-    neuron the expected answers are its two numbers, see answers.py.
+    neuron the labels are the two of predictions.BINARY_LABELS.
     """
-    n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    answers.check_has_answers(n_out, activation)
-    if is_arrays(data):
+    n_out = plan.sizes[-1]
+    predictions.check_classifies(n_out, activation)
+    if is_array_form(data):
         X, Y = _checked_arrays(data, plan, dtype, name)
-        return X, expected(Y, n_out, activation, name)
-    X, labels = stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
+        return X, _labels_of_array(Y, n_out, activation, name)
+    X, labels = _stack_labelled(data, plan, dtype, name)
     if n_out == 1:
-        return stored(X, dtype), answers.check_expected(labels[:, 0], activation, name)
-    return stored(X, dtype), _labels(labels[:, 0], n_out, name)
+        return X, predictions.check_binary_labels(labels, activation, name)
+    return X, _check_labels(labels, n_out, name)
 
 
-def evaluation_targets(data, plan, dtype, name):
-    """Return (X, Y) of evaluation data as training_arrays does; its pairs hold labels, too."""
+def _stack_labelled(data, plan, dtype, name):
+    """Return (X, labels (n,)) of pairs (x, label); the range of the labels is not yet checked."""
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
-    if is_arrays(data) or n_out == 1 or _holds_columns(data, n_out):
+    X, labels = stack_pairs(data, n_in, name, lambda y, where: _check_label(y, n_out, where), 1)
+    return to_stored_type(X, dtype), labels[:, 0]
+
+
+def evaluation_arrays(data, plan, dtype, name):
+    """Return (X, Y) of evaluation data as training_arrays does; its pairs may hold labels, too."""
+    n_out = plan.sizes[-1]
+    if is_array_form(data) or n_out == 1 or _holds_columns(data, n_out):
         return training_arrays(data, plan, dtype, name)
-    X, labels = stacked(data, n_in, name, lambda y, where: _label(y, n_out, where), 1)
-    return stored(X, dtype), one_hot(_labels(labels[:, 0], n_out, name), n_out, dtype)
+    X, labels = _stack_labelled(data, plan, dtype, name)
+    return X, one_hot(_check_labels(labels, n_out, name), n_out, dtype)
 
 
 def _holds_columns(data, n_out):
-    """Tell whether the first pair's y is a column: then all are, of real targets or one-hot."""
+    """Tell whether the y of the first pair is a column, so that those of the others have to be."""
     try:
         return np.shape(data[0][1]) == (n_out, 1)
     except (TypeError, ValueError, IndexError, KeyError):
         return False
 
 
-def pairs(data, plan, dtype, name="training_data"):
-    """Return training data as the book's list of pairs (x, y), for the general path."""
-    if not is_arrays(data):
+def training_pairs(data, plan, dtype, name="training_data"):
+    """Return training data as the book's list of pairs (x, y), for the reference path."""
+    if not is_array_form(data):
         if not len(data):
-            raise empty(name)
+            raise empty_error(name)
         return list(data)
     X, Y = training_arrays(data, plan, dtype, name)
     return list(zip(as_values(X, dtype)[:, :, None], Y[:, :, None]))
 
 
 def labelled_pairs(data, plan, dtype, activation, name="test_data"):
-    """Return test data as the book's list of pairs (x, label), for the general path.
+    """Return test data as the book's list of pairs (x, label), for the reference path.
 
-    The x of pairs are not looked at: whoever writes their own feedforward may have others.
+    The x of pairs are not checked, because a feedforward of the user's own may take other inputs.
     """
     n_out = plan.sizes[-1]
-    if is_arrays(data):
+    if is_array_form(data):
         X, labels = labelled_arrays(data, plan, dtype, activation, name)
         return list(zip(as_values(X, dtype)[:, :, None], labels.tolist()))
-    answers.check_has_answers(n_out, activation)
+    predictions.check_classifies(n_out, activation)
     if not len(data):
-        raise empty(name)
+        raise empty_error(name)
     xs, labels = [], []
     for i, pair in enumerate(data):
-        x, y = pair_of(pair, f"{name}[{i}]", plan.sizes[0])
+        x, y = unpack_pair(pair, f"{name}[{i}]", plan.sizes[0])
         xs.append(x)
-        labels.append(_label(y, n_out, f"{name}[{i}]"))
+        labels.append(_check_label(y, n_out, f"{name}[{i}]"))
     if n_out == 1:
-        labels = answers.check_expected(np.array(labels), activation, name).tolist()
+        labels = predictions.check_binary_labels(np.array(labels), activation, name).tolist()
     return list(zip(xs, labels))
 
 
 def _checked_arrays(data, plan, dtype, name):
-    """Return (X, Y) of the array form, X as `inputs` gives it, both of one length; or raise."""
+    """Return (X, Y) of the array form, X as check_inputs does, with equal numbers of rows."""
     X, Y = data
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
     if X.shape == (n_in, 1) and Y.shape == (n_out, 1) and n_in > 1:
         raise ValueError(f"{name} is one pair (x, y), expected a list of pairs; use [{name}]")
-    X = inputs(X, n_in, dtype, name)
+    X = check_inputs(X, n_in, dtype, name)
     if Y.ndim and len(X) == len(Y):
         return X, Y
     hint = "; use np.ravel(Y)" if Y.size == len(X) else ""
@@ -110,55 +125,55 @@ def _checked_arrays(data, plan, dtype, name):
 # ------------------------------------------------ targets and labels
 
 
-def targets(Y, n_out, dtype, name):
-    """Return the targets (n, n_out), of `dtype`, of rows, of labels, or of one neuron's numbers."""
-    Y = numeric_arrays.numeric(Y, f"{name}: Y")
+def check_targets(Y, n_out, dtype, name):
+    """Return Y, an array of targets or of labels, as targets (n, n_out) of `dtype`, or raise."""
+    Y = numeric_arrays.as_numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
-        return one_hot(_labels(Y.reshape(-1), n_out, name), n_out, dtype)
+        return one_hot(_check_labels(Y.reshape(-1), n_out, name), n_out, dtype)
     _check_target_shape(Y, n_out, name)
     return np.ascontiguousarray(numeric_arrays.cast(Y.reshape(len(Y), n_out), dtype))
 
 
-def expected(Y, n_out, activation, name):
-    """Return the expected answers (n,), int64, of the Y of a test set in array form."""
-    Y = numeric_arrays.numeric(Y, f"{name}: Y")
+def _labels_of_array(Y, n_out, activation, name):
+    """Return Y, an array of labels or of targets, as labels (n,), int64, or raise."""
+    Y = numeric_arrays.as_numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
-        return _labels(Y.reshape(-1), n_out, name)
+        return _check_labels(Y.reshape(-1), n_out, name)
     _check_target_shape(Y, n_out, name)
-    return answers_of_targets(Y.reshape(len(Y), n_out), activation, name)
+    return labels_of_targets(Y.reshape(len(Y), n_out), activation, name)
 
 
-def answers_of_targets(Y, activation, name, one_hot=False):
-    """Return the expected answers (n,), int64, of targets (n, n_out).
+def labels_of_targets(Y, activation, name, require_one_hot=False):
+    """Return the labels (n,), int64, of targets (n, n_out), or raise ValueError.
 
-    one_hot: the targets have to be exactly that; else one largest number is enough.
+    require_one_hot: whether a row with one largest number is not enough.
     """
     n_out = Y.shape[1]
     if n_out == 1:
-        return answers.check_expected(Y[:, 0], activation, name)
+        return predictions.check_binary_labels(Y[:, 0], activation, name)
     largest = Y.max(axis=1, keepdims=True)
-    unclear = (largest == Y).sum(axis=1) != 1
-    if one_hot:
-        unclear |= (np.count_nonzero(Y, axis=1) != 1) | (largest[:, 0] != 1)
-    ambiguous = np.flatnonzero(unclear)
-    if ambiguous.size:
-        i = ambiguous[0]
+    wrong = (largest == Y).sum(axis=1) != 1
+    if require_one_hot:
+        wrong |= (np.count_nonzero(Y, axis=1) != 1) | (largest[:, 0] != 1)
+    if wrong.any():
+        i = int(wrong.argmax())
+        wanted = "one 1 and zeros" if require_one_hot else "one largest number"
         raise ValueError(
-            f"{name}[{i}]: y is {arguments.brief(Y[i].tolist())}, expected "
-            f"{'one 1 and zeros' if one_hot else 'one largest number'}, whose place is the answer; "
-            f"without that there is no accuracy: monitor the cost"
+            f"{name}[{i}]: y is {messages.describe(Y[i].tolist())}, expected {wanted}, whose index "
+            f"is the label; without that there is no accuracy: monitor the cost"
         )
     return Y.argmax(axis=1)
 
 
 def one_hot(labels, n_out, dtype):
-    """Return rows (n, n_out) with a 1 in the place of each label."""
+    """Return rows (n, n_out) with a 1 in the column of each label, and zeros."""
     Y = np.zeros((len(labels), n_out), dtype)
     Y[np.arange(len(labels)), labels] = 1
     return Y
 
 
 def _check_target_shape(Y, n_out, name):
+    """Raise ValueError unless Y is (n, n_out), or (n,) for one output neuron."""
     if Y.shape == (len(Y), n_out) or (n_out == 1 and Y.ndim == 1):
         return
     hint = ""
@@ -169,8 +184,8 @@ def _check_target_shape(Y, n_out, name):
     raise ValueError(f"{name}: Y has shape {Y.shape}, expected {wanted}{labels}{hint}")
 
 
-def _labels(labels, n_out, name):
-    """Return integer labels 0..n_out-1 as int64, or raise naming the first that is not one."""
+def _check_labels(labels, n_out, name):
+    """Return labels (n,), integers 0..n_out-1, as int64, or raise."""
     if labels.dtype.kind == "b":
         raise TypeError(
             f"{name}: labels have dtype bool, expected integers 0..{n_out - 1}; use "
@@ -178,15 +193,15 @@ def _labels(labels, n_out, name):
         )
     if labels.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
-            whole = labels.astype(np.int64)
-        wrong = np.flatnonzero((whole != labels) | (np.abs(labels) >= 2**53))
+            integers = labels.astype(np.int64)
+        wrong = np.flatnonzero((integers != labels) | (np.abs(labels) >= 2**53))
         if wrong.size:
             i = wrong[0]
             raise TypeError(
                 f"{name}[{i}]: label {labels[i]}, with dtype {labels.dtype}, expected integers "
                 f"0..{n_out - 1}"
             )
-        labels = whole
+        labels = integers
     wrong = np.flatnonzero((labels < 0) | (labels >= n_out))
     if wrong.size:
         raise ValueError(
@@ -196,18 +211,21 @@ def _labels(labels, n_out, name):
     return labels.astype(np.int64, copy=False)
 
 
-def _target(y, n_out, where):
+def _check_target(y, n_out, where):
     """Return the target y of a training pair as an array (n_out,), or raise."""
-    return numeric_arrays.target_column(y, n_out, np.dtype(np.float64), f"{where}: y")[:, 0]
+    return numeric_arrays.as_target_column(y, n_out, np.dtype(np.float64), f"{where}: y")[:, 0]
 
 
-def _label(y, n_out, where):
-    """Return the label y of an evaluation pair as a number, or raise; of one neuron, any number."""
+def _check_label(y, n_out, where):
+    """Return the label y of an evaluation pair as a number, or raise.
+
+    With one output neuron any number is returned: check_binary_labels looks at all together.
+    """
     if type(y) is int and 0 <= y < n_out:
         return y
-    y = numeric_arrays.numeric(y, f"{where}: y")
+    y = numeric_arrays.as_numeric(y, f"{where}: y")
     if n_out == 1:
-        return numeric_arrays.target_column(y, 1, np.dtype(np.float64), f"{where}: y")[0, 0]
+        return numeric_arrays.as_target_column(y, 1, np.dtype(np.float64), f"{where}: y")[0, 0]
     if y.size == 1:
         value = y.reshape(()).item()
         if y.dtype.kind == "b" or not np.isfinite(value) or int(value) != value:

@@ -1,17 +1,18 @@
-"""Synthetic digits: handwriting drawn from our own stroke shapes, for where MNIST can't be had.
+"""Synthetic images of handwritten digits, drawn from stroke shapes, as a replacement of MNIST.
 
-Law: a digit is a function of the seed alone; the global random generators are not touched.
+Invariant: the images depend on the labels and the seed alone; the global random generators are
+neither read nor changed.
 """
 
 import numpy as np
 
 SIDE = 28  # pixels
-BATCH = 128  # images drawn at a time: their working arrays stay in the cache
+BATCH = 128  # images drawn at a time, so that the temporary arrays stay in the processor's cache
 SPACING = 1.15  # pixels between points on a curve, a little more than the pen's radius
 
-# How people write each digit: variants, each a list of strokes, each a list of points that a
-# smooth curve runs through, x to the right and y downwards in a unit box. A doubled point makes
-# a corner.
+# For each digit the variants in handwriting; a variant is a list of strokes, a stroke a list of
+# points in a unit box, x to the right and y downwards, through which a smooth curve passes. Two
+# equal points make a corner.
 SHAPES = {
     0: [
         [[(0.55, 0), (0.2, 0.15), (0.05, 0.5), (0.2, 0.87), (0.5, 1), (0.82, 0.85), (0.95, 0.5),
@@ -94,8 +95,8 @@ SHAPES = {
 def draw(labels, seed):
     """Return an image (n, 784) of uint8 for each label 0..9 of `labels` (n,).
 
-    Every image has its own variant of the digit, wobble of the points, slant, rotation, scale,
-    shift, pen and ink, drawn from numpy.random.default_rng(seed).
+    For each image a variant of the digit, the displacement of its points, slant, rotation, scale,
+    shift, pen and ink are drawn from numpy.random.default_rng(seed).
     """
     rng = np.random.default_rng(seed)
     images = np.empty((len(labels), SIDE * SIDE), np.uint8)
@@ -111,17 +112,17 @@ def draw(labels, seed):
 
 
 def _points(strokes, n, rng):
-    """Return n distorted copies of the strokes as points on their curves: a list of (n, p, 2)."""
+    """Return n distorted copies of the strokes: for each stroke points (n, n_points, 2), pixels."""
     shift = rng.normal(0, 1.1, (n, 1, 2))
     scale = rng.normal([7.6, 9.6], [1.1, 0.8], (n, 1, 2))
     slant, angle = rng.normal(0.12, 0.2, (n, 1)), rng.normal(0, 0.1, (n, 1))
     curves = []
     for stroke in strokes:
         control = np.array(stroke) - 0.5
-        # Corners are doubled points: they must wobble together.
-        _, same = np.unique(control, axis=0, return_inverse=True)
-        wobble = rng.normal(0, 0.055, (n, len(control), 2))[:, same.reshape(-1)]
-        x, y = np.moveaxis((control + wobble) * 2 * scale, -1, 0)
+        # The two equal points of a corner get the same displacement, so that it stays a corner.
+        _, index = np.unique(control, axis=0, return_inverse=True)
+        displacement = rng.normal(0, 0.055, (n, len(control), 2))[:, index.reshape(-1)]
+        x, y = np.moveaxis((control + displacement) * 2 * scale, -1, 0)
         x = x - slant * y
         x, y = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
         points = np.stack([x, y], axis=-1) + shift + (SIDE - 1) / 2
@@ -130,7 +131,7 @@ def _points(strokes, n, rng):
 
 
 def _spline(control):
-    """Return the matrix that turns the control points (k, 2) into points on a Catmull-Rom curve."""
+    """Return the matrix (n_points, k) that maps control points (k, 2) to a Catmull-Rom curve."""
     k = len(control)
     lengths = np.linalg.norm(np.diff(control, axis=0), axis=1) * 17
     rows = []
@@ -148,19 +149,19 @@ def _spline(control):
 
 
 def _ink(curves, rng):
-    """Return the images (n, 784), uint8, of a soft round pen drawn along the curves.
+    """Return images (n, 784), uint8, of the curves drawn with a Gaussian pen.
 
-    A Gaussian pen is a product of a function of x and one of y, so a whole image is a product of
-    two small matrices: (28, points) times (points, 28).
+    A Gaussian is a product of a function of x and one of y, so that the sum over the points of a
+    curve is a product of two small matrices: (28, n_points) and (n_points, 28).
     """
     n = len(curves[0])
     width = np.clip(rng.normal(0.95, 0.22, (n, 1, 1)), 0.55, 1.7).astype(np.float32)
-    narrow = np.float32(np.sqrt(0.5)) / width
-    grid = narrow * np.arange(SIDE, dtype=np.float32)
+    inverse_width = np.float32(np.sqrt(0.5)) / width
+    grid = inverse_width * np.arange(SIDE, dtype=np.float32)
     density = np.zeros((n, SIDE, SIDE), np.float32)
     for points in curves:
         length = np.linalg.norm(np.diff(points, axis=1, append=points[:, -1:]), axis=-1)
-        pen = (points * narrow)[:, :, :, None] - grid[:, :, None]
+        pen = (points * inverse_width)[:, :, :, None] - grid[:, :, None]
         np.multiply(pen, -pen, out=pen)
         np.maximum(pen, np.float32(-20), out=pen)  # exp is slow where it would underflow
         np.exp(pen, out=pen)

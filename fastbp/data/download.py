@@ -1,7 +1,7 @@
-"""MNIST from the network into the user's cache, by pooch.
+"""Download of MNIST into the user's cache, by pooch.
 
-Law: nothing enters the cache before the SHA-256 of its unpacked bytes has been checked, and a
-network that does not answer is given up after PATIENCE seconds in all.
+Invariants: the SHA-256 of a file's decompressed bytes is checked before it enters the cache; a
+download ends with an error after MAX_SILENCE seconds without a byte from any mirror.
 """
 
 import gzip
@@ -16,7 +16,7 @@ import zlib
 
 from fastbp.data import files
 
-# file -> SHA-256 of the unpacked bytes, and how many of them
+# File name -> SHA-256 and number of the decompressed bytes.
 FILES = {
     "train-images-idx3-ubyte.gz": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -39,28 +39,29 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-PATIENCE = 15.0  # seconds without a byte, all mirrors together
-TIMEOUTS = (4.0, PATIENCE)  # of one request: to connect, between two bytes
+MAX_SILENCE = 15.0  # seconds without a byte, all mirrors together
+TIMEOUTS = (4.0, MAX_SILENCE)  # of one request, in seconds: to connect, between two bytes
 
 
 class DownloadError(OSError):
-    """No mirror gave the files."""
+    """The files could not be downloaded from any mirror."""
 
 
-def cached_or_fetched(is_whole):
+def cached_or_downloaded(is_complete):
     """Return the folder in the user's cache that holds the four files, downloading them if needed.
 
-    is_whole(folder) tells whether a folder holds them all, readable. Raises DownloadError.
+    is_complete(folder) tells whether a folder holds all four, readable. Raises DownloadError.
     """
     import pooch
 
     folder = pathlib.Path(pooch.os_cache("fastbp")) / "mnist"
-    if not is_whole(folder):
-        _fetch(folder)
+    if not is_complete(folder):
+        _download(folder)
     return folder
 
 
-def _fetch(folder):
+def _download(folder):
+    """Download the missing files into a folder, or raise DownloadError."""
     mirrors = MIRRORS
     if os.environ.get("FASTBP_MNIST_URL"):
         mirrors = (os.environ["FASTBP_MNIST_URL"].rstrip("/") + "/",)
@@ -68,62 +69,60 @@ def _fetch(folder):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"the cache {folder} can't be made: {error.strerror}") from None
-    # A name server that does not answer, or a host with many dead addresses, outlasts every
-    # time-out that can be set on a request. So the work is done by a thread, and this one watches
-    # for signs of life.
-    pulse = _Pulse()
-    failures = []
+    # The time-outs of a request do not cover a name server that does not answer, or a host with
+    # many dead addresses. So a thread downloads, and this one checks that bytes arrive.
+    progress = _Progress()
+    failures, complete = [], []
 
-    def work():
+    def download():
         for mirror in mirrors:
             try:
                 for name in FILES:
-                    _fetch_file(mirror, name, folder, pulse)
-            except Exception as error:  # whatever it was, the next mirror may do better
+                    _download_file(mirror, name, folder, progress)
+            except Exception as error:  # of any kind: the next mirror is tried
                 failures.append(f"{mirror}: {_reason(error)}")
             else:
+                complete.append(mirror)
                 return
-        pulse.failed = True
 
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(0.05)
-        if time.monotonic() - pulse.last > PATIENCE:
-            raise DownloadError(
-                "; ".join([*failures, f"no answer for {PATIENCE:.0f} seconds, gave up"])
-            )
-    if pulse.failed:
+    thread = threading.Thread(target=download, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.05)
+        if time.monotonic() - progress.last_byte > MAX_SILENCE:
+            failures.append(f"no answer for {MAX_SILENCE:.0f} seconds, gave up")
+            raise DownloadError("; ".join(failures))
+    if not complete:
         raise DownloadError("; ".join(failures))
 
 
-class _Pulse:
-    """Remembers when the last byte came; the shape of a progress bar, for pooch to feed.
+class _Progress:
+    """A progress bar with the interface that pooch wants, which records when bytes arrive.
 
-    Shows a bar of its own where standard error is a terminal.
+    The bar is shown where standard error is a terminal.
     """
 
     total = 0
 
     def __init__(self):
-        self.last = time.monotonic()
-        self.failed = False
+        self.last_byte = time.monotonic()
         self.bar = None
 
     def begin(self, name):
+        """Begin with the next file."""
         if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(unit="B", unit_scale=True, desc=name, leave=False)
 
     def update(self, count):
-        self.last = time.monotonic()
+        self.last_byte = time.monotonic()
         if self.bar is not None:
             self.bar.total = self.total
             self.bar.update(count)
 
     def reset(self):
-        """pooch resets a bar before it fills it once more; there is nothing to take back."""
+        """Do nothing: at the end pooch resets the bar, and then adds all bytes once more."""
 
     def close(self):
         if self.bar is not None:
@@ -131,35 +130,36 @@ class _Pulse:
             self.bar = None
 
 
-def _fetch_file(mirror, name, folder, pulse):
-    """Download one file, check its unpacked bytes, and only then let it into the cache."""
+def _download_file(mirror, name, folder, progress):
+    """Download one file, check its decompressed bytes, and copy it into the cache."""
     import pooch
 
     digest, size = FILES[name]
     if _digest(folder / name, size) == digest:
         return
-    pooch.get_logger().setLevel("ERROR")  # it would print hashes; what matters is raised
-    pulse.begin(name)
-    downloader = pooch.HTTPDownloader(progressbar=pulse, timeout=TIMEOUTS)
-    with tempfile.TemporaryDirectory() as scratch:
+    pooch.get_logger().setLevel("ERROR")  # without known_hash it logs the hash of each file
+    progress.begin(name)
+    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUTS)
+    with tempfile.TemporaryDirectory() as temporary_folder:
         try:
-            got = pooch.retrieve(
-                mirror + name, known_hash=None, fname=name, path=scratch, downloader=downloader
-            )
+            path = pooch.retrieve(
+                mirror + name, known_hash=None, fname=name, path=temporary_folder,
+                downloader=downloader,
+            )  # fmt: skip
         finally:
-            pulse.close()
-        seen = _digest(got, size)
+            progress.close()
+        seen = _digest(path, size)
         if seen != digest:
             raise DownloadError(
                 f"{name} is damaged or not MNIST: SHA-256 of its unpacked bytes is "
-                f"{seen or 'not to be had'}, expected {digest}"
+                f"{seen or 'unknown'}, expected {digest}"
             )
-        with files.written_atomically(folder / name) as file:
-            file.write(pathlib.Path(got).read_bytes())
+        with files.write_atomically(folder / name) as file:
+            file.write(pathlib.Path(path).read_bytes())
 
 
 def _digest(path, size):
-    """Return the SHA-256 of the bytes in a gzip file, or None if it is not one of `size` bytes."""
+    """Return the SHA-256 of the content of a gzip file; None if it does not hold `size` bytes."""
     try:
         with gzip.open(path, "rb") as file:
             content = file.read(size + 1)
@@ -169,7 +169,7 @@ def _digest(path, size):
 
 
 def _reason(error):
-    """Return what went wrong in a few words: the network's own errors are a paragraph long."""
+    """Return the cause of a failed download in a few words."""
     import requests
 
     if isinstance(error, requests.exceptions.Timeout):

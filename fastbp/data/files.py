@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and read no further than they may be long."""
+"""Files that are written completely or not at all; limits on what a file may expand to."""
 
 import contextlib
 import os
@@ -7,22 +7,24 @@ import secrets
 import stat
 import zlib
 
-MOST_RATIO, SLACK = 64, 1 << 20  # beyond them, what unpacks is a bomb (a few labels pack well)
-PIECE = 1 << 20  # bytes read at once
-BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# A file may expand to MAX_RATIO times its size plus SLACK bytes; more is a decompression bomb.
+# Deflate reaches a ratio of 1,030, images of digits one of 50 at most; SLACK is for small files of
+# labels, which compress better.
+MAX_RATIO, SLACK = 64, 1 << 20
+CHUNK = 1 << 20  # bytes read at once
+OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextlib.contextmanager
-def written_atomically(path, keep=None):
-    """Open a binary file that takes the place of `path` when the block ends without an error.
+def write_atomically(path, backup_suffix=None):
+    """Open a binary file that replaces `path` when the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and then renamed
-    over `path`: whatever happens, `path` holds the old content or the new one, never a part. The
-    permissions of an existing file are kept, a symbolic link is followed. keep: what to add to the
-    name of the old file, which is kept then.
-    Raises OSError that names `path`.
+    The bytes are written to a temporary file in the same folder, flushed to the disk, and renamed
+    to `path`, which therefore always holds the old content or the new, never a part. The
+    permissions of an existing file are kept, a symbolic link is followed. backup_suffix: the old
+    file is kept under its name with this suffix. Raises OSError that names `path`.
     """
-    path, temporary, handle = _temporary(path)
+    path, temporary, handle = _create_temporary(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -30,21 +32,21 @@ def written_atomically(path, keep=None):
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
-        if keep is not None and path.exists():
-            _keep(path, f"{path}{keep}")
+        if backup_suffix is not None and path.exists():
+            _link_or_rename(path, f"{path}{backup_suffix}")
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        why = error.strerror or error
-        raise type(error)(error.errno, f"cannot write {path}: {why}; it is as it was") from None
+        reason = error.strerror or error
+        raise type(error)(error.errno, f"cannot write {path}: {reason}; it is unchanged") from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
 
 
-def _keep(path, name):
-    """Give the file at `path` a second name; where there are no links, it loses the first."""
-    link = _new_name(path)
+def _link_or_rename(path, name):
+    """Give the file at `path` a second name; on file systems without links, rename it."""
+    link = _unused_name(path)
     try:
         os.link(path, link)
     except OSError:
@@ -58,9 +60,9 @@ def _keep(path, name):
 
 
 def _sync_folder(folder):
-    """Have the disk keep the new names, too: a file is not renamed for good before."""
+    """Flush a folder to the disk: a renamed file may have its old name after a crash otherwise."""
     if hasattr(os, "O_DIRECTORY"):
-        with contextlib.suppress(OSError):  # some file systems can't
+        with contextlib.suppress(OSError):  # not all file systems support it
             handle = os.open(folder, os.O_DIRECTORY)
             try:
                 os.fsync(handle)
@@ -69,17 +71,17 @@ def _sync_folder(folder):
 
 
 def _prefix(path):
-    """Return how the names of a file's temporary files begin: short, however long its own is."""
+    """Return the first part of the names of a file's temporary files, of fixed length."""
     return f".fastbp-{zlib.crc32(os.fsencode(path.name)):08x}-"
 
 
-def _new_name(path):
-    """Return a name beside a file that nothing has."""
+def _unused_name(path):
+    """Return a name in the folder of a file that no other file has."""
     return f"{path.parent / _prefix(path)}{secrets.token_hex(4)}"
 
 
-def remove_leftovers(path):
-    """Remove the temporary files of writers of `path` that were killed."""
+def remove_temporary_files(path):
+    """Remove the temporary files that killed processes left beside `path`."""
     real = pathlib.Path(os.path.realpath(path))
     for temporary in real.parent.glob(_prefix(real) + "*"):
         with contextlib.suppress(OSError):
@@ -87,13 +89,13 @@ def remove_leftovers(path):
 
 
 def check_writable(path):
-    """Raise OSError if `path` could not be written: to ask before hours of work, not after."""
-    _, temporary, handle = _temporary(path)
+    """Raise OSError if `path` cannot be written: a check to make before hours of work."""
+    _, temporary, handle = _create_temporary(path)
     os.close(handle)
     os.unlink(temporary)
 
 
-def _temporary(path):
+def _create_temporary(path):
     """Return (the real path, a new file beside it, its handle), or raise OSError naming `path`."""
     if not str(path) or str(path).endswith(os.sep) or os.path.isdir(path):
         raise IsADirectoryError(f"{str(path)!r} is a folder, expected the name of a file to write")
@@ -104,43 +106,31 @@ def _temporary(path):
         with contextlib.suppress(FileNotFoundError):  # a name that is too long fails here
             if not stat.S_ISREG(os.stat(real).st_mode):
                 raise FileExistsError(None, "it is not a regular file")
-        temporary = _new_name(real)
-        # Not mkstemp: a new file has the permissions that any new file gets.
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o666)
+        temporary = _unused_name(real)
+        # Not mkstemp, whose files only their owner may read: 0o666 is subject to the umask.
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | OPEN_FLAGS, 0o666)
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror}") from None
     return real, temporary, handle
 
 
-def check_length(length, stored, packed):
-    """Raise ValueError unless `stored` bytes can be an honest form of `length` bytes.
+def check_expanded_size(size, stored_size, compressed):
+    """Raise ValueError unless `stored_size` bytes may expand to `size` bytes.
 
-    packed: they were packed by deflate. It packs nothing 1,100 times, digits up to 25 times.
+    compressed: whether they are compressed by deflate.
     """
-    if not packed and length != stored:
-        raise ValueError(f"it promises {length:,} bytes, {stored:,} are there")
-    if length > MOST_RATIO * stored + SLACK:
+    if not compressed and size != stored_size:
+        raise ValueError(f"it promises {size:,} bytes, {stored_size:,} are there")
+    if size > MAX_RATIO * stored_size + SLACK:
         raise ValueError(
-            f"it unpacks from {stored:,} bytes to {length:,}: no data set or model does"
+            f"it unpacks from {stored_size:,} bytes to {size:,}: no data set or model does"
         )
 
 
 def read_into(array, file):
-    """Fill an array of bytes from an open file, piece by piece; return how many were there."""
-    view, at, n = memoryview(array), 0, 1
-    while n and at < len(view):
-        n = file.readinto(view[at : at + PIECE])
-        at += n
-    return at
-
-
-def brief(value, most=200):
-    """Return what a file says, or an error about it, as a part of a message: short, on one line.
-
-    A file may hold anything: what moves a cursor or has no encoding becomes a question mark.
-    """
-    text = str(value)[: 4 * most]
-    if not text and isinstance(value, Exception):
-        text = type(value).__name__
-    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return text if len(text) <= most else text[: most - 3] + "..."
+    """Fill an array of bytes from an open file, chunk by chunk; return how many were read."""
+    view, n_read, n = memoryview(array), 0, 1
+    while n and n_read < len(view):
+        n = file.readinto(view[n_read : n_read + CHUNK])
+        n_read += n
+    return n_read

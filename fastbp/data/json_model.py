@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from fastbp.data import files, parameters
+from fastbp.data import messages, parameters
 
 FORMAT_VERSION = 1
 TYPES = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cost=bool)
@@ -25,17 +25,17 @@ def parse(text):
     content = {"dtype": "float64", "own_cost": False, "activations": None,
                "fastbp_format": FORMAT_VERSION} | given  # fmt: skip
     if content["fastbp_format"] != FORMAT_VERSION:
-        seen = files.brief(content["fastbp_format"], 30)
+        seen = messages.shorten(content["fastbp_format"], 30)
         raise ValueError(f"it is in format {seen}, expected {FORMAT_VERSION}")
     for key, kind in TYPES.items():
         if not isinstance(content[key], kind):
-            seen = files.brief(json.dumps(content[key]), 60)
+            seen = messages.shorten(json.dumps(content[key]), 60)
             raise TypeError(f"{key} is {seen}, expected a {kind.__name__}")
     if not all(type(n) is int for n in content["sizes"]):
-        seen = files.brief(json.dumps(content["sizes"]), 60)
+        seen = messages.shorten(json.dumps(content["sizes"]), 60)
         raise TypeError(f"sizes is {seen}, expected integers")
     if content["dtype"] not in ("float64", "float32"):  # NumPy would read a text as a program
-        seen = files.brief(content["dtype"], 30)
+        seen = messages.shorten(content["dtype"], 30)
         raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
     return content
 
@@ -50,7 +50,7 @@ def parameters_of(content, plan, dtype):
             raise ValueError(f"{name} has {len(given)} layers, expected {len(layers)}")
         for l, (rows, (n_in, n_out)) in enumerate(zip(given, shapes_of_name)):
             _check_rows(rows, n_out, n_in, f"{name}[{l}]")
-    return parameters.filled(plan, dtype, lambda name, l: np.array(content[name][l], np.float64))
+    return parameters.read_flat(plan, dtype, lambda name, l: np.array(content[name][l], np.float64))
 
 
 def _without_repetition(pairs):
@@ -58,7 +58,7 @@ def _without_repetition(pairs):
     data = dict(pairs)
     if len(data) < len(pairs):
         (key, _), *_ = collections.Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"it holds the key {files.brief(key, 60)!r} twice")
+        raise ValueError(f"it holds the key {messages.shorten(key, 60)!r} twice")
     return data
 
 
@@ -77,7 +77,7 @@ def _check_rows(rows, n_out, n_in, name):
             continue
         for j, value in enumerate(row):
             if type(value) not in (int, float):
-                seen = files.brief(json.dumps(value), 60)
+                seen = messages.shorten(json.dumps(value), 60)
                 raise ValueError(f"{name} holds {seen} at [{i}, {j}], expected a number")
             if type(value) is int and value.bit_length() > 1023:
                 raise ValueError(f"{name} holds an integer too large for a float at [{i}, {j}]")

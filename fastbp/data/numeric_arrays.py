@@ -1,7 +1,7 @@
-"""Arrays of numbers: one value brought to a type and a shape, and found to be finite.
+"""Checks of arrays of numbers: type, shape, finite values.
 
-Invariant: numbers mean what they say, whatever their type; an error names the array, says what was
-seen and what was expected, and gives the expression that mends it.
+Invariant: numbers are never scaled, whatever their type; an error names the array, says what was
+seen and what was expected, and gives the expression that converts it.
 """
 
 import numbers
@@ -9,16 +9,15 @@ import numbers
 import numpy as np
 
 from fastbp.data import warn
-from fastbp.data.arguments import one_line
+from fastbp.data.messages import one_line
 
 
-def columns(a, n, dtype, name, m=None):
-    """Return m columns (n, m) as an array of `dtype`; m: the number wanted, None for any.
+def as_columns(a, n, dtype, name, m=None):
+    """Return m columns (n, m) as an array of `dtype`, or raise; m: None for any number of them.
 
-    Warns of numbers that are larger than usual, and raises ValueError for what is not finite.
-    Raises ValueError for any other shape; a 1-D vector is the most common mistake.
+    Warns about large numbers; raises ValueError for numbers that are not finite.
     """
-    array = a if type(a) is np.ndarray and a.dtype is dtype else numeric(a, name)
+    array = a if type(a) is np.ndarray and a.dtype is dtype else as_numeric(a, name)
     if array.ndim != 2 or array.shape[0] != n or (m is not None and array.shape[1] != m):
         letter = name.split()[-1]
         wanted = f"({n}, 1)" if m == 1 else f"({n}, 1), or ({n}, m) for m samples"
@@ -26,19 +25,19 @@ def columns(a, n, dtype, name, m=None):
             f"{name} has shape {array.shape}, expected {wanted}{reshape_hint(a, n, letter)}"
         )
     array = array if array.dtype is dtype else cast(array, dtype)
-    if not np.vdot(array, array) <= warn.USUAL**2:  # else none is larger
-        refuse_strange_numbers(array, name, "mend it")
-        warn.of_large_inputs(array, name)
+    if not np.vdot(array, array) <= warn.LARGE**2:  # one product rules out large and non-finite
+        check_finite(array, name, "correct it")
+        warn.warn_about_large_inputs(array, name)
     return array
 
 
-def target_column(y, n_out, dtype, name):
-    """Return the target of one sample as a column (n_out, 1) of `dtype`.
+def as_target_column(y, n_out, dtype, name):
+    """Return the target of one sample as a column (n_out, 1) of `dtype`, or raise.
 
-    With one output neuron it is a number: a scalar, (1,) or (1, 1). Else an integer label is an
-    error, as in the book.
+    With one output neuron it may also be a scalar or (1,). Otherwise an integer label is an error,
+    as in the book.
     """
-    array = numeric(y, name)
+    array = as_numeric(y, name)
     letter = name.split()[-1]
     if n_out == 1 and array.size == 1 and array.ndim <= 2:
         return cast(array.reshape(1, 1), dtype)
@@ -58,20 +57,20 @@ def target_column(y, n_out, dtype, name):
 
 
 def reshape_hint(value, n, name):
-    """Return what brings a value to a column (n, 1), as the end of an error message."""
+    """Return the end of an error message: the expression that makes a column (n, 1) of a value."""
     array = np.asarray(value)
-    own = hasattr(value, "reshape")  # a list has no methods of arrays
+    is_array = hasattr(value, "reshape")  # a list has no such methods
     if array.shape == (1, n):
-        return f"; use {name}.T" if own else f"; use np.transpose({name})"
+        return f"; use {name}.T" if is_array else f"; use np.transpose({name})"
     if array.size == n:
-        return f"; use {name}.reshape(-1, 1)" if own else f"; use np.reshape({name}, (-1, 1))"
+        return f"; use {name}.reshape(-1, 1)" if is_array else f"; use np.reshape({name}, (-1, 1))"
     if array.ndim == 2 and array.shape[1] == n:
         return f"; use {name}.T"
     return f": the network was built for {n}"
 
 
-def numeric(value, what):
-    """Return value as an array of real numbers in native byte order, or raise."""
+def as_numeric(value, what):
+    """Return a value as an array of real numbers, or raise; `what` ends with the variable name."""
     try:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(
@@ -93,14 +92,17 @@ def numeric(value, what):
 
 
 def cast(array, dtype):
-    """Return numbers in another type; what is beyond it becomes infinite, and is found later."""
+    """Return an array in another type; numbers beyond its range become infinite, without a warning.
+
+    The checks that follow report them.
+    """
     if array.dtype == dtype:
         return array
     with np.errstate(all="ignore"):
         return array.astype(dtype)
 
 
-def refuse_strange(X, Y, dtype, name):
+def check_finite_samples(X, Y, dtype, name):
     """Raise ValueError for the first sample whose x or y is NaN, infinite, or beyond `dtype`.
 
     X (n, n_in); Y (n, n_out) or None.
@@ -108,19 +110,17 @@ def refuse_strange(X, Y, dtype, name):
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":
             continue
-        strange = ~np.isfinite(cast(array, dtype)).all(axis=1)
-        for i in np.flatnonzero(strange)[:1]:
-            refuse_strange_numbers(
-                array[i], f"{name}[{i}]: {part}", "mend or leave out the sample", dtype
-            )
+        non_finite = ~np.isfinite(cast(array, dtype)).all(axis=1)
+        for i in np.flatnonzero(non_finite)[:1]:
+            check_finite(array[i], f"{name}[{i}]: {part}", "correct or leave out the sample", dtype)
 
 
-def refuse_strange_numbers(array, what, remedy, dtype=None):
+def check_finite(array, what, advice, dtype=None):
     """Raise ValueError for the first number that is NaN, infinite, or beyond `dtype`."""
-    strange = np.argwhere(~np.isfinite(cast(array, dtype or array.dtype)))
-    if len(strange):
-        place = tuple(strange[0].tolist())
+    non_finite = np.argwhere(~np.isfinite(cast(array, dtype or array.dtype)))
+    if len(non_finite):
+        index = tuple(non_finite[0].tolist())
         raise ValueError(
-            f"{what} is {array[place]} at {list(place)}, expected finite numbers"
-            f"{f' in {dtype}' if dtype else ''}; {remedy}"
+            f"{what} is {array[index]} at {list(index)}, expected finite numbers"
+            f"{f' in {dtype}' if dtype else ''}; {advice}"
         )

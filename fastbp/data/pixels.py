@@ -1,6 +1,7 @@
-"""Pixels: images stored as bytes, marked with what one unit of a byte means.
+"""Pixels: images stored as bytes, with the factor that scales a byte to a pixel's value.
 
-Invariants: the bytes are never copied or changed here; a pixel's value is byte * scale.
+Invariants: the bytes are not changed, and not copied by the constructor; a pixel's value is
+byte * scale.
 """
 
 import sys
@@ -11,39 +12,48 @@ import numpy as np
 class Pixels:
     """Images stored as bytes, whose pixels mean ``byte * scale``.
 
-    Stands wherever the array form takes X: ``net.SGD((Pixels(X), y), ...)``, test data,
+    They are accepted wherever the array form takes X: ``net.SGD((Pixels(X), y), ...)``, test data,
     ``evaluate``, ``accuracy``, ``total_cost``, ``backprop_batch``, ``gradient_norms``,
-    ``fastbp.gradient_check``. The kernels scale as they read, so an image takes one byte a pixel
-    in memory, and training on ``Pixels(X)`` gives the same bits as training on ``X / 256`` in
-    float32.
+    ``fastbp.gradient_check``. The kernels scale the bytes as they read them, so an image takes one
+    byte per pixel in memory.
 
     Parameters
     ----------
     X : array_like of uint8, shape (n, n_in)
-        One image a row; an array or a memory map, of which no copy is made.
+        One image per row. An array or a memory map is not copied.
     scale : float, default 1/256
-        What a byte is multiplied by. 1/256 is the scale of the book's loader; its largest value
-        is 0.99609375.
+        The factor from bytes to pixel values. With 1/256, the scale of the book's loader, pixels
+        are 0..0.99609375.
 
     Attributes
     ----------
     array : ndarray of uint8, shape (n, n_in)
+        The bytes.
     scale : float
-    shape : (n, n_in); ndim : 2; size : n * n_in
-    dtype : dtype of the stored bytes, uint8
+    shape : tuple (n, n_in)
+    ndim : int
+        2.
+    size : int
+        n * n_in.
+    dtype : dtype
+        That of the bytes, uint8.
 
     Raises
     ------
     TypeError
-        If X is not of uint8, or scale is not a number.
+        If the dtype of X is not uint8, or scale is not a number.
     ValueError
-        If X does not have two dimensions, or scale is not finite or is 0.
+        If X does not have two dimensions, or scale is 0 or not finite.
 
     Notes
     -----
-    ``pixels[i]`` with an integer is the column (n_in, 1), float32, that the book's lists hold;
-    with a slice or an array of indices it is Pixels.
+    Training on ``Pixels(X)`` gives the same bits as training on ``X / 256`` in float32.
+    ``pixels[i]`` with an integer is the column (n_in, 1), float32, that the book's lists hold; with
+    a slice or an array of indices it is Pixels.
     """
+
+    # The public import path: a pickle names it, and must not depend on the internal layout.
+    __module__ = "fastbp"
 
     def __init__(self, X, scale=1 / 256):
         if isinstance(X, Pixels):
@@ -53,8 +63,8 @@ class Pixels:
             raise TypeError("X is a masked array, expected plain bytes; use X.filled(0)")
         if array.dtype != np.uint8:
             raise TypeError(
-                f"X has dtype {array.dtype}, expected uint8 (numbers of other types mean what they "
-                f"say and need no Pixels); for whole numbers 0..255 use X.astype(np.uint8)"
+                f"X has dtype {array.dtype}, expected uint8 (numbers of other types are not scaled "
+                f"and need no Pixels); for integers 0..255 use X.astype(np.uint8)"
             )
         if array.ndim != 2:
             hint = "X[None]" if array.ndim == 1 else "X.reshape(len(X), -1)"
@@ -96,9 +106,20 @@ class Pixels:
         raise IndexError(f"Pixels take one index, for images; use X.array[{index!r}] for bytes")
 
     def values(self, dtype):
-        """Return the pixels as numbers (n, n_in) of `dtype`, as the kernels read them."""
+        """Return the pixel values, byte * scale, as an array.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float64 or float32, the type in which the product is computed, as in the kernels.
+
+        Returns
+        -------
+        ndarray of dtype, shape (n, n_in)
+            Values beyond the range of dtype are infinite; there is no warning.
+        """
         dtype = np.dtype(dtype)
-        with np.errstate(all="ignore"):  # what is beyond dtype becomes infinite, and is found later
+        with np.errstate(all="ignore"):
             return self.array.astype(dtype) * dtype.type(self.scale)
 
     def __repr__(self):

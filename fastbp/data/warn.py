@@ -1,7 +1,4 @@
-"""What every public call shares: floating-point underflow is no error, and a warning comes once.
-
-A warning is shown at the user's own line.
-"""
+"""What all public calls share: they ignore underflow, and warn once, at the user's line."""
 
 import functools
 import pathlib
@@ -13,25 +10,25 @@ import numpy as np
 
 from fastbp.data.pixels import Pixels
 
-USUAL = 16  # inputs that are larger than this are pixels that nobody has scaled, most often
+LARGE = 16  # inputs above this are most often pixels 0..255 that have not been scaled
 _PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
 
 
-class _Call(threading.local):
-    """What is known of the public call that this thread is in."""
+class _CallState(threading.local):
+    """State of the public call that this thread is in, if it is in one."""
 
-    depth = 0  # of public calls, one in another
-    warned = False  # of large inputs
+    active = False
+    warned = False  # about large inputs
 
 
-_call = _Call()
+_call_state = _CallState()
 
 
 def public(function=None, *, ignore=("under",)):
-    """Decorate a public function or method.
+    """Decorate a public function or method: ignore these kinds of floating-point errors in it.
 
-    What underflows in it is 0, which is right, also for users who have set np.seterr(all="raise").
-    ignore: these kinds of floating-point errors, where the outcome is looked at.
+    An underflow to 0 is harmless, also for users who have set np.seterr(all="raise"). Functions
+    that check their results for non-finite numbers ignore "over" and "invalid", too.
     """
     if function is None:
         return functools.partial(public, ignore=ignore)
@@ -39,13 +36,13 @@ def public(function=None, *, ignore=("under",)):
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        if _call.depth:
+        if _call_state.active:
             return quiet(*args, **kwargs)
-        _call.depth, _call.warned = 1, False
+        _call_state.active, _call_state.warned = True, False
         try:
             return quiet(*args, **kwargs)
         finally:
-            _call.depth = 0
+            _call_state.active = False
 
     return call
 
@@ -58,18 +55,18 @@ def runtime_warning(message):
     warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
-def of_large_inputs(X, name):
-    """Warn if an array of inputs, or Pixels, holds numbers that are larger than usual."""
+def warn_about_large_inputs(X, name):
+    """Warn if an array of inputs, or Pixels, holds numbers beyond +-LARGE."""
     stored, scale = (X.array, X.scale) if isinstance(X, Pixels) else (X, 1.0)
     if not stored.size or stored.dtype.kind == "b":
         return
     largest = max(float(stored.max()), -float(stored.min())) * abs(scale)
-    if not USUAL < largest < np.inf:  # what is not finite is an error, found elsewhere
+    if not LARGE < largest < np.inf:  # check_finite reports the others
         return
-    if _call.depth:
-        if _call.warned:
+    if _call_state.active:
+        if _call_state.warned:
             return
-        _call.warned = True
+        _call_state.warned = True
     runtime_warning(
         f"{name}: inputs reach {largest:g} in size; a sigmoid of such sums is 0 or 1, so its "
         f"neurons hardly learn. Pixels stored as bytes: use fastbp.Pixels(X); else divide, e.g. "

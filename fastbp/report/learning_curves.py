@@ -1,7 +1,4 @@
-"""The book's learning curves, redrawn from what fastbp book has measured. Extra: report.
-
-Law: draws what it is given; measures nothing.
-"""
+"""The book's learning curves, drawn from the results of fastbp book. Extra: report."""
 
 COLOURS = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 
@@ -20,13 +17,13 @@ def pyplot():
     return pyplot
 
 
-def draw(results, rates, lengths, path):
-    """Write the learning curves of chapters 3 and 5 to a PNG file: of the first seed.
+def draw(results, rates, gradient_norms, path):
+    """Write the learning curves of chapters 3 and 5, of the first seed, to a PNG file.
 
-    results: as book.run_all returns it; what is missing there is left out of the picture.
-    rates, lengths: as book.learning_rates and book.gradient_lengths return them, or None.
+    results: as book.run_all returns it; plots of rows that are missing in it are left out.
+    rates, gradient_norms: as the functions of book.py return them, or None.
     """
-    panels = [panel for panel in _panels(results, rates, lengths) if panel[3]]
+    panels = [panel for panel in _panels(results, rates, gradient_norms) if panel[3]]
     plot = pyplot()
     rows = -(-len(panels) // 2)
     figure, axes = plot.subplots(rows, 2, figsize=(11, 3.4 * rows), squeeze=False)
@@ -51,8 +48,8 @@ def draw(results, rates, lengths, path):
     plot.close(figure)
 
 
-def _panels(results, rates, lengths):
-    """Yield (title, x label, y label, [(name, x, y), ...], logarithmic axes)."""
+def _panels(results, rates, gradient_norms):
+    """Yield (title, x label, y label, [(name, x, y), ...], logarithmic axes) of each plot."""
 
     def curves(kind, **names):
         found = []
@@ -84,10 +81,10 @@ def _panels(results, rates, lengths):
     yield "Learning rates", "epoch", "training cost", by_rate, "y"
     names = [name for name in results if name.startswith("images-")]
     sizes = sorted((int(name.removeprefix("images-")), results[name]) for name in names)
-    more = [("", [n for n, _ in sizes], [done[0]["percent"][0] for _, done in sizes])]
+    more = [("", [n for n, _ in sizes], [by_seed[0]["percent"][0] for _, by_seed in sizes])]
     yield "More data", "training images", "% right, validation", more if sizes else [], "x"
     by_layer = [
-        (f"hidden layer {l}", range(len(lengths)), y) for l, y in enumerate(zip(*lengths or []), 1)
+        (f"hidden layer {l}", range(len(y)), y) for l, y in enumerate(zip(*gradient_norms or []), 1)
     ]
     title = "Unstable gradients: the speed of each layer"
-    yield title, "epoch", "length of the gradient", by_layer, "y"
+    yield title, "epoch", "norm of the gradient", by_layer, "y"

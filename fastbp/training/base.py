@@ -102,13 +102,13 @@ class CompiledNetwork:
         """Return (nabla_b, nabla_w), summed over the rows of X and Y, as training_arrays gives."""
         plan = self._plan
         if self._is_overridden(*self._gradient_parts):
-            pairs = datasets.pairs((X, Y), plan, self.dtype, name)
+            pairs = datasets.training_pairs((X, Y), plan, self.dtype, name)
             return reference_path.summed_gradient(self.backprop, pairs)
         with self._translate_errors(name, X, Y):
             flat = engine.gradient(self._parameters(), plan, X, Y, self.threads, name)
             if self._checks_finite and not engine.is_finite(flat):
                 raise Diverged(0)
-        nabla_w, nabla_b = parameters.separate(flat, plan)
+        nabla_w, nabla_b = parameters.unflatten(flat, plan)
         return nabla_b, nabla_w
 
     @public
@@ -136,7 +136,7 @@ class CompiledNetwork:
         """
         data = containers.materialise(data, "data")
         X, Y = datasets.training_arrays(data, self._plan, self.dtype, "data")
-        numeric_arrays.refuse_strange(X, Y, self.dtype, "data")
+        numeric_arrays.check_finite_samples(X, Y, self.dtype, "data")
         nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
@@ -145,7 +145,7 @@ class CompiledNetwork:
 
     def _bind_parameters(self, flat):
         """Bind new lists of new arrays of weights and biases, with the values of a flat vector."""
-        self.weights, self.biases = parameters.separate(flat, self._plan)
+        self.weights, self.biases = parameters.unflatten(flat, self._plan)
 
     def _parameters(self):
         """Return a new flat vector of what weights and biases hold now."""
@@ -153,19 +153,19 @@ class CompiledNetwork:
 
     def _layers(self):
         """Return (weights, biases) as they are now, sure to fit the network."""
-        return parameters.layers(self.weights, self.biases, self._plan)
+        return parameters.check_layers(self.weights, self.biases, self._plan)
 
     def _check_weights(self):
         """Raise ValueError if weights or biases are not finite."""
         if self._checks_finite:
-            parameters.refuse_strange_weights(self)
+            parameters.check_finite_parameters(self)
 
     def _gradient_of_one(self, x, y, activations, output_error):
         """Return (nabla_b, nabla_w) for one sample; raise what is wrong if it is not finite."""
         weights, biases = self._layers()
         both = reference_path.backprop(x, y, weights, biases, activations, output_error)
         if self._checks_finite and not all(map(engine.is_finite, both[0])):
-            numeric_arrays.refuse_strange(x.T, y.T, self.dtype, "the sample")
+            numeric_arrays.check_finite_samples(x.T, y.T, self.dtype, "the sample")
             self._refuse("the sample")
         return both
 
@@ -177,7 +177,7 @@ class CompiledNetwork:
     def _finite_output(self, out):
         """Return outputs; raise what is wrong if they are not finite."""
         if self._checks_finite and not engine.is_finite(out):
-            parameters.refuse_strange_weights(self)
+            parameters.check_finite_parameters(self)
             raise FloatingPointError(
                 f"a: outputs beyond {self.dtype} come of it; take smaller weights"
             )
@@ -185,10 +185,10 @@ class CompiledNetwork:
 
     def _outputs_of(self, X, name, check):
         """Return the outputs (n, n_out) for rows of X; check: raise Diverged if not finite."""
-        arguments.check_fits(self._plan, self.dtype, X.shape[1])
+        arguments.check_network_unchanged(self._plan, self.dtype, X.shape[1])
         if len(X) < FEW:
             values = containers.as_values(X, self.dtype)
-            if not np.vdot(values, values) <= warn.USUAL**2:
+            if not np.vdot(values, values) <= warn.LARGE**2:
                 check_inputs(X, self.dtype, name)
             with np.errstate(over="ignore", invalid="ignore"):
                 columns = reference_path.feedforward(values.T, *self._layers(), self._functions())
@@ -202,7 +202,7 @@ class CompiledNetwork:
     @contextlib.contextmanager
     def _descent(self, samples, order, m, eta, rules=NO_RULES, velocity=None, check=True):
         """Give an engine.Descent on a copy of the parameters, which are bound when it ends."""
-        arguments.check_fits(self._plan, self.dtype, samples.n_in, samples.Y)
+        arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, is_finite = self._parameters(), True
         try:
             with engine.Descent(
@@ -234,12 +234,12 @@ class CompiledNetwork:
         try:
             yield
         except (NonFiniteInput, Diverged):
-            numeric_arrays.refuse_strange(X, Y, self.dtype, name)
+            numeric_arrays.check_finite_samples(X, Y, self.dtype, name)
             self._refuse(name)
 
     def _refuse(self, name):
         """Raise what is wrong with the weights, or else that finite numbers grow too large."""
-        parameters.refuse_strange_weights(self)
+        parameters.check_finite_parameters(self)
         raise FloatingPointError(
             f"{name}: numbers beyond {self.dtype} come of it; weights are unchanged. Take a "
             f"smaller eta, or smaller weights"

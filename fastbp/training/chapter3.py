@@ -2,7 +2,7 @@
 
 import functools
 
-from fastbp.data import answers, containers, datasets
+from fastbp.data import containers, datasets, predictions
 from fastbp.training.monitors import CurveMonitor
 from fastbp.training.run import Run
 from fastbp.training.settings import MONITORS
@@ -15,7 +15,7 @@ def run_of(net, settings, rules, monitors, training_data, evaluation_data):
     reference = own_gradient or net._is_overridden("cost", "sigmoid")
     _check_reach(net, rules, reference)
     if any(name.endswith("accuracy") for name in monitors.needed):
-        answers.check_has_answers(net._plan.sizes[-1], net.activations[-1])
+        predictions.check_classifies(net._plan.sizes[-1], net.activations[-1])
     for name in sorted(monitors.needed):
         if name.startswith("evaluation") and evaluation_data is None:
             raise ValueError(f"{name} needs evaluation_data, which is None")
@@ -74,7 +74,7 @@ def _measures(net, rules, monitors, training_data, training_set, evaluation_data
     overridden, measures, sets = net._is_overridden("accuracy", "total_cost"), {}, {}
     if training_set.arrays is not None:
         sets["training_data"] = training_set.arrays
-        pairs = datasets.pairs(training_data, net._plan, net.dtype) if overridden else None
+        pairs = datasets.training_pairs(training_data, net._plan, net.dtype) if overridden else None
         measures |= _measures_of(net, rules, monitors, "training", training_set.arrays, pairs)
     if evaluation_data is None:
         return measures, sets
@@ -82,7 +82,7 @@ def _measures(net, rules, monitors, training_data, training_set, evaluation_data
     pairs = _evaluation_pairs(net, data) if overridden else None
     if any(name.startswith("evaluation") for name in monitors.needed):
         both = sets["evaluation_data"] = net._read(data, False, "evaluation_data")
-        one_hot = not containers.is_arrays(data)
+        one_hot = not containers.is_array_form(data)
         measures |= _measures_of(net, rules, monitors, "evaluation", both, pairs, one_hot)
     return measures, sets
 
@@ -93,7 +93,7 @@ def _measures_of(net, rules, monitors, of, arrays, pairs, one_hot=False):
     pairs = None if pairs is None else pairs[: monitors.subset]
     is_training, measures = of == "training", {}
     if f"{of}_accuracy" in monitors.needed:
-        labels = datasets.answers_of_targets(Y, net.activations[-1], f"{of}_data", one_hot)
+        labels = datasets.labels_of_targets(Y, net.activations[-1], f"{of}_data", one_hot)
 
         def accuracy():
             if net._is_overridden("accuracy"):
@@ -113,7 +113,7 @@ def _measures_of(net, rules, monitors, of, arrays, pairs, one_hot=False):
 
 def _evaluation_pairs(net, data):
     """Return the pairs that an overridden accuracy or total_cost gets."""
-    if not containers.is_arrays(data):
+    if not containers.is_array_form(data):
         return data
     X, Y = datasets.training_arrays(data, net._plan, net.dtype, "evaluation_data")
     labels = Y[:, 0] if net._plan.sizes[-1] == 1 else Y.argmax(axis=1)

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from fastbp.data import arguments, files, npz
+from fastbp.data import arguments, files, messages, npz
 from fastbp.data.pixels import Pixels
 
 FORMAT_VERSION = 1
@@ -44,13 +44,15 @@ class Checkpointer:
                 raise ValueError("resume goes with a checkpoint, which is None: say where it is")
             return
         if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {arguments.brief(path)}, expected the path of a file")
+            raise TypeError(f"checkpoint is {messages.describe(path)}, expected the path of a file")
         if isinstance(every, numbers.Integral):
             self.epochs = arguments.check_count("checkpoint_every", every, 1)
         else:
             self.seconds = arguments.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
         if any(mark in os.fsdecode(path) for mark in "\n\r\0"):
-            raise ValueError(f"checkpoint is {arguments.brief(path)}, expected a name on one line")
+            raise ValueError(
+                f"checkpoint is {messages.describe(path)}, expected a name on one line"
+            )
         files.check_writable(path)
         self.path = os.path.realpath(os.fsdecode(path))  # links and folders may change meanwhile
         files.check_writable(self.path + PREVIOUS)
@@ -77,7 +79,7 @@ class Checkpointer:
         """
         if not self.resume:
             return None
-        files.remove_leftovers(self.path)
+        files.remove_temporary_files(self.path)
         found = read(self.path)
         if found is None:
             return None
@@ -88,7 +90,7 @@ class Checkpointer:
             raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
         for name, value in json.loads(_as_json(config)).items():
             if written.get(name) != value:
-                how = f"{name} {_brief(written.get(name))}, this one has {_brief(value)}"
+                how = f"{name} {_as_text(written.get(name))}, this one has {_as_text(value)}"
                 if name.endswith("_data"):
                     how = f"other {name}"
                 raise ValueError(
@@ -109,7 +111,7 @@ def write(path, about, content):
     text = _as_json({"format_version": FORMAT_VERSION, **about})
     content = {"about": np.frombuffer(text.encode(), np.uint8), **content}
     content["checksum"] = np.frombuffer(_checksum(content), np.uint8)
-    with files.written_atomically(path, keep=PREVIOUS) as file:
+    with files.write_atomically(path, backup_suffix=PREVIOUS) as file:
         np.savez(file, **content)
 
 
@@ -132,7 +134,7 @@ def read(path):
         found = _read(previous)
         os.replace(previous, path)  # what is written next would have put the damage in its place
         if trouble:
-            why = files.brief(trouble, 200)
+            why = messages.shorten(trouble, 200)
             warnings.warn(
                 f"{path} is damaged ({why}): the one before it is used",
                 RuntimeWarning,
@@ -145,13 +147,13 @@ def read(path):
         trouble = trouble or error
     if isinstance(trouble, OSError):
         raise trouble
-    raise ValueError(f"{path} is not a whole checkpoint: {files.brief(trouble, 300)}")
+    raise ValueError(f"{path} is not a whole checkpoint: {messages.shorten(trouble, 300)}")
 
 
 def _read(path):
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError("it is not a regular file")
-    with npz.Npz(path) as file:
+    with npz.NpzReader(path) as file:
         if "about" not in file.names():
             raise ValueError("it is another kind of file, a model perhaps")
         content = {name: file[name] for name in file.names()}
@@ -187,14 +189,13 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     raise ValueError(
-        f"a checkpoint cannot hold {arguments.brief(value)}: have evaluate, accuracy and "
+        f"a checkpoint cannot hold {messages.describe(value)}: have evaluate, accuracy and "
         f"total_cost return plain numbers"
     )
 
 
-def _brief(value):
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _as_text(value):
+    return messages.shorten(json.dumps(value), 40)
 
 
 # ------------------------------------------------ what else a run depends on
@@ -251,5 +252,5 @@ def as_errors_of(path):
     try:
         yield
     except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
-        why = files.brief(error, 300)
+        why = messages.shorten(error, 300)
         raise ValueError(f"{path} is not a checkpoint of such a run: {why}") from None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp.data import arguments
+from fastbp.data import messages
 from fastbp.training.base import sigmoid
 
 
@@ -82,7 +82,7 @@ def check_cost(cost):
     """Return a cost, or raise TypeError for what has no methods of one."""
     if not (callable(getattr(cost, "fn", None)) and callable(getattr(cost, "delta", None))):
         raise TypeError(
-            f"cost is {arguments.brief(cost)}, expected QuadraticCost, CrossEntropyCost, "
+            f"cost is {messages.describe(cost)}, expected QuadraticCost, CrossEntropyCost, "
             f"LogLikelihoodCost, or a class with fn(a, y) and delta(z, a, y)"
         )
     return cost

@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 
-from fastbp.data.parameters import layers_of
+from fastbp.data.parameters import layer_views
 from fastbp.kernels import drivers, jit, layout
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.training import calls, threads
@@ -34,7 +34,7 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
     n, m = len(X), min(len(X), BATCH)
     out = np.empty((n, plan.sizes[-1]), params.dtype)
     packed_layout = plan.layout(params.dtype, m)
-    weights, order = packed_layout.pack(layers_of(params, plan)), np.arange(n)
+    weights, order = packed_layout.pack(layer_views(params, plan)), np.arange(n)
     samples = Samples(X, out, name)  # Y is not read
     net, flops = _net(packed_layout, weights, weights, samples, order), plan.forward_flops * m
     names, work = ("feedforward_batch", "feedforward_batch_parallel"), (plan.sizes, m, params.dtype)
@@ -52,14 +52,14 @@ def gradient(params, plan, X, Y, n_threads=None, name="X"):
     samples = Samples(X, Y, name)
     m, order = min(len(samples), BATCH), np.arange(len(samples))
     packed_layout, flat = plan.layout(params.dtype, m), np.empty_like(params)
-    weights = packed_layout.pack(layers_of(params, plan))
+    weights = packed_layout.pack(layer_views(params, plan))
     target = layout.zeros(weights.size, weights.dtype)
     net = _net(packed_layout, weights, target, samples, order)
     names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, params.dtype)
     run = calls.Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
     for _ in calls.paced(run, order, m, plan.flops * m):
         pass
-    packed_layout.unpack(target, layers_of(flat, plan))
+    packed_layout.unpack(target, layer_views(flat, plan))
     return flat
 
 
@@ -70,8 +70,8 @@ def quotients(params, plan, X, Y, which, h):
     """
     samples, order, out = Samples(X, Y), np.arange(len(X)), np.empty(len(which))
     packed_layout = plan.layout(params.dtype, len(X))
-    weights = packed_layout.pack(layers_of(params, plan))
-    places = packed_layout.places(layers_of(np.arange(1.0, params.size + 1), plan))
+    weights = packed_layout.pack(layer_views(params, plan))
+    places = packed_layout.places(layer_views(np.arange(1.0, params.size + 1), plan))
     net = _net(packed_layout, weights, weights, samples, read_only(order))
     drivers.difference_quotients(net, None, out, places[which], plan.cost, float(h))
     return out
@@ -96,7 +96,7 @@ class Descent:
         self.done, self.flops = 0, plan.flops * self.m
         self.layout = plan.layout(params.dtype, self.m)
         self.flat = [params] if velocity is None else [params, velocity]
-        self.packed = [self.layout.pack(layers_of(vector, plan)) for vector in self.flat]
+        self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.monitor = DivergenceMonitor(self.packed) if check else None
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
@@ -132,7 +132,7 @@ class Descent:
                 self._restore_finite()
         finally:
             for vector, packed in zip(self.flat, self.packed):
-                self.layout.unpack(packed, layers_of(vector, self.plan))
+                self.layout.unpack(packed, layer_views(vector, self.plan))
 
     def _restore_finite(self):
         """After an interrupt that came before the weights were looked at."""

@@ -51,7 +51,7 @@ def gradient_check(net, data, *, h=1e-5, most=MOST):
         most = arguments.check_count("most", most, 1)
     data = containers.materialise(data, "data")
     X, Y = datasets.training_arrays(data, plan, wide, "data")
-    numeric_arrays.refuse_strange(X, Y, net.dtype, "data")
+    numeric_arrays.check_finite_samples(X, Y, net.dtype, "data")
     nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
     nabla = parameters.flatten(nabla_w, nabla_b, plan, wide)
     which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from fastbp.data import arguments
+from fastbp.data import messages
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, layout
 
@@ -78,7 +78,7 @@ def check_activations(activation, output, sizes, cost):
     names = [name for name in ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
-            f"activation is {arguments.brief(activation)}, expected a name or a list of names"
+            f"activation is {messages.describe(activation)}, expected a name or a list of names"
         )
     hidden = [activation] * (num_layers - 2) if isinstance(activation, str) else list(activation)
     if len(hidden) != num_layers - 2:
@@ -88,19 +88,19 @@ def check_activations(activation, output, sizes, cost):
     for name in hidden or [activation] * isinstance(activation, str):
         if name not in names:
             raise ValueError(
-                f"activation is {arguments.brief(name)}, expected one of {', '.join(names)}"
+                f"activation is {messages.describe(name)}, expected one of {', '.join(names)}"
             )
     if output is None:
         output = "softmax" if cost == "log-likelihood" else "sigmoid"
     if output not in ACTIVATIONS:
         raise ValueError(
-            f"output is {arguments.brief(output)}, expected one of {', '.join(ACTIVATIONS)}"
+            f"output is {messages.describe(output)}, expected one of {', '.join(ACTIVATIONS)}"
         )
     if cost and (cost, output) not in OUTPUT_SLOPES:
         fitting = [o for c, o in OUTPUT_SLOPES if c == cost]
         cost_class = f"{cost.title().replace('-', '')}Cost"  # e.g. CrossEntropyCost
         raise ValueError(
-            f"{cost_class} does not go with output {arguments.brief(output)}, "
+            f"{cost_class} does not go with output {messages.describe(output)}, "
             f"expected {' or '.join(fitting)}"
         )
     if output == "softmax" and sizes[-1] == 1:

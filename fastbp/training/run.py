@@ -46,10 +46,10 @@ class Run:
         self.checkpointer, self.eta_of = checkpointer, eta_of
         self.training_set.start()
         if settings.stops_on_divergence:
-            parameters.refuse_strange_weights(net)
+            parameters.check_finite_parameters(net)
         else:  # nothing looks for NaN later
             for name, both in self.sets.items():
-                numeric_arrays.refuse_strange(*both, net.dtype, name)
+                numeric_arrays.check_finite_samples(*both, net.dtype, name)
         undo = self._undo()
         bar = progress_bar(progress, settings.epochs * self.training_set.n)
         with net._unchecked(), signals.DeferredSignals() as self.signals, bar as self.bar:
@@ -214,7 +214,7 @@ class Run:
         """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
         for name, both in self.sets.items():
             try:
-                numeric_arrays.refuse_strange(*both, self.net.dtype, name)
+                numeric_arrays.check_finite_samples(*both, self.net.dtype, name)
             except ValueError:
                 undo()
                 raise

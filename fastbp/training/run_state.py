@@ -95,7 +95,7 @@ def checked_vector(vector, name, net, check_finite):
 
 def weights_to_file(net):
     """Return a network's weights and biases, arrays by name."""
-    weights, biases = parameters.layers(net.weights, net.biases, net._plan)
+    weights, biases = parameters.check_layers(net.weights, net.biases, net._plan)
     return {f"weights_{l}": w for l, w in enumerate(weights)} | {
         f"biases_{l}": b for l, b in enumerate(biases)
     }
@@ -110,7 +110,7 @@ def weights_from_file(arrays, net, any_type, check_finite):
     layers = range(len(net._plan.sizes) - 1)
     weights = [arrays[f"weights_{l}"] for l in layers]
     biases = [arrays[f"biases_{l}"] for l in layers]
-    parameters.layers(weights, biases, net._plan)
+    parameters.check_layers(weights, biases, net._plan)
     if not any_type and any(array.dtype != net.dtype for array in weights + biases):
         raise ValueError(f"its weights are not of {net.dtype}")
     if check_finite and not parameters.all_finite(weights, biases, dtype=net.dtype):

@@ -34,7 +34,7 @@ def check_inputs(X, dtype, name):
         with np.errstate(over="ignore"):
             if not np.isfinite(X.astype(dtype, copy=False)).all():
                 raise NonFiniteInput
-    warn.of_large_inputs(X, name)
+    warn.warn_about_large_inputs(X, name)
 
 
 class Samples:
@@ -54,13 +54,13 @@ class Samples:
         self.checked = False  # whether all inputs are finite, and how large they are
 
     def range_factor(self, dtype):
-        """Return by what the kernels find inputs that are not finite, or larger than warn.USUAL.
+        """Return by what the kernels find inputs that are not finite, or larger than warn.LARGE.
 
         See sparse.all_in_range; 0 if there can be none.
         """
         _, kind, scale, _ = self.stored
-        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.USUAL
-        return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.USUAL)
+        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.LARGE
+        return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.LARGE)
 
     def check(self, dtype):
         """Find out what is out of range: raise NonFiniteInput, or warn of large inputs."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from fastbp.data import arguments
+from fastbp.data import arguments, messages
 from fastbp.training.rules import Rules
 
 MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
@@ -98,7 +98,7 @@ class MonitorSettings:
         arguments.check_choice("stop_on", self.stop_on, *MONITORS)
         if not (self.schedule is None or self.halves or callable(self.schedule)):
             raise ValueError(
-                f"schedule is {arguments.brief(self.schedule)}, expected None, 'halve' or a "
+                f"schedule is {messages.describe(self.schedule)}, expected None, 'halve' or a "
                 f"function"
             )
         if self.subset is not None:

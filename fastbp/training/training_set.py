@@ -26,11 +26,11 @@ class TrainingSet:
         if not self.own_data:
             X, Y = self.arrays = datasets.training_arrays(data, net._plan, net.dtype)
             if self.reference:
-                numeric_arrays.refuse_strange(X, Y, net.dtype, "training_data")
+                numeric_arrays.check_finite_samples(X, Y, net.dtype, "training_data")
             else:
                 self.samples = Samples(X, Y, "training_data")
         if self.reference:
-            self.pairs = datasets.pairs(data, net._plan, net.dtype)
+            self.pairs = datasets.training_pairs(data, net._plan, net.dtype)
         self.n = len(self.pairs if self.reference else self.samples)
 
     def start(self):

@@ -1,49 +1,48 @@
-"""Reading a file, unpacked if it is gzip, in pieces and up to a limit.
+"""Reading a file, decompressed if it is gzip, chunk by chunk and up to a limit.
 
-Invariants: no more is held than was asked for; no more is unpacked than MOST_RATIO times what is
-stored and no more than an absolute limit; at the end the checksum has been compared.
+Invariants: one chunk is held in memory; at most MAX_RATIO times the size of the file, and at most
+an absolute limit, are decompressed; when the end is reached the checksum has been verified.
 """
 
 import os
 import zlib
 
-from fastbp.data import files
+from fastbp.data import files, messages
 
-MOST_BYTES = 1 << 30  # that a file may unpack to, unless its reader says otherwise
+MAX_BYTES = 1 << 30  # decompressed, unless the reader of a format has another limit
 
 
-class Damaged(ValueError):
-    """A file that cannot be unpacked; the message names it."""
+class DamagedFileError(ValueError):
+    """A file cannot be decompressed; the message names it."""
 
 
 class BoundedReader:
-    """An open file whose bytes are unpacked as they are read.
+    """An open file whose bytes are decompressed as they are read.
 
-    Python's own gzip module reads names, padding and empty parts byte by byte; here zlib does. A
-    file is one gzip stream and nothing after it.
+    The file is one gzip stream, with nothing after it. (Not Python's gzip module: it reads names,
+    padding and empty members byte by byte, in which a hostile file can keep it for minutes.)
 
     Parameters
     ----------
     path : str or path
-        The file; it is packed if it begins as gzip does, whatever its name.
-    most : int, optional
-        No more bytes than this are unpacked or read. Default: MOST_BYTES.
+        The file. It is decompressed if it begins with the magic number of gzip, whatever its name.
+    max_bytes : int, optional
+        The limit of decompressed bytes. Default: MAX_BYTES.
 
     Raises
     ------
-    Damaged
-        A ValueError: the file is damaged or cut off, or more comes out than the limit.
+    DamagedFileError
+        A ValueError: the file is damaged or cut off, or holds more bytes than the limit.
     """
 
-    def __init__(self, path, most=None):
-        self.path, self.taken = path, 0
+    def __init__(self, path, max_bytes=None):
+        self.path, self.n_read = path, 0
         self._file = open(path, "rb")  # noqa: SIM115  (closed by __exit__)
-        self.stored = os.fstat(self._file.fileno()).st_size
-        self._most = MOST_BYTES if most is None else most
-        self._unpacker, self.packed = None, False
-        if self._file.peek(2)[:2] == b"\x1f\x8b":
-            self._unpacker, self.packed = zlib.decompressobj(16 + zlib.MAX_WBITS), True
-        self._piece, self._at = b"", 0
+        self.stored_size = os.fstat(self._file.fileno()).st_size
+        self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+        self.compressed = self._file.peek(2)[:2] == b"\x1f\x8b"
+        self._decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS) if self.compressed else None
+        self._chunk, self._position = b"", 0
 
     def __enter__(self):
         return self
@@ -51,82 +50,85 @@ class BoundedReader:
     def __exit__(self, *error):
         self._file.close()
 
-    def most(self):
-        """Return how many bytes may come out: digits pack up to 50 times, deflate 1,030 times."""
-        return min(self._most, files.MOST_RATIO * self.stored + files.SLACK)
+    def limit(self):
+        """Return how many bytes may be read in all: the lower one of the two limits."""
+        return min(self._max_bytes, files.MAX_RATIO * self.stored_size + files.SLACK)
 
     def readinto(self, view):
-        """Fill a part of `view`, as files do; 0 only at the end, after the checksum."""
-        piece = self.take(len(view))
-        view[: len(piece)] = piece
-        return len(piece)
+        """Fill a part of `view` and return its length; 0 at the end, after the checksum."""
+        part = self.read_some(len(view))
+        view[: len(part)] = part
+        return len(part)
 
     def read(self, n):
         """Return the next n bytes, or raise EOFError."""
-        start, end = self._at, self._at + n
-        if start <= end <= len(self._piece):  # nearly always, and a pickle reads single bytes
-            self._at = end
-            return self._piece[start:end]
-        pieces = [self.take(n)]
-        left = n - len(pieces[0])
+        start, end = self._position, self._position + n
+        if start <= end <= len(self._chunk):  # the fast path: a pickle is read byte by byte
+            self._position = end
+            return self._chunk[start:end]
+        parts = [self.read_some(n)]
+        left = n - len(parts[0])
         while left:
-            if not pieces[-1]:
+            if not parts[-1]:
                 raise EOFError("it ends too early")
-            pieces.append(self.take(left))
-            left -= len(pieces[-1])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            parts.append(self.read_some(left))
+            left -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readline(self):
-        """Return the bytes up to and with the next line feed, or raise EOFError."""
-        start, end = self._at, self._piece.find(b"\n", self._at) + 1
+        """Return the bytes up to and including the next line feed, or raise EOFError."""
+        start, end = self._position, self._chunk.find(b"\n", self._position) + 1
         if end:
-            self._at = end
-            return self._piece[start:end]
-        pieces = [self.take(files.PIECE, b"\n")]
-        while not pieces[-1].endswith(b"\n"):
-            if not pieces[-1]:
+            self._position = end
+            return self._chunk[start:end]
+        parts = [self.read_some(files.CHUNK, b"\n")]
+        while not parts[-1].endswith(b"\n"):
+            if not parts[-1]:
                 raise EOFError("it ends too early")
-            pieces.append(self.take(files.PIECE, b"\n"))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            parts.append(self.read_some(files.CHUNK, b"\n"))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def take(self, most, until=b""):
-        """Return some of the next bytes, no more than `most`, up to a byte; none at the end."""
-        if self._at == len(self._piece) and most:
-            self._piece, self._at = self._next_piece(), 0
-        start, self._at = self._at, min(self._at + most, len(self._piece))
+    def read_some(self, n, until=b""):
+        """Return at least 1 and at most n of the next bytes, up to a byte; b"" at the end."""
+        if self._position == len(self._chunk) and n:
+            self._chunk, self._position = self._next_chunk(), 0
+        start, self._position = self._position, min(self._position + n, len(self._chunk))
         if until:
-            self._at = self._piece.find(until, start, self._at) + 1 or self._at
-        return self._piece[start : self._at]
+            self._position = self._chunk.find(until, start, self._position) + 1 or self._position
+        return self._chunk[start : self._position]
 
-    def _next_piece(self):
-        piece = self._file.read(files.PIECE) if not self.packed else self._unpack()
-        self.taken += len(piece)
-        most = self.most()
-        if self.taken > most:
-            if most == self._most:
-                verb = "unpacks to" if self.packed else "has"
-                raise Damaged(
-                    f"{self.path} {verb} more than {most:,} bytes, the most that fastbp reads "
+    def _next_chunk(self):
+        """Return the next bytes, b"" at the end; raise DamagedFileError beyond the limit."""
+        chunk = self._decompress() if self.compressed else self._file.read(files.CHUNK)
+        self.n_read += len(chunk)
+        limit = self.limit()
+        if self.n_read > limit:
+            if limit == self._max_bytes:
+                verb = "unpacks to" if self.compressed else "has"
+                raise DamagedFileError(
+                    f"{self.path} {verb} more than {limit:,} bytes, the most that fastbp reads "
                     f"from one file of this kind; give it fewer samples"
                 )
-            raise Damaged(
-                f"{self.path} unpacks to more than {most:,} bytes, the most that fastbp unpacks "
-                f"from {self.stored:,}: it is damaged or hostile; if you trust it, unpack it with "
-                f"gunzip and pass the unpacked file"
+            raise DamagedFileError(
+                f"{self.path} unpacks to more than {limit:,} bytes, the most that fastbp unpacks "
+                f"from {self.stored_size:,}: it is damaged or hostile; if you trust it, unpack it "
+                f"with gunzip and pass the unpacked file"
             )
-        return piece
+        return chunk
 
-    def _unpack(self):
+    def _decompress(self):
+        """Return the next decompressed bytes, b"" at the end; raise DamagedFileError."""
         try:
-            while not self._unpacker.eof:
-                packed = self._unpacker.unconsumed_tail or self._file.read(1 << 16)
-                if not packed:
-                    raise Damaged(f"{self.path} is damaged or cut off: its end is missing")
-                piece = self._unpacker.decompress(packed, files.PIECE)
-                if piece:
-                    return piece
+            while not self._decompressor.eof:
+                stored = self._decompressor.unconsumed_tail or self._file.read(1 << 16)
+                if not stored:
+                    raise DamagedFileError(f"{self.path} is damaged or cut off: its end is missing")
+                chunk = self._decompressor.decompress(stored, files.CHUNK)
+                if chunk:
+                    return chunk
         except zlib.error as error:
-            raise Damaged(f"{self.path} is damaged or cut off: {files.brief(error)}") from None
-        if self._unpacker.unused_data or self._file.read(1):
-            raise Damaged(f"{self.path} is damaged: it goes on after its end")
+            reason = messages.shorten(error)
+            raise DamagedFileError(f"{self.path} is damaged or cut off: {reason}") from None
+        if self._decompressor.unused_data or self._file.read(1):
+            raise DamagedFileError(f"{self.path} is damaged: it goes on after its end")
         return b""

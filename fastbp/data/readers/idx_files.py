@@ -22,11 +22,11 @@ _NAME = re.compile(
 )
 
 
-def parse(name):
-    """Return (prefix, role, preference) of a file name, or None if it is not that of an IDX file.
+def parse_name(name):
+    """Return (name of the data set, role, preference) of an IDX file's name, or None for others.
 
-    prefix: what tells the splits of a folder apart, e.g. "emnist-letters-"; role: one of ROLES;
-    preference: of several files with one role the one with the least is read.
+    The name of the data set is a prefix such as "emnist-letters-"; role: one of ROLES; preference:
+    of several files with one role the one with the smallest preference is read.
     """
     found = _NAME.fullmatch(name)
     if not found:
@@ -38,12 +38,13 @@ def parse(name):
 def read(train_images, train_labels, test_images, test_labels):
     """Return (images (n, 28, 28) uint8, labels (n,) integers) for training and for testing.
 
-    Raises ValueError for content that is not what it should be, OSError if it can't be read.
+    Raises ValueError for files with wrong content, OSError for files that cannot be read.
     """
-    return _pair(train_images, train_labels), _pair(test_images, test_labels)
+    return _read_pair(train_images, train_labels), _read_pair(test_images, test_labels)
 
 
-def _pair(images_path, labels_path):
+def _read_pair(images_path, labels_path):
+    """Return (images, labels) of two files, or raise ValueError if they do not fit together."""
     images = read_file(images_path, IMAGES)
     labels = read_file(labels_path, LABELS, LABELS_INT)
     labels = labels[:, 0] if labels.ndim == 2 else labels
@@ -56,34 +57,35 @@ def read_file(path, *magics):
     with BoundedReader(path) as content:
         shape, dtype, header = _read_header(content, path, magics)
         size = math.prod(shape) * dtype.itemsize
-        expected, got = header + size, content.stored
-        if expected > content.most() or (not content.packed and expected != got):
+        expected, seen = header + size, content.stored_size
+        if expected > content.limit() or (not content.compressed and expected != seen):
             raise ValueError(
-                f"{path} has {got:,} bytes{' packed' * content.packed}, its header promises "
+                f"{path} has {seen:,} bytes{' packed' * content.compressed}, its header promises "
                 f"{expected:,}: it is cut off or damaged"
             )
         array = np.empty(size, np.uint8)
-        got = header + files.read_into(array, content)
-        if got == expected:
-            got += content.readinto(bytearray(1))  # none: but now the checksum is compared
-        if got != expected:
+        seen = header + files.read_into(array, content)
+        if seen == expected:
+            seen += content.readinto(bytearray(1))  # 0, and the checksum has been verified
+        if seen != expected:
             raise ValueError(
-                f"{path} has {got:,} bytes{' or more' * (got > expected)}, its header promises "
+                f"{path} has {seen:,} bytes{' or more' * (seen > expected)}, its header promises "
                 f"{expected:,}: it is cut off or damaged"
             )
     return array.view(dtype).reshape(shape)
 
 
 def _read_header(content, path, magics):
-    """Return (shape, dtype, bytes) of the header of an IDX file, or raise ValueError."""
+    """Return (shape, dtype, length in bytes) of the header of an IDX file, or raise ValueError."""
     try:
         start = content.read(8)
         seen = int.from_bytes(start[:4])
         dimensions = seen % 256 if seen in magics else 1
         start += content.read(4 * dimensions - 4)
     except EOFError:
-        n = content.taken
-        raise ValueError(f"{path} is {n} bytes long, too short for an IDX header") from None
+        raise ValueError(
+            f"{path} is {content.n_read} bytes long, too short for an IDX header"
+        ) from None
     if seen not in magics:
         wanted = " or ".join(map(str, magics))
         raise ValueError(f"{path} begins with the magic number {seen}, expected {wanted}")

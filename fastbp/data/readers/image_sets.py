@@ -1,6 +1,6 @@
 """What the readers of images and labels share: checks of labels, splits, conversions of pixels.
 
-Invariant: images stay as they were stored (bytes, or floats 0..1) until `as_set`, the last step.
+Invariant: images keep the type in which they are stored (uint8, or floats 0..1) until `as_set`.
 """
 
 import math
@@ -10,24 +10,24 @@ import numpy as np
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import runtime_warning
 
-MOST_CLASSES = 1000  # a label beyond it is a mistake or damage
-LEAST_CLASSES = 10  # outputs of a network for digits, also where a small sample lacks some
-ROWS = 4096  # images converted at a time
+MAX_CLASSES = 1000  # a larger label is a mistake or damage
+MIN_OUTPUTS = 10  # of a network for digits, also where a small sample lacks some of them
+BLOCK_ROWS = 4096  # images converted at a time
 
 
 def check_labels(labels, where):
-    """Raise ValueError, naming `where` and the index, unless all labels are 0..MOST_CLASSES-1."""
+    """Raise ValueError, naming `where` and the index, unless all labels are 0..MAX_CLASSES-1."""
     labels = np.asarray(labels)
-    wrong = np.flatnonzero((labels < 0) | (labels >= MOST_CLASSES))
+    wrong = np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))
     if len(wrong):
         i = wrong[0]
         raise ValueError(
-            f"{where}: label {i} is {labels[i]}, expected an integer 0..{MOST_CLASSES - 1}"
+            f"{where}: label {i} is {labels[i]}, expected an integer 0..{MAX_CLASSES - 1}"
         )
 
 
 def check_pair(images, images_path, labels, labels_path):
-    """Raise ValueError unless there is a label, a possible one, for each image."""
+    """Raise ValueError unless there is one label 0..MAX_CLASSES-1 for each image."""
     if len(images) != len(labels):
         raise ValueError(
             f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels, "
@@ -36,21 +36,16 @@ def check_pair(images, images_path, labels, labels_path):
     check_labels(labels, labels_path)
 
 
-def split(images, labels, most_of=6):
+def split(images, labels):
     """Return ((images, labels), (images, labels)): all but the last sixth, and the last sixth."""
-    n = len(images) - len(images) // most_of
+    n = len(images) - len(images) // 6
     return (images[:n], labels[:n]), (images[n:], labels[n:])
 
 
-def warn_of_black_images(images, where):
-    """Warn if the largest of some bytes is 1: `as_set` makes 1/256 of it, which is nearly black.
+def warn_about_black_images(images, where):
+    """Warn if the largest pixel of images of uint8 is 1, which `as_set` reads as 1/256.
 
-    Parameters
-    ----------
-    images : ndarray (n, ...)
-        As in `as_set`; floats are not looked at.
-    where : str
-        What the warning calls the images.
+    where: what the warning calls the images.
     """
     if images.dtype == np.uint8 and images.max(initial=0) == 1:
         runtime_warning(
@@ -83,7 +78,7 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
     Raises
     ------
     ValueError
-        The images are not square (transpose), or not whole numbers of 256ths (pixels).
+        The images are not square (transpose), or not integers divided by 256 (pixels).
     """
     n, n_in = len(images), math.prod(images.shape[1:])
     images = images.reshape(n, n_in)
@@ -106,16 +101,16 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
 
 
 def _to_bytes(images, where):
-    """Return floats that are pixel/256 as the pixels, uint8, or raise where one is not."""
+    """Return floats pixel/256, the images (n, n_in), as pixels of uint8, or raise ValueError."""
     pixels = np.empty(images.shape, np.uint8)
-    for start in range(0, len(images), ROWS):
-        part = images[start : start + ROWS] * 256
-        whole = (part >= 0) & (part <= 255) & (part == np.rint(part))
-        if not whole.all():
-            i, k = np.argwhere(~whole)[0]
+    for start in range(0, len(images), BLOCK_ROWS):
+        block = images[start : start + BLOCK_ROWS] * 256
+        exact = (block >= 0) & (block <= 255) & (block == np.rint(block))
+        if not exact.all():
+            i, k = np.argwhere(~exact)[0]
             raise ValueError(
                 f"{where}: pixel {k} of image {start + i} is {images[start + i, k]:.6g}, expected "
-                f"a whole number 0..255 divided by 256; load it without pixels=True"
+                f"an integer 0..255 divided by 256; load it without pixels=True"
             )
-        pixels[start : start + ROWS] = part
+        pixels[start : start + BLOCK_ROWS] = block
     return pixels

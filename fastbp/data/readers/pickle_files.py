@@ -1,17 +1,17 @@
 """Reading the book's mnist.pkl.gz, and the mnist_expanded.pkl.gz of its expand_mnist.py.
 
-Invariants: the pickle is read by pickled_arrays, which runs nothing of it; lists of images are
-freed while they are copied into one array, so that the images are never held twice.
+Invariants: the pickle is read by pickled_arrays, which executes nothing in it; lists of images are
+emptied while they are copied into one array, so that the images are in memory once.
 """
 
 import numpy as np
 
-from fastbp.data import files
-from fastbp.data.readers.bounded_reader import BoundedReader, Damaged
+from fastbp.data import messages
+from fastbp.data.readers.bounded_reader import BoundedReader, DamagedFileError
 from fastbp.data.readers.image_sets import check_labels
-from fastbp.data.readers.pickled_arrays import Refused, Unpickler
+from fastbp.data.readers.pickled_arrays import ArrayUnpickler, DisallowedError
 
-MOST_BYTES = 1 << 32  # the book's expanded training set takes 3 GB as Python 2 writes it
+MAX_BYTES = 1 << 32  # the book's expanded training set takes 3 GB as Python 2 writes it
 
 
 def read(path):
@@ -20,8 +20,8 @@ def read(path):
     Parameters
     ----------
     path : path
-        A pickle, packed by gzip or not, of three pairs (images, labels): arrays, or lists of
-        arrays (n_in,) and of integers, which the book's expand_mnist.py writes.
+        A pickle, compressed by gzip or not, of three pairs (images, labels): arrays, or lists of
+        arrays (784,) and of integers, which the book's expand_mnist.py writes.
 
     Returns
     -------
@@ -30,56 +30,59 @@ def read(path):
     Raises
     ------
     ValueError
-        It holds something else, or wants something that no data set needs.
+        The file holds something else, or a pickle that names anything but arrays.
     """
-    with BoundedReader(path, MOST_BYTES) as content:
-        data = _load(content, path)
-        sets = []
-        try:
-            for images, labels in data:
-                sets.append([images, labels])
-        except (TypeError, ValueError):
-            sets = []
-        if len(sets) != 3:
-            raise ValueError(f"{path} does not hold three pairs (images, labels)")
-        del data, images, labels  # lists of images are freed as they are copied
+    with BoundedReader(path, MAX_BYTES) as content:
+        sets = _three_pairs(_unpickle(content, path), path)
         for k, name in enumerate(("training", "validation", "test")):
-            images = sets[k][0]
-            if isinstance(images, list) and any(images is later for later, _ in sets[k + 1 :]):
-                sets[k][0] = images.copy()  # for it will be emptied
-            del images
-            sets[k] = _checked(*_as_arrays(*sets[k], content.taken, path, name), path)
+            images, labels = sets[k]
+            if isinstance(images, list) and any(pair[0] is images for pair in sets[k + 1 :]):
+                images = images.copy()  # _stack empties the list
+            images, labels = _as_arrays(images, labels, content.n_read, path, name)
+            _check_set(images, labels, path)
+            sets[k] = images, labels
     return sets
 
 
-def _load(content, path):
-    """Return what is pickled, with our own classes for arrays."""
+def _three_pairs(data, path):
+    """Return unpickled data as a list of three pairs, or raise ValueError."""
     try:
-        data = Unpickler(content).load()
-    except Damaged:
+        sets = [(images, labels) for images, labels in data]
+    except (TypeError, ValueError):
+        sets = []
+    if len(sets) != 3:
+        raise ValueError(f"{path} does not hold three pairs (images, labels)")
+    return sets
+
+
+def _unpickle(content, path):
+    """Return the pickled objects, with pickled_arrays.Array in place of arrays, or raise."""
+    try:
+        data = ArrayUnpickler(content).load()
+    except DamagedFileError:
         raise
-    except Refused as error:
-        raise ValueError(f"{path}: {files.brief(error, 300)}") from None
-    except Exception as error:  # a damaged pickle can raise anything at all
-        reason = files.brief(error, 300)
+    except DisallowedError as error:
+        raise ValueError(f"{path}: {messages.shorten(error, 300)}") from None
+    except Exception as error:  # a damaged pickle can raise any exception
+        reason = messages.shorten(error, 300)
         raise ValueError(f"{path} is not the book's mnist.pkl.gz: {reason}") from None
-    if content.readinto(bytearray(1)):  # at the end the checksum is compared
+    if content.readinto(bytearray(1)):  # reading to the end verifies the checksum
         raise ValueError(f"{path} is not the book's mnist.pkl.gz: it goes on after its end")
     return data
 
 
-def _as_arrays(images, labels, most, path, name):
-    """Return images and labels as arrays; lists of images are emptied meanwhile.
+def _as_arrays(images, labels, max_bytes, path, name):
+    """Return images and labels as arrays, or raise ValueError; a list of images is emptied.
 
-    most: how many bytes the images of a list may have in all. It is those that were read: a pickle
-    can put one array into a list again and again.
+    max_bytes: the limit of the sum over the images of a list, the number of bytes that were read.
+    Without it a small pickle that holds one array many times would take much memory.
     """
     if isinstance(images, list):
-        images = _stacked(images, most, path, name)
+        images = _stack(images, max_bytes, path, name)
     else:
         images = getattr(images, "array", None)
     if isinstance(labels, list):
-        labels = _integers(labels, path, name)
+        labels = _labels_array(labels, path, name)
     else:
         labels = getattr(labels, "array", None)
     if images is None or labels is None:
@@ -87,7 +90,8 @@ def _as_arrays(images, labels, most, path, name):
     return images, labels
 
 
-def _stacked(images, most, path, name):
+def _stack(images, max_bytes, path, name):
+    """Return a list of images as an array (n, 784) of float32, and empty the list; or raise."""
     for i, image in enumerate(images):
         array = getattr(image, "array", None)
         if array is None or array.shape != (784,) or array.dtype.kind != "f":
@@ -95,29 +99,30 @@ def _stacked(images, most, path, name):
             raise ValueError(
                 f"{path}: image {i} of the {name} set is {seen}, expected an array (784,) of floats"
             )
-        most -= array.nbytes
-        if most < 0:
+        max_bytes -= array.nbytes
+        if max_bytes < 0:
             raise ValueError(f"{path}: refused: it holds the same images again and again")
     stacked = np.empty((len(images), 784), np.float32)
     images.reverse()
-    with np.errstate(all="ignore"):  # what is beyond float32 becomes infinite: refused later
+    with np.errstate(all="ignore"):  # _check_set reports numbers beyond float32
         for row in stacked:
             row[:] = images.pop().array
     return stacked
 
 
-def _integers(labels, path, name):
+def _labels_array(labels, path, name):
+    """Return a list of labels as an array of int64, or raise ValueError."""
     for i, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < 2**63:
-            seen = files.brief(label, 40) if type(label) is int else "no integer"
+            seen = messages.shorten(label, 40) if type(label) is int else "no integer"
             raise ValueError(
                 f"{path}: label {i} of the {name} set is {seen}, expected an integer of at least 0"
             )
     return np.array(labels, np.int64)
 
 
-def _checked(images, labels, path):
-    """Return images and labels, or raise ValueError where they do not fit."""
+def _check_set(images, labels, path):
+    """Raise ValueError unless images are (n, 784) floats 0..1 and labels (n,) integers 0..999."""
     if images.ndim != 2 or images.shape[1] != 784 or images.dtype.kind != "f" or not len(images):
         raise ValueError(
             f"{path}: images of shape {images.shape} and dtype {images.dtype}, expected "
@@ -128,9 +133,8 @@ def _checked(images, labels, path):
             f"{path}: labels of shape {labels.shape} and dtype {labels.dtype}, expected "
             f"{images.shape[:1]} integers"
         )
-    with np.errstate(invalid="ignore"):  # some NaNs make NumPy warn
-        least, greatest = images.min(), images.max()
-    if not (least >= 0 and greatest <= 1):
-        raise ValueError(f"{path}: pixels go from {least} to {greatest}, expected 0..1")
+    with np.errstate(invalid="ignore"):  # signalling NaNs make NumPy warn
+        smallest, largest = images.min(), images.max()
+    if not (smallest >= 0 and largest <= 1):
+        raise ValueError(f"{path}: pixels go from {smallest} to {largest}, expected 0..1")
     check_labels(labels, path)
-    return images, labels
