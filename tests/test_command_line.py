@@ -294,7 +294,7 @@ def test_warmup_compiles_all_that_the_default_command_needs(capsys):
 def test_warmup_where_compiled_code_cannot_be_kept(monkeypatch):
     monkeypatch.setattr("fastbp.cli.warmup_command.uncached", ["run_batches"])
     assert refused("warmup") == (
-        "fastbp: error: compiled code cannot be kept: set NUMBA_CACHE_DIR to a folder of yours"
+        "fastbp: error: compiled code cannot be stored: set NUMBA_CACHE_DIR to a writable folder"
     )
 
 
