@@ -1,6 +1,6 @@
 /* What a C programmer writes in an afternoon: the book's algorithm, a mini-batch at a time.
 
-   Compiled twice by bench/peers.py, with -Dreal=float and -Dreal=double; no threads, no
+   Compiled twice by plain_c.py, with -Dreal=float and -Dreal=double; no threads, no
    intrinsics, plain loops for the compiler to vectorise. Rows of X, Y, activations and deltas are
    samples; w[l] is (n_out, n_in) row-major. */
 #include <math.h>
