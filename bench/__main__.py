@@ -1,7 +1,7 @@
 """python -m bench [section ...]: measure, print tables, keep them in bench/results/bench.md.
 
 A full run of the section epochs also writes the table in README.md. Without --peers: the oracle,
-matrix NumPy and fastbp, which need no other package.
+matrix NumPy and fastbp, which need no package beyond those of fastbp[bench].
 """
 
 import argparse

@@ -92,13 +92,13 @@ class Candidate:
         return seconds
 
 
-def compare(case, dtype, settings, thread_counts, rounds, workers):
+def compare(case, dtype, settings, workers):
     """Return the figures of a case in one dtype, a dictionary for pictures and tables."""
     n, fastest, failed, results = min(settings.n_images, case.images) // case.m * case.m, [], [], []
     for peer in (peers.PEERS[name] for name in case.peers if name in settings.peers):
         if peer.name != "oracle" and dtype not in peer.dtypes:
             continue
-        valid = _validated(peer, case, dtype, n, settings, thread_counts, workers, failed)
+        valid = _validated(peer, case, dtype, n, settings, workers, failed)
         if len(valid) > 1:
             valid.sort(key=lambda candidate: candidate.trial_seconds(min(n, case.trial * case.m)))
         for candidate in valid[1:]:
@@ -114,7 +114,7 @@ def compare(case, dtype, settings, thread_counts, rounds, workers):
                     first_calls=first_calls, accuracy=accuracy(*trained, settings.test), seconds=[],
                 )
             )  # fmt: skip
-    _time(fastest, results, n, rounds, case.seconds)
+    _time(fastest, results, n, 1 if settings.quick else ROUNDS, case.seconds)
     workers.release()
     for result in results:
         result["median"] = statistics.median(result["seconds"])
@@ -125,11 +125,12 @@ def compare(case, dtype, settings, thread_counts, rounds, workers):
     )  # fmt: skip
 
 
-def _validated(peer, case, dtype, n, settings, thread_counts, workers, failed):
+def _validated(peer, case, dtype, n, settings, workers, failed):
     """Return the variants of a peer whose weights are right; add the others to `failed`."""
     dtype = dtype if dtype in peer.dtypes else "float64"
     workload, valid = Workload(case.sizes, case.m, case.eta, dtype, settings.folder), []
-    counts = thread_counts if case.parallel or peer.threads == "best" else thread_counts[:1]
+    all_cores = case.parallel or peer.threads == "best"
+    counts = sorted({1, settings.cores}) if all_cores else [1]
     for variant, arguments, threads in peer.variants_for(dtype, counts, settings.quick):
         worker = workers.get(peer, threads, arguments)
         candidate = Candidate(peer, workload, variant, arguments, threads, worker)
@@ -163,13 +164,12 @@ def _time(candidates, results, n, rounds, most_seconds):
 
 def measure(settings):
     """Return the tables of all cases; write the picture, the raw seconds and the README's table."""
-    thread_counts = (1, settings.cores) if settings.cores > 1 else (1,)
-    rounds, figures = 1 if settings.quick else ROUNDS, []
+    figures = []
     with Workers() as workers:
         for case in CASES:
             for dtype in case.dtypes[-1:] if settings.quick and case.parallel else case.dtypes:
                 progress(f"  {tables.network(case.sizes, case.m, dtype)} ...")
-                figures.append(compare(case, dtype, settings, thread_counts, rounds, workers))
+                figures.append(compare(case, dtype, settings, workers))
     (settings.results / "bench.json").write_text(json.dumps(figures, indent=1) + "\n")
     pictures.speed_up(figures, settings.results / "speedup.png", settings.data)
     if settings.results == RESULTS:

@@ -9,6 +9,7 @@ import math
 import statistics
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bench import kernels, peaks, tables, timing
 from bench.workload import Workload
@@ -20,14 +21,13 @@ HEADER = "work", "dtype", "GFLOP/s", "against", "GFLOP/s", "ratio"
 
 
 def measure(settings):
-    """Return the table; without threadpoolctl only its first row."""
+    """Return the table."""
     X, _ = Workload(FIRST, 1, 0.0, DTYPE, settings.folder).data()
     rounds = 1 if settings.quick else 5
-    rows = [_first_layer(X, rounds)]
-    if limited := peaks.one_blas_thread():
-        with limited:
-            rows.append(_dense_layer(10 * rounds))
-    return tables.table(HEADER, rows)
+    first = _first_layer(X, rounds)
+    with threadpool_limits(1):
+        dense = _dense_layer(10 * rounds)
+    return tables.table(HEADER, [first, dense])
 
 
 def _first_layer(X, rounds):

@@ -1,8 +1,14 @@
 """The pictures: speed-ups of all peers, and a roofline of the kernels."""
 
+import matplotlib
 import numpy as np
 
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
 from bench import tables
+
+pyplot.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -19,33 +25,16 @@ KERNEL_COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 MARKERS = "osD^vPX*"
 
 
-def _pyplot():
-    """Return pyplot, or None where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no pictures: pip install matplotlib")
-        return None
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update(
-        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    )
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def _save(figure, path, title, note, bottom):
     figure.suptitle(title, fontsize=13)
     figure.tight_layout(rect=(0, bottom, 1, 0.99), h_pad=1.6, w_pad=2)
     figure.text(0.99, 0.008, note, ha="right", va="bottom", fontsize=7, color="#555555")
     figure.savefig(path, dpi=150)
+    pyplot.close(figure)
 
 
 def speed_up(cases, path, data):
     """Draw bars for each of the figures of epochs.py: how fast the peers are."""
-    if not (pyplot := _pyplot()):
-        return
     lines, most = -(-len(cases) // 2), max(len(case["peers"]) for case in cases)
     figure, axes = pyplot.subplots(
         lines, 2, figsize=(11, lines * (0.27 * most + 0.75) + 0.6), squeeze=False
@@ -56,7 +45,6 @@ def speed_up(cases, path, data):
         _bars(axis, case)
     note = f"{data}; {tables.machine()}"
     _save(figure, path, "One epoch of stochastic gradient descent on a CPU", note, 0.02)
-    pyplot.close(figure)
 
 
 def _bars(axis, case):
@@ -83,8 +71,6 @@ def roofline(kernels, fma, bandwidths, path):
     fma: {dtype: GFLOP/s}; bandwidths: {name: GB/s}. Colours are kernels, markers shapes of layers;
     a grey line leads to OpenBLAS's speed for the same product.
     """
-    if not (pyplot := _pyplot()):
-        return
     kernels = [k for k in kernels if "flops_per_byte" in k]
     names = list(dict.fromkeys(k["name"].partition(" ")[0] for k in kernels))
     shapes = list(dict.fromkeys(k["name"].partition(" ")[2] for k in kernels))
@@ -111,4 +97,3 @@ def roofline(kernels, fma, bandwidths, path):
         frameon=False, bbox_to_anchor=(0.5, 0.03),
     )  # fmt: skip
     _save(figure, path, "fastbp's kernels and the limits of the machine", tables.machine(), 0.15)
-    pyplot.close(figure)

@@ -94,9 +94,9 @@ def test_a_peer_that_trains_differently_is_not_timed_and_the_reason_is_said(
     monkeypatch.setattr(peers, "PEERS", all_peers)
     case = epochs.Case(SIZES, M, 1.5, tuple(all_peers), parallel=False)
     test = np.zeros((1, SIZES[0])), np.zeros(1)
-    settings = Settings(folder, N, test, "random", 1, tuple(all_peers))
+    settings = Settings(folder, N, test, "random", 1, tuple(all_peers), quick=True)
     with Workers() as workers:
-        result = epochs.compare(case, dtype, settings, (1,), 1, workers)
+        result = epochs.compare(case, dtype, settings, workers)
     assert [peer["name"] for peer in result["peers"]] == ["matrix NumPy"]
     assert result["peers"][0]["first_calls"][0] > 0
     wrong, broken, failing = result["failed"]

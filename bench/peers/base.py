@@ -15,7 +15,8 @@ class Peer:
     "best" (the best of one and all, in every case); log_loss: it trains this cost, not the
     quadratic one; caches: environment variables that name folders of compiled code; variants:
     arguments of the constructor, by name, of which the fastest are compared; slow_to_compile:
-    variants that --quick leaves out; epochs: in one timed call.
+    variants that --quick leaves out; float32_only: variants without float64; epochs: in one timed
+    call.
     """
 
     name = ""
@@ -26,6 +27,7 @@ class Peer:
     caches = ()
     variants = {"": {}}
     slow_to_compile = ()
+    float32_only = ()
     epochs = 1
 
     def __init__(self, workload, threads):
@@ -73,11 +75,6 @@ class Peer:
         """Yield (variant, arguments, threads) for all that a case tries."""
         counts = thread_counts[:1] if cls.threads == "one" else thread_counts
         for variant, arguments in cls.variants.items():
-            if not (quick and variant in cls.slow_to_compile) and cls.has(variant, dtype):
-                for count in counts:
-                    yield variant, arguments, count
-
-    @classmethod
-    def has(cls, variant, dtype):
-        """Tell whether a variant exists for a dtype."""
-        return True
+            slow = quick and variant in cls.slow_to_compile
+            if not slow and (dtype == "float32" or variant not in cls.float32_only):
+                yield from ((variant, arguments, count) for count in counts)

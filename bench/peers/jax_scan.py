@@ -29,14 +29,11 @@ class JaxScan(Peer):
         "samples as columns": dict(columns=True),
         "rows, YNN products": dict(columns=False, ynn=True),
     }
+    float32_only = ("rows, YNN products",)
 
     def __init__(self, workload, threads, columns, ynn=False):
         self.columns = columns
         super().__init__(workload, threads)
-
-    @classmethod
-    def has(cls, variant, dtype):
-        return dtype == "float32" or "YNN" not in variant
 
     def load(self):
         import jax
