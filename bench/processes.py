@@ -7,6 +7,7 @@ waits between its turns: repetitions of all peers are interleaved in one run.
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +22,9 @@ class Worker:
 
     def __init__(self, environment):
         self.alive, before = True, dict(os.environ)
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        ends_by_interrupt = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, spawn, *ends_by_interrupt)
         os.environ.update(environment)
         try:
             self(time.time)  # starts the process
