@@ -1,14 +1,13 @@
-"""python -m bench.endurance: kills, interrupts, files, a soak; what is promised, and what was seen.
+"""python -m bench.endurance TRIAL ...: kills, interrupts, hostile files, a soak test.
 
-Each trial writes its figures to bench/results/endurance.json, and the page of promises is made of
-them: python -m bench.endurance kills interrupts cost files soak page. All of them but the
-soak (an hour, --seconds) take about half an hour.
+Each trial prints what was seen, and writes it into its section of bench/results/promises.md. All of
+them but the soak test, which takes an hour, take about half an hour.
 """
 
 import argparse
 import contextlib
+import functools
 import io
-import json
 import multiprocessing
 import os
 import random
@@ -23,13 +22,20 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import promises, report, work
+from bench import tables, timing
+from bench.workload import RESULTS, ROOT, load_data, progress
 from fastbp import network, network2
-from fastbp.training import checkpoint, engine
+from fastbp.training import checkpoint
 
-RESULTS = work.ROOT / "bench" / "results"
-FILE = RESULTS / "endurance.json"
 FORK = multiprocessing.get_context("fork")
+NETS = [
+    (sizes, m, dtype)
+    for sizes, m in (
+        ((784, 30, 10), 10), ((784, 100, 10), 10), ((784, 800, 10), 100),
+        ((784, 1024, 1024, 10), 128),
+    )
+    for dtype in ("float32", "float64")
+]  # fmt: skip
 
 
 def main():
@@ -37,110 +43,95 @@ def main():
     parser.add_argument(
         "trials", nargs="+", choices=TRIALS, metavar="TRIAL", help=", ".join(TRIALS)
     )
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=3600, help="of the soak (default: 3600)")
-    parser.add_argument("--count", type=int, default=100_000, help="of files for each reader")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all numbers (default: 1)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="another folder")
     options = parser.parse_args()
+    data, command = load_data()[:3], " ".join(["python -m bench.endurance", *sys.argv[1:]])
     for name in options.trials:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        figures = TRIALS[name](options)
-        if figures is not None:
-            figures["date"] = report.machine()["date"]
-            remember(name, figures)
-            print(name, json.dumps(figures), flush=True)
+        progress(f"{name} ...")
+        trial, count = TRIALS[name]
+        seen = trial(data, max(1, round(options.scale * count)))
+        text = f"{seen}\n\n{tables.source(command)}"
+        print(text, flush=True)
+        tables.replace_section(options.results / "promises.md", name, text)
 
 
-def remember(name, figures):
-    """Add a trial's figures to those of the others."""
-    found = json.loads(FILE.read_text()) if FILE.exists() else {}
-    found[name] = figures
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+# ------------------------------------------------ kills
+
+N_IMAGES, EPOCHS = 5_000, 600
 
 
-# ------------------------------------------------ a run that can be killed
-
-
-IMAGES, EPOCHS = 5_000, 600
-
-
-def train(path, kind, threads=None, epochs=EPOCHS):
-    """Train, going on from a checkpoint if there is one; return (all weights, what was printed)."""
+def train(data, path, kind, threads=None):
+    """Train, resuming from a checkpoint if there is one; return (all weights, what was printed)."""
     random.seed(1)
     np.random.seed(1)
-    training, _, test, _ = DATA
-    data, few = tuple(part[:IMAGES] for part in training), tuple(part[:500] for part in test)
-    how = dict(checkpoint=path, checkpoint_every=0.02, resume=True) if path else {}
+    training, test = (tuple(part[:n] for part in data[k]) for k, n in ((0, N_IMAGES), (2, 500)))
+    resuming = dict(checkpoint=path, checkpoint_every=0.02, resume=True) if path else {}
     with contextlib.redirect_stdout(io.StringIO()) as out:
         if kind == "network":
             net = network.Network([784, 30, 10], threads=threads)
-            net.SGD(data, epochs, 10, 3.0, few, **how)
+            net.SGD(training, EPOCHS, 10, 3.0, test, **resuming)
         else:
             net = network2.Network([784, 30, 10], dtype=np.float32, threads=threads)
             net.SGD(
-                data, epochs, 10, 0.5, 1.0, few, True, True, False, True,
+                training, EPOCHS, 10, 0.5, 1.0, test, True, True, False, True,
                 momentum=0.5, dropout=0.1, monitor_subset=500, schedule="halve",
-                early_stopping_n=200, **how,
+                early_stopping_n=200, **resuming,
             )  # fmt: skip
-    arrays = (*net.weights, *net.biases)
-    return np.concatenate([array.ravel() for array in arrays]), out.getvalue()
+    return np.concatenate([a.ravel() for a in (*net.weights, *net.biases)]), out.getvalue()
 
 
-DATA = None
-
-
-def _life(path, kind, threads):
-    weights, printed = train(path, kind, threads)
+def _train_and_keep(data, path, kind, threads):
+    weights, printed = train(data, path, kind, threads)
     np.save(f"{path}.weights.npy", weights)
     Path(f"{path}.printed").write_text(printed)
 
 
-def kills(options):
-    """Kill runs at random moments, go on each time; they must end as runs that were let alone."""
-    chance = random.Random(2)
-    done = dict(kills=0, runs=0, different_ends=0, unreadable=0, while_writing=0)
-    wanted = {kind: train(None, kind) for kind in ("network", "network2")}
-    while done["kills"] < options.kills:
-        kind = ("network", "network2")[done["runs"] % 2]
+def kills(data, count):
+    """Kill runs at random moments and resume them; they must end as runs that were not killed."""
+    draw, seen = random.Random(2), dict(kills=0, runs=0, different=0, unreadable=0, writing=0)
+    expected = {kind: train(data, None, kind) for kind in ("network", "network2")}
+    while seen["kills"] < count:
+        kind = ("network", "network2")[seen["runs"] % 2]
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/run.npz"
             while not os.path.exists(f"{path}.printed"):
-                life = FORK.Process(target=_life, args=(path, kind, chance.randint(1, 4)))
-                life.start()
-                if done["kills"] < options.kills:
-                    life.join(chance.uniform(0.02, 0.6))
-                    if life.is_alive():
-                        life.kill()
-                        done["kills"] += 1
-                life.join()
-                done["while_writing"] += any(n.startswith(".fastbp-") for n in os.listdir(folder))
-                try:
-                    checkpoint.read(path)
-                except (OSError, ValueError):
-                    done["unreadable"] += 1
-            weights = np.load(f"{path}.weights.npy")
-            printed = Path(f"{path}.printed").read_text()
-            same = np.array_equal(weights, wanted[kind][0]) and printed == wanted[kind][1]
-            done["runs"], done["different_ends"] = (
-                done["runs"] + 1,
-                done["different_ends"] + (not same),
-            )
-            print(f"  {done}", file=sys.stderr, flush=True)
-    return done
+                _run_and_kill(data, path, kind, draw, seen, count)
+            weights, printed = np.load(f"{path}.weights.npy"), Path(f"{path}.printed").read_text()
+        same = np.array_equal(weights, expected[kind][0]) and printed == expected[kind][1]
+        seen["runs"] += 1
+        seen["different"] += not same
+        progress(f"  {seen}")
+    return (
+        f"**{seen['kills']} SIGKILLs** at random moments of {seen['runs']} runs, on 1 to 4 "
+        f"threads, {seen['writing']} of them while a checkpoint was being written: "
+        f"{seen['different']} runs ended otherwise than one that was not killed, "
+        f"{seen['unreadable']} files were unreadable."
+    )
+
+
+def _run_and_kill(data, path, kind, draw, seen, count):
+    """Train in a process, until it ends or is killed."""
+    process = FORK.Process(target=_train_and_keep, args=(data, path, kind, draw.randint(1, 4)))
+    process.start()
+    if seen["kills"] < count:
+        process.join(draw.uniform(0.02, 0.6))
+        if process.is_alive():
+            process.kill()
+            seen["kills"] += 1
+    process.join()
+    seen["writing"] += any(name.startswith(".fastbp-") for name in os.listdir(Path(path).parent))
+    try:
+        checkpoint.read(path)
+    except (OSError, ValueError):
+        seen["unreadable"] += 1
 
 
 # ------------------------------------------------ interrupts
 
 
-NETS = {
-    "[784, 30, 10], mini-batch 10": ((784, 30, 10), 10),
-    "[784, 100, 10], mini-batch 10": ((784, 100, 10), 10),
-    "[784, 800, 10], mini-batch 100": ((784, 800, 10), 100),
-    "[784, 1024, 1024, 10], mini-batch 128": ((784, 1024, 1024, 10), 128),
-}
-
-
-def _until_interrupted(queue, sizes, m, dtype, path):
-    training, _, test, _ = DATA
+def _train_until_interrupted(queue, data, sizes, m, dtype, path):
+    training, _, test = data
     net = network2.Network(list(sizes), dtype=dtype)
     with contextlib.redirect_stdout(io.StringIO()):
         net.SGD((training[0][:1000], training[1][:1000]), 1, m, 0.1)
@@ -154,168 +145,144 @@ def _until_interrupted(queue, sizes, m, dtype, path):
             queue.put((time.monotonic(), all(np.isfinite(w).all() for w in net.weights)))
 
 
-def interrupts(options):
+def interrupts(data, count):
     """Send Ctrl-C at random moments of training and monitoring; measure until SGD has ended."""
-    chance, figures = random.Random(3), {}
-    for name, (sizes, m) in NETS.items():
-        for dtype in ("float32", "float64"):
-            seconds = []
-            for _ in range(8):
-                with tempfile.TemporaryDirectory() as folder:
-                    queue = FORK.SimpleQueue()
-                    arguments = queue, sizes, m, dtype, f"{folder}/run.npz"
-                    process = FORK.Process(target=_until_interrupted, args=arguments)
-                    process.start()
-                    queue.get()
-                    time.sleep(chance.uniform(0.5, 4))
-                    sent = time.monotonic()
-                    os.kill(process.pid, signal.SIGINT)
-                    ended, finite = queue.get()
-                    process.join()
-                    assert finite
-                    assert checkpoint.read(f"{folder}/run.npz")
-                    seconds.append(ended - sent)
-            figures[f"{name}, {dtype}"] = dict(
-                most=round(max(seconds), 3), median=round(statistics.median(seconds), 3)
-            )
-            print(f"  {name}, {dtype}: {figures[f'{name}, {dtype}']}", file=sys.stderr, flush=True)
-    return dict(nets=figures, each=8, most=max(f["most"] for f in figures.values()))
+    draw, rows, slowest = random.Random(3), [], 0.0
+    for net in NETS:
+        seconds = [_interrupted(data, net, draw) for _ in range(count)]
+        rows.append(
+            (tables.network(*net), f"{max(seconds):.3f}", f"{statistics.median(seconds):.3f}")
+        )
+        slowest = max(slowest, *seconds)
+        progress(f"  {rows[-1]}")
+    return (
+        f"**Ctrl-C** {count * len(NETS)} times, while training or monitoring: the slowest "
+        f"took {slowest:.3f} s until SGD had ended.\n\n"
+        + tables.table(("net", "most, s", "median, s"), rows)
+    )
 
 
-# ------------------------------------------------ what the watch costs
+def _interrupted(data, net, draw):
+    """Return the seconds that one interrupt takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        queue, path = FORK.SimpleQueue(), f"{folder}/run.npz"
+        process = FORK.Process(target=_train_until_interrupted, args=(queue, data, *net, path))
+        process.start()
+        queue.get()
+        time.sleep(draw.uniform(0.5, 4))
+        sent = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        ended, finite = queue.get()
+        process.join()
+        assert finite
+        assert checkpoint.read(path)
+    return ended - sent
 
 
-def cost(options):
-    """Measure what share of an epoch the look at the weights takes; and epochs without, in turns.
+# ------------------------------------------------ what the check for divergence costs
 
-    The second is what a user pays, but on a noisy machine says less than the first.
-    """
-    figures, (X, labels), spent = {}, DATA[0], [0.0]
 
-    class Timed(engine._Guard):
-        def __init__(self, state):
-            with self.clock():
-                super().__init__(state)
-
-        def passes(self, *arguments):
-            with self.clock():
-                return super().passes(*arguments)
-
-        @contextlib.contextmanager
-        def clock(self):
-            began = time.perf_counter()
-            yield
-            spent[0] += time.perf_counter() - began
-
-    engine._Guard = Timed
-    for name, (sizes, m) in NETS.items():
-        for dtype in ("float32", "float64"):
-            n = len(X) if m == 10 else len(X) // 2
-            plan, Y = engine.plan_of(sizes), np.eye(10, dtype=dtype)[labels[:n]]
-            samples, order = engine.Samples(X[:n], Y), np.random.permutation(n)
-            weights = (np.random.randn(plan.n_params) / 30).astype(dtype)
-            seconds, spent[0] = {True: [], False: []}, 0.0
-            for turn in range(15 if m == 10 else 5):
-                for watch in (True, False) if turn % 2 else (False, True):
-                    params = weights.copy()
-                    began = time.perf_counter()
-                    engine.train(params, plan, samples, order, m, 0.1, 1, watch=watch)
-                    seconds[watch].append(time.perf_counter() - began)
-            ratios = [a / b for a, b in zip(seconds[True][1:], seconds[False][1:])]
-            figures[f"{name}, {dtype}"] = row = dict(
-                share_percent=round(100 * spent[0] / sum(seconds[True]), 2),
-                median_ratio=round(statistics.median(ratios), 3),
-            )
-            print(f"  {name}, {dtype}: {row}", file=sys.stderr, flush=True)
-    return dict(nets=figures)
+def cost(data, rounds):
+    """Compare epochs with the check for weights that are not finite, and without it, in turns."""
+    rows = []
+    for sizes, m, dtype in NETS:
+        net = network.Network(list(sizes), dtype=dtype, threads=1)
+        training = tuple(part[: 20_000 if m == 10 else 10_000] for part in data[0])
+        epoch = functools.partial(net.SGD, training, 1, m, 0.1, progress=False)
+        ways = ("stop", "continue")
+        calls = {way: functools.partial(epoch, on_divergence=way) for way in ways}
+        with contextlib.redirect_stdout(io.StringIO()):
+            epoch()
+            seconds = timing.seconds_interleaved(calls, rounds)
+        ratio = timing.paired_ratio(*(seconds[way] for way in ways))
+        rows.append((tables.network(sizes, m, dtype), tables.quartiles(ratio)))
+        progress(f"  {rows[-1]}")
+    return (
+        "**The check for divergence**: seconds of an epoch with it over those without "
+        '(`on_divergence="continue"`), on one thread, in turns.\n\n'
+        + tables.table(("net", "ratio, median (quartiles)"), rows)
+    )
 
 
 # ------------------------------------------------ files
 
 
-def files(options):
+def files(data, count):
     """Run the tests' fuzzer on every reader."""
-    command = [sys.executable, "-m", "tests.fuzz", "--count", str(options.count)]
-    run = subprocess.run(command, cwd=work.ROOT, capture_output=True, text=True, check=False)
-    print(run.stdout, run.stderr, file=sys.stderr, flush=True)
-    return dict(command=" ".join(["python", *command[1:]]), table=run.stdout, failed=run.returncode)
+    command = ["-m", "tests.fuzz", "--count", str(count)]
+    run = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        sys.exit(f"tests.fuzz failed: {run.stdout}")
+    return f"**Hostile files**, by `python {' '.join(command)}`:\n\n{run.stdout.strip()}"
 
 
-# ------------------------------------------------ the soak
+# ------------------------------------------------ soak test
 
 
-def soak(options):
+def soak(data, seconds):
     """Train, evaluate, save and load in a loop, on four Python threads; watch the memory."""
-    training, validation, test, _ = DATA
-    data = tuple(part[:5000] for part in training)
-    pairs = [(x[:, None], int(y)) for x, y in zip(test[0][:500], test[1][:500])]
-    errors, rounds, stop = [], [0] * 4, time.monotonic() + options.seconds
+    pairs = [(x[:, None], int(y)) for x, y in zip(data[2][0][:500], data[2][1][:500])]
+    training = tuple(part[:N_IMAGES] for part in data[0])
+    errors, rounds, megabytes, end = [], [], [], time.monotonic() + seconds
 
-    def one(number):
-        chance = random.Random(number)
+    def work(seed):
+        draw = random.Random(seed)
         with tempfile.TemporaryDirectory() as folder:
-            while time.monotonic() < stop and not errors:
+            while time.monotonic() < end and not errors:
                 try:
-                    _soak_round(chance, folder, data, validation, pairs)
-                    rounds[number] += 1
+                    _train_and_load(draw, folder, training, data[1], pairs)
+                    rounds.append(seed)
                 except BaseException as error:
                     errors.append(repr(error))
 
-    threads_ = [threading.Thread(target=one, args=(number,)) for number in range(4)]
-    memory = []
-    with contextlib.redirect_stdout(open(os.devnull, "w")):
-        for thread in threads_:
-            thread.start()
-        while any(thread.is_alive() for thread in threads_):
-            time.sleep(min(10, options.seconds / 20))
-            memory.append(_resident())
-            print(f"  {sum(rounds)} rounds, {memory[-1]:.1f} MB", file=sys.stderr, flush=True)
-    tenth = max(1, len(memory) // 10)
-    settled, last = memory[2 * tenth : 4 * tenth], memory[-2 * tenth :]
-    growth = statistics.median(last) / statistics.median(settled) - 1
-    return dict(
-        seconds=options.seconds, rounds=sum(rounds), errors=errors,
-        megabytes=[round(statistics.median(part), 1) for part in (settled, last)],
-        growth_percent=round(100 * growth, 2),
-    )  # fmt: skip
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.FileIO(os.devnull, "w"))):
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            time.sleep(min(10, seconds / 20))
+            megabytes.append(_resident_megabytes())
+            progress(f"  {len(rounds)} rounds, {megabytes[-1]:.1f} MB")
+    tenth = max(1, len(megabytes) // 10)
+    early = statistics.median(megabytes[2 * tenth : 4 * tenth])
+    late = statistics.median(megabytes[-2 * tenth :])
+    return (
+        f"**A soak test of {seconds / 60:.0f} minutes**, 4 Python threads that train, "
+        f"evaluate, save and load: {len(rounds):,} rounds, {len(errors)} errors{errors or ''}; "
+        f"memory {early:.1f} MB early and {late:.1f} MB late: {late / early - 1:+.1%}."
+    )
 
 
-def _soak_round(chance, folder, data, validation, pairs):
-    dtype, path = chance.choice(("float32", "float64")), f"{folder}/model"
-    if chance.random() < 0.5:
+def _train_and_load(draw, folder, training, validation, pairs):
+    dtype, path = draw.choice(("float32", "float64")), f"{folder}/model"
+    if draw.random() < 0.5:
         net = network.Network([784, 30, 10], dtype=dtype, threads=4)
-        net.SGD(data, 2, 10, 3.0, pairs, checkpoint=f"{folder}/run", checkpoint_every=1)
+        net.SGD(training, 2, 10, 3.0, pairs, checkpoint=f"{folder}/run", checkpoint_every=1)
         net.save(path)
-        again = network.load(path)
-        assert again.evaluate(pairs) == net.evaluate(pairs)
+        assert network.load(path).evaluate(pairs) == net.evaluate(pairs)
     else:
         net = network2.Network([784, 100, 10], dtype=dtype, threads=4)
         net.SGD(
-            data, 2, 100, 0.5, 1.0, validation, True, True, momentum=0.5, dropout=0.2,
+            training, 2, 100, 0.5, 1.0, validation, True, True, momentum=0.5, dropout=0.2,
             checkpoint=f"{folder}/run2", checkpoint_every=1,
         )  # fmt: skip
         net.save(path)
-        again = network2.load(path)
-        assert again.accuracy(pairs) == net.accuracy(pairs)
+        assert network2.load(path).accuracy(pairs) == net.accuracy(pairs)
     for x, _ in pairs[:20]:
         net.feedforward(x)
     assert all(np.isfinite(w).all() for w in net.weights)
 
 
-def _resident():
-    """Return the megabytes of memory that this process holds."""
-    text = Path("/proc/self/statm").read_text().split()
-    return int(text[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def _resident_megabytes():
+    """Return the memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def page(options):
-    """Write the page of promises."""
-    figures = json.loads(FILE.read_text()) if FILE.exists() else {}
-    (RESULTS / "promises.md").write_text(promises.page(figures))
-
-
-TRIALS = dict(kills=kills, interrupts=interrupts, cost=cost, files=files, soak=soak, page=page)
+TRIALS = {  # how many kills, interrupts of each net, rounds, files for each reader, seconds
+    "kills": (kills, 200), "interrupts": (interrupts, 8), "cost": (cost, 31),
+    "files": (files, 100_000), "soak": (soak, 3600),
+}  # fmt: skip
 
 if __name__ == "__main__":
-    DATA = work.data()
     main()

@@ -1,153 +1,99 @@
 """What the machine can do: multiply-adds in registers, memory bandwidth, OpenBLAS."""
 
+import ctypes
 import functools
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, prange, set_num_threads, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from llvmlite import binding as llvm
 
-FORMS = [(64, 16), (64, 12), (32, 12), (32, 10)]  # bytes in a vector, vectors in flight
-STEPS = 200_000
+from bench import timing
 
-
-def _fma_loop(item, lanes, sums):
-    """Return an intrinsic (steps, x) -> number: a loop of `sums` independent vector FMAs.
-
-    Written in LLVM's language, so that nothing but registers can be in it.
-    """
-
-    @intrinsic
-    def loop(typing, steps, x):
-        def build(context, builder, signature, arguments):
-            steps, x = arguments
-            number = context.get_value_type(item)
-            vector, i32 = ir.VectorType(number, lanes), ir.IntType(32)
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), x, i32(0))
-            zeros = ir.Constant(ir.VectorType(i32, lanes), None)
-            factor = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
-            fma = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(vector, [vector] * 3),
-                f"llvm.fma.v{lanes}f{item.bitwidth}",
-            )
-            before = builder.block
-            body, after = builder.append_basic_block("fma"), builder.append_basic_block("after")
-            builder.branch(body)
-            builder.position_at_end(body)
-            count = builder.phi(steps.type)
-            count.add_incoming(steps.type(0), before)
-            totals = [builder.phi(vector) for _ in range(sums)]
-            for i, total in enumerate(totals):
-                start = ir.Constant(vector, [ir.Constant(number, float(i))] * lanes)
-                total.add_incoming(start, before)
-            following = [builder.call(fma, [total, factor, factor]) for total in totals]
-            for total, value in zip(totals, following):
-                total.add_incoming(value, body)
-            next_count = builder.add(count, steps.type(1))
-            count.add_incoming(next_count, body)
-            builder.cbranch(builder.icmp_signed("<", next_count, steps), body, after)
-            builder.position_at_end(after)
-            result = following[0]
-            for value in following[1:]:
-                result = builder.fadd(result, value)
-            return builder.extract_element(result, i32(0))
-
-        return item(types.int64, item), build
-
-    return loop
+SHAPES = [(64, 16), (64, 12), (32, 12), (32, 10)]  # bytes in a vector, independent sums
+STEPS = 400_000
+IN_MEMORY, IN_CACHE = 1 << 29, 1 << 18  # bytes: too large for any cache; in the second level
 
 
 @functools.cache
-def _fma_function(dtype, width, sums):
-    """Return f(steps, copies), which runs that many copies of the loop, one per thread."""
-    item = np.dtype(dtype)
-    loop = _fma_loop(getattr(types, dtype), width // item.itemsize, sums)
-    x = item.type(0.999)
+def _fma_loop(dtype, vector_bytes, sums):
+    """Return a compiled function of the number of steps; each step is an FMA for each vector sum.
 
-    @njit(parallel=True)
-    def run(steps, copies):
-        out = np.empty(copies)
-        for i in prange(copies):
-            out[i] = loop(steps, x)
-        return out
+    It is written in LLVM's language, so that nothing but registers can be in it.
+    """
+    number, bits = {"float32": ("float", 32), "float64": ("double", 64)}[dtype]
+    lanes = vector_bytes * 8 // bits
+    vector, fma = f"<{lanes} x {number}>", f"@llvm.fma.v{lanes}f{bits}"
+    one = f"<{', '.join([f'{number} 1.0'] * lanes)}>"
+    sums_before = "".join(
+        f"%s{i} = phi {vector} [zeroinitializer, %entry], [%t{i}, %loop]\n" for i in range(sums)
+    )
+    sums_after = "".join(
+        f"%t{i} = call {vector} {fma}({vector} %s{i}, {vector} {one}, {vector} {one})\n"
+        for i in range(sums)
+    )
+    stores = "".join(f"store volatile {vector} %t{i}, ptr %out\n" for i in range(sums))
+    source = f"""
+        declare {vector} {fma}({vector}, {vector}, {vector})
+        define void @fma_loop(i64 %steps) {{
+        entry:
+            %out = alloca {vector}
+            br label %loop
+        loop:
+            %step = phi i64 [0, %entry], [%next, %loop]
+            {sums_before} {sums_after}
+            %next = add i64 %step, 1
+            %more = icmp slt i64 %next, %steps
+            br i1 %more, label %loop, label %exit
+        exit:
+            {stores} ret void
+        }}"""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+    )
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source), machine)
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64)(engine.get_function_address("fma_loop"))
+    function.engine = engine  # owns the code
+    return function
 
-    return run
+
+@functools.cache
+def fma_peak(dtype, threads=1):
+    """Return the GFLOP/s of FMAs in registers on so many cores, measured once per run."""
+    return measure_fma_peak(dtype, threads)
 
 
-def fma_peak(dtype, threads=1, repetitions=7):
-    """Return the GFLOP/s of `threads` cores in a loop of FMAs in registers: the best seen."""
+def measure_fma_peak(dtype, threads=1, repetitions=7):
+    """Return the GFLOP/s of FMAs in registers on so many cores: the most of some repetitions."""
     best = 0.0
-    for width, sums in FORMS:
-        run = _fma_function(dtype, width, sums)
-        set_num_threads(threads)
-        run(1, threads)
-        flops = 2 * (width // np.dtype(dtype).itemsize) * sums * STEPS * threads
-        for _ in range(repetitions):
-            best = max(best, flops / timed(run, STEPS, threads) / 1e9)
+    with ThreadPoolExecutor(threads) as pool:
+        for vector_bytes, sums in SHAPES:
+            loop = _fma_loop(dtype, vector_bytes, sums)
+            flops = 2 * (vector_bytes // np.dtype(dtype).itemsize) * sums * STEPS * threads
+            for _ in range(repetitions):
+                seconds = timing.seconds_of(_run_on_all, pool, loop, threads)
+                best = max(best, flops / seconds / 1e9)
     return best
 
 
-def bandwidth(bytes_=1 << 29):
-    """Return GB/s of one thread copying an array of this size, read and write counted.
+def _run_on_all(pool, loop, threads):
+    for _ in pool.map(loop, [STEPS] * threads):
+        pass
 
-    Half a gigabyte is too big for any cache; a quarter of a megabyte lies in the second level.
-    """
-    source = np.ones(bytes_ // 8)
+
+def bandwidth(n_bytes):
+    """Return GB/s of one thread copying an array of this size, read and write counted."""
+    source = np.ones(n_bytes // 8)
     target = np.zeros_like(source)
-    return 2 * source.nbytes / seconds_per_call(lambda: np.copyto(target, source)) / 1e9
-
-
-CACHED = 1 << 18  # bytes
-
-
-def in_turns(calls, rounds):
-    """Return the results of calls, {name: [...]}, from rounds in which they take turns."""
-    results = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            results[name].append(call())
-    return results
-
-
-def timed(function, *arguments):
-    """Return the seconds of a call."""
-    began = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - began
-
-
-def seconds_per_call(function, budget=0.15):
-    """Return the median seconds of a call, from short batches of calls for `budget` seconds."""
-    function()
-    calls = max(1, int(2e-3 / max(timed(function), 1e-7)))
-    samples, began = [], time.perf_counter()
-    while time.perf_counter() - began < budget or len(samples) < 5:
-        at = time.perf_counter()
-        for _ in range(calls):
-            function()
-        samples.append((time.perf_counter() - at) / calls)
-    return float(np.median(samples))
-
-
-def one_blas_thread():
-    """Return a context in which OpenBLAS keeps to one thread, or None: no threadpoolctl."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return None
-    return threadpool_limits(1)
+    return 2 * n_bytes / timing.seconds_per_call(lambda: np.copyto(target, source)) / 1e9
 
 
 @functools.cache
 def blas_gflops(dtype, m, k, n):
-    """Return OpenBLAS's GFLOP/s on one thread for (m, k) @ (k, n), or None: no threadpoolctl."""
-    limited = one_blas_thread()
-    if limited is None:
-        return None
-    A, B = np.ones((m, k), dtype), np.ones((n, k), dtype)
-    out = np.empty((m, n), dtype)
-    with limited:
-        return 2 * m * k * n / seconds_per_call(lambda: np.dot(A, B.T, out=out)) / 1e9
+    """Return OpenBLAS's GFLOP/s on one thread for (m, k) @ (k, n)."""
+    from threadpoolctl import threadpool_limits  # not needed by tests
+
+    A, B, out = np.ones((m, k), dtype), np.ones((n, k), dtype), np.empty((m, n), dtype)
+    with threadpool_limits(1):
+        return 2 * m * k * n / timing.seconds_per_call(lambda: np.dot(A, B.T, out=out)) / 1e9

@@ -1,8 +1,16 @@
-"""The pictures: speed-ups and epoch times of all contestants, and a roofline of the kernels."""
+"""The pictures: speed-ups of all peers, and a roofline of the kernels."""
 
-from bench import report
+import matplotlib
+import numpy as np
 
-# Okabe and Ito's palette: told apart by colour-blind readers, too.
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+from bench import tables
+
+pyplot.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
     "oracle": "#999999",
     "matrix NumPy": "#56B4E9",
@@ -13,162 +21,79 @@ COLOURS = {
     "plain C": "#0072B2",
     "fastbp": "#D55E00",
 }
+KERNEL_COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999"]
 MARKERS = "osD^vPX*"
 
 
-def draw(results, folder):
-    """Write speedup.png and roofline.png, or say what to install."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no pictures: pip install matplotlib")
-        return
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update(
-        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    )
-    _speed_up(results, folder / "speedup.png")
-    _roofline(results, folder / "roofline.png")
+def _save(figure, path, title, note, bottom):
+    figure.suptitle(title, fontsize=13)
+    figure.tight_layout(rect=(0, bottom, 1, 0.99), h_pad=1.6, w_pad=2)
+    figure.text(0.99, 0.008, note, ha="right", va="bottom", fontsize=7, color="#555555")
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
 
 
-def _footer(figure, results):
-    at = results["machine"]
-    text = f"{at['processor']}, {at['cores']} cores, {at['date']}; {results['data']}"
-    figure.text(0.99, 0.008, text, ha="right", va="bottom", fontsize=7, color="#555555")
-
-
-def _speed_up(results, path):
-    from matplotlib import pyplot
-
-    rows = results["rows"]
-    columns = 2
-    lines = -(-len(rows) // columns)
-    most = max(len(row["contestants"]) for row in rows)
+def speed_up(cases, path, data):
+    """Draw bars for each of the figures of epochs.py: how fast the peers are."""
+    lines, most = -(-len(cases) // 2), max(len(case["peers"]) for case in cases)
     figure, axes = pyplot.subplots(
-        lines, columns, figsize=(11, lines * (0.27 * most + 0.75) + 0.6), squeeze=False
+        lines, 2, figsize=(11, lines * (0.27 * most + 0.75) + 0.6), squeeze=False
     )
-    for axis, row in zip(axes.flat, rows):
-        _bars(axis, row)
-    for axis in axes.flat[len(rows) :]:
+    for axis in axes.flat[len(cases) :]:
         axis.axis("off")
-    figure.suptitle("One epoch of stochastic gradient descent on a CPU", fontsize=13)
-    figure.tight_layout(rect=(0, 0.02, 1, 0.99), h_pad=1.6, w_pad=2)
-    _footer(figure, results)
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    for axis, case in zip(axes.flat, cases):
+        _bars(axis, case)
+    note = f"{data}; {tables.machine()}"
+    _save(figure, path, "One epoch of stochastic gradient descent on a CPU", note, 0.02)
 
 
-def _bars(axis, row):
-    """Draw speed-ups over the oracle where it takes part, else images per second."""
-    oracle = report.of(row, "oracle")
-    entries = sorted(row["contestants"], key=lambda c: -c["median"])
-    if oracle:
-        values = [oracle["median"] / c["median"] for c in entries]
-        texts = [
-            f"{value:.1f}x  ({report.scaled(row, c):.2f} s)" for value, c in zip(values, entries)
-        ]
-        what = "times faster than the book's algorithm"
-    else:
-        values = [row["images"] / c["median"] for c in entries]
-        texts = [
-            f"{value:,.0f}  ({report.scaled(row, c):.2f} s)" for value, c in zip(values, entries)
-        ]
-        what = "images per second"
-    bars = axis.barh(range(len(entries)), values, color=[COLOURS[c["name"]] for c in entries])
-    axis.bar_label(bars, texts, padding=4, fontsize=8)
-    names = [c["name"] + (f", {c['threads']} threads" * (c["threads"] > 1)) for c in entries]
-    axis.set_yticks(range(len(entries)), names)
-    for tick, c in zip(axis.get_yticklabels(), entries):
-        tick.set_fontweight("bold" if c["name"] == "fastbp" else "normal")
-    axis.set_xlim(0, max(values) * 1.32)
-    axis.set_xlabel(what, fontsize=8)
+def _bars(axis, case):
+    """Draw speed-ups over the oracle if it runs, else images per second."""
+    peers = case["peers"]
+    oracle = next((peer["median"] for peer in peers if peer["name"] == "oracle"), None)
+    values = [(oracle or case["images"]) / peer["median"] for peer in peers]
+    pattern = "{:.1f}x" if oracle else "{:,.0f}"
+    bars = axis.barh(range(len(peers)), values, color=[COLOURS[peer["name"]] for peer in peers])
+    axis.bar_label(bars, [pattern.format(value) for value in values], padding=4, fontsize=8)
+    names = [p["name"] + (f", {p['threads']} threads" if p["threads"] > 1 else "") for p in peers]
+    axis.set_yticks(range(len(peers)), names)
     axis.tick_params(axis="y", length=0)
-    net = "-".join(map(str, row["sizes"]))
-    axis.set_title(
-        f"{net}, mini-batch {row['m']}, {row['dtype']}", loc="left", fontsize=10, weight="bold"
-    )
+    axis.set_xlim(0, max(values) * 1.2)
+    what = "times faster than the book's algorithm" if oracle else "images per second"
+    axis.set_xlabel(what, fontsize=8)
+    title = tables.network(case["sizes"], case["m"], case["dtype"])
+    axis.set_title(title, loc="left", fontsize=10, weight="bold")
 
 
-def _roofline(results, path):
-    """Draw kernels under the roof.
+def roofline(kernels, fma, bandwidths, path):
+    """Draw the figures of kernels.py under the limits of the machine.
 
-    Colour says which of the equations, shape of the mark on which shape of layer.
+    fma: {dtype: GFLOP/s}; bandwidths: {name: GB/s}. Colours are kernels, markers shapes of layers;
+    a grey line leads to OpenBLAS's speed for the same product.
     """
-    from matplotlib import pyplot
-
-    computing = [k for k in results["kernels"] if k.get("gflops")]
-    kinds, shapes = ({}, {})
-    for k in computing:
-        kind, shape = _parts(k)
-        kinds.setdefault(kind, KIND_COLOURS[len(kinds) % len(KIND_COLOURS)])
-        shapes.setdefault(shape, MARKERS[len(shapes) % len(MARKERS)])
+    kernels = [k for k in kernels if "flops_per_byte" in k]
+    names = list(dict.fromkeys(k["name"].partition(" ")[0] for k in kernels))
+    shapes = list(dict.fromkeys(k["name"].partition(" ")[2] for k in kernels))
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 6), sharey=True)
-    top = max(results["peaks"]["fma"].values()) * 1.7
-    for axis, dtype in zip(axes, ("float32", "float64")):
-        _roof(axis, results["peaks"], dtype)
-        for k in computing:
-            if k["dtype"] != dtype:
-                continue
-            kind, shape = _parts(k)
-            at, marker = k["flops_per_byte"], shapes[shape]
-            if blas := k.get("openblas_gflops"):
-                axis.plot([at, at], [blas, k["gflops"]], color="#BBBBBB", lw=0.8, zorder=1)
-                axis.plot(at, blas, "_", ms=12, mew=2, color="#222222", zorder=2)
-            axis.plot(at, k["gflops"], marker, ms=9, mfc=kinds[kind], mec="white", zorder=4)
-        axis.set(xscale="log", yscale="log", xlim=(0.1, 200), ylim=(0.7, top))
-        axis.set_title(dtype, loc="left", weight="bold")
+    x = np.geomspace(0.1, 200, 500)
+    for axis, (dtype, peak) in zip(axes, fma.items()):
+        for (name, speed), style in zip(bandwidths.items(), ("-", "--")):
+            axis.plot(x, np.minimum(peak, speed * x), style, color="#444444", label=name)
+        for k in (k for k in kernels if k["dtype"] == dtype):
+            name, _, shape = k["name"].partition(" ")
+            at, openblas = k["flops_per_byte"], k.get("openblas_gflops")
+            if openblas:
+                axis.plot([at, at], [openblas, k["gflops"]], "_-", color="#AAAAAA", zorder=1)
+            axis.plot(
+                at, k["gflops"], MARKERS[shapes.index(shape)], ms=9, mec="white", label=k["name"],
+                mfc=KERNEL_COLOURS[names.index(name)],
+            )  # fmt: skip
+        axis.set(xscale="log", yscale="log", ylim=(0.7, 1.7 * max(fma.values())))
+        axis.set_title(f"{dtype}, FMA peak {peak:.0f} GFLOP/s", loc="left", weight="bold")
         axis.set_xlabel("flops per byte of the kernel's arrays, each counted once")
-        axis.grid(True, which="major", color="#EEEEEE", zorder=0)
-    axes[0].set_ylabel("GFLOP/s, one thread")
-    _roofline_legend(figure, kinds, shapes)
-    figure.suptitle("fastbp's kernels under the roof of the machine", fontsize=13)
-    figure.tight_layout(rect=(0, 0.15, 1, 1))
-    _footer(figure, results)
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-
-
-def _parts(kernel):
-    """Return (equation, shape of the layer)."""
-    name, _, shape = kernel["name"].partition(" ")
-    kind, _, form = name.partition("_")
-    return kind, shape or form or "other"
-
-
-def _roof(axis, peaks, dtype):
-    import numpy as np
-
-    peak, x = peaks["fma"][dtype], np.geomspace(0.1, 200, 500)
-    for name, speed, style in (
-        ("memory", peaks["bandwidth"], "-"),
-        ("cache", peaks["cache_bandwidth"], "--"),
-    ):
-        axis.plot(x, np.minimum(peak, speed * x), style, color="#444444", lw=1.3, zorder=1)
-        axis.text(
-            0.13, speed * 0.13 * 1.2, f"{name}, {speed:.0f} GB/s", fontsize=8, color="#444444",
-            rotation=np.degrees(np.arctan(1.2 * speed)), rotation_mode="anchor",
-            transform_rotates_text=True,
-        )  # fmt: skip
-    axis.text(190, peak * 1.07, f"FMA peak of a core, {peak:.0f} GFLOP/s", ha="right", fontsize=8)
-
-
-def _roofline_legend(figure, kinds, shapes):
-    from matplotlib.lines import Line2D
-
-    def mark(label, marker, colour):
-        return Line2D([], [], ls="", ms=8, label=label, marker=marker, color=colour, mew=1)
-
-    first = [mark(kind, "o", colour) for kind, colour in kinds.items()]
-    second = [mark(shape, marker, "#777777") for shape, marker in shapes.items()]
-    second.append(
-        Line2D([], [], ls="", marker="_", ms=12, mew=2, color="#222222", label="OpenBLAS")
-    )
-    for handles, height in ((first, 0.085), (second, 0.035)):
-        figure.legend(
-            handles=handles, loc="lower center", ncols=len(handles), fontsize=8.5, frameon=False,
-            bbox_to_anchor=(0.5, height),
-        )  # fmt: skip
-
-
-# One for each kernel: Okabe and Ito's again.
-KIND_COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999"]
+    axes[0].set_ylabel("GFLOP/s, one thread; grey: OpenBLAS")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="lower center", ncols=5, fontsize=8,
+        frameon=False, bbox_to_anchor=(0.5, 0.03),
+    )  # fmt: skip
+    _save(figure, path, "fastbp's kernels and the limits of the machine", tables.machine(), 0.15)

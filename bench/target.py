@@ -4,73 +4,62 @@ Every epoch is evaluated, and only training counts. fastbp's seconds are those o
 as many epochs as were needed.
 """
 
-import dataclasses
 import math
+import random
 import statistics
-import time
 
-from bench import peers
-from bench.work import Work, accuracy
+from bench import peers, tables, timing, validation
+from bench.workload import Workload, accuracy, progress
 
 GOAL = 0.95
-MOST_EPOCHS = 20
-WORK = dict(sizes=(784, 30, 10), m=10, eta=3.0)
+TITLE = f"Seconds of training to {GOAL:.0%} of the test set"
+MOST_EPOCHS, QUICK_EPOCHS = 20, 2
+SEEDS = (1, 2, 3)
+HEADER = "peer", "median seconds", "epochs, seed by seed", "seconds, seed by seed"
 
 
-def _run(peer, n, test):
-    """Return (epochs, seconds) to the goal; epochs is None where MOST_EPOCHS are too few."""
-    seconds = 0.0
-    for epoch, order in enumerate(peer.work.orders(n, MOST_EPOCHS), 1):
-        began = time.perf_counter()
-        peer.train([order])  # fastbp draws its own order, on from where the last call left
-        seconds += time.perf_counter() - began
+def measure(settings):
+    """Return the table, for the oracle and for fastbp in both dtypes."""
+    most, state = QUICK_EPOCHS if settings.quick else MOST_EPOCHS, random.getstate()
+    rows = [
+        _row(name, peer, dtype, most, settings)
+        for name, peer, dtype in (
+            ("oracle", peers.BookOracle, "float64"),
+            ("fastbp, float64", peers.Fastbp, "float64"),
+            ("fastbp, float32", peers.Fastbp, "float32"),
+        )
+    ]
+    random.setstate(state)
+    return f"{tables.network((784, 30, 10), 10)}, eta 3.0.\n\n{tables.table(HEADER, rows)}"
+
+
+def _row(name, peer, dtype, most, settings):
+    runs = []
+    for seed in SEEDS[:1] if settings.quick else SEEDS:
+        progress(f"  {name}, seed {seed} ...")
+        workload = Workload((784, 30, 10), 10, 3.0, dtype, settings.folder, seed)
+        runs.append(_run(peer(workload, 1), settings.n_images, settings.test, most))
+    median = statistics.median(seconds if epochs else math.inf for epochs, seconds in runs)
+    return (
+        name,
+        f"{median:.2f}" if math.isfinite(median) else "not reached",
+        ", ".join(str(epochs or "not reached") for epochs, _ in runs),
+        ", ".join(f"{seconds:.2f}" for _, seconds in runs),
+    )
+
+
+def _run(peer, n, test, most):
+    """Return (epochs, seconds) to the goal; epochs is None where it takes more than `most`."""
+    steps = validation.steps_of(peer.workload, n)
+    validation.check(peer.first_steps(n, steps), peer.workload, n)
+    peer.reset()
+    orders, seconds = peer.workload.orders(n, most), 0.0
+    for epoch, order in enumerate(orders, 1):
+        # fastbp draws its own order, continuing from where the last call ended
+        seconds += timing.seconds_of(peer.train, [order])
         if accuracy(*peer.parameters(), test) >= GOAL:
+            if peer.epochs > 1:
+                peer.reset()
+                seconds = timing.seconds_of(peer.train, orders[:epoch])
             return epoch, seconds
     return None, seconds
-
-
-def _fastbp(work, n, test):
-    peer = peers.Fastbp(work, 1)
-    epochs, seconds = _run(peer, n, test)
-    if epochs:
-        peer.reset()
-        orders = work.orders(n, epochs)
-        began = time.perf_counter()
-        peer.train(orders)
-        seconds = time.perf_counter() - began
-    return epochs, seconds
-
-
-def _median(done):
-    """Return the median of the seconds, or None where most seeds do not reach the goal."""
-    median = statistics.median(seconds if epochs else math.inf for epochs, seconds in done)
-    return median if math.isfinite(median) else None
-
-
-def measured(folder, n, test, seeds, oracle_too=True, say=print):
-    """Return, for the oracle and fastbp in both dtypes, epochs and seconds of every seed."""
-    runs = {"oracle": [], "fastbp, float64": [], "fastbp, float32": []}
-    for seed in seeds:
-        work = Work(dtype="float64", folder=folder, seed=seed, **WORK)
-        say(f"  {GOAL:.0%}, seed {seed} ...")
-        for dtype in ("float64", "float32"):
-            own = dataclasses.replace(work, dtype=dtype)
-            runs[f"fastbp, {dtype}"].append(_fastbp(own, n, test))
-        if oracle_too:
-            runs["oracle"].append(_run(peers.BookOracle(work, 1), n, test))
-    return {
-        "goal": GOAL,
-        "seeds": list(seeds),
-        **WORK,
-        "runs": [
-            {
-                "name": name,
-                "epochs": [epochs for epochs, _ in done],
-                "seconds": [seconds for _, seconds in done],
-                "median_seconds": _median(done),
-                "reached": sum(epochs is not None for epochs, _ in done),
-            }
-            for name, done in runs.items()
-            if done
-        ],
-    }

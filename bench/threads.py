@@ -1,105 +1,81 @@
-"""fastbp's threads: what the second one brings, and whether the automatic choice is right."""
+"""fastbp's threads: what the second one gains, and whether the automatic choice is right."""
 
 import functools
 import statistics
 
-from bench import peaks, peers, validation
-from bench.contest import Workers
-from bench.work import Work
+from bench import peaks, processes, tables, timing, validation
+from bench.peers import Fastbp
+from bench.processes import Workers
+from bench.workload import Workload, progress
 
+TITLE = "Threads"
 SCALING = (
     ((784, 100, 10), 100, 3.0),
     ((784, 800, 10), 100, 0.5),
     ((784, 1024, 1024, 10), 128, 0.5),
 )
-SCALING_IMAGES = 10_000
+SCALING_IMAGES, CHOICE_IMAGES = 10_000, 20_480
 CHOICES = ((784, 30, 10), (784, 100, 10))
 BATCHES = (1, 2, 5, 10, 32, 100, 512)
-CHOICE_IMAGES = 20_480
 DTYPE = "float32"
 
 
-def _described(sizes, m, n, threads):
-    """Return what a result of either table says of its work."""
-    return {
-        "sizes": list(sizes),
-        "m": m,
-        "dtype": DTYPE,
-        "images": n // m * m,
-        "threads": threads,
-    }
-
-
-def scaling(folder, n, threads, rounds, workers):
-    """Return fastbp's seconds on one thread and on all, and how registers alone scale meanwhile.
-
-    The register-only loop of FMAs shares nothing but the machine: no program scales better.
-    """
-    results = []
-    n = min(n, SCALING_IMAGES)
-    for sizes, m, eta in SCALING:
-        work = Work(sizes, m, eta, DTYPE, folder)
-        calls = {}
-        for count in (1, threads):
-            worker = workers.get(peers.Fastbp, count, {})
-            validation.prepare(worker, "scaling", peers.Fastbp, work, count, {}, n // m * m)
-            calls["fastbp", count] = functools.partial(worker, "repeat", "scaling", n // m * m, 1)
-            calls["peak", count] = functools.partial(peaks.fma_peak, DTYPE, count, 3)
-        measured = peaks.in_turns(calls, rounds)
-        workers.forget()
-        one, all_ = ([wall for wall, _ in measured["fastbp", count]] for count in (1, threads))
-        peak_one, peak_all = measured["peak", 1], measured["peak", threads]
-        results.append(
-            {
-                **_described(sizes, m, n, threads),
-                "seconds_one": one,
-                "seconds_all": all_,
-                "speed_up": statistics.median(one) / statistics.median(all_),
-                "fma_speed_up": statistics.median(peak_all) / statistics.median(peak_one),
-                "fma_gflops_one": peak_one,
-                "fma_gflops_all": peak_all,
-            }
-        )
-    return results
-
-
-def choices(folder, n, threads, rounds, workers):
-    """Return the automatic choice of threads against forced serial and forced parallel."""
-    results = []
-    n = min(n, CHOICE_IMAGES)
-    modes = {"automatic": (0, "auto"), "serial": (1, "auto"), "parallel": (threads, "always")}
-    worker = workers.get(peers.Fastbp, threads, {})
-    for sizes in CHOICES:
-        for m in BATCHES:
-            work = Work(sizes, m, 0.5, DTYPE, folder)
-            images, calls = n // m * m, {}
-            for mode, (count, parallel) in modes.items():
-                how = {"parallel": parallel}
-                validation.prepare(worker, mode, peers.Fastbp, work, count, how, images)
-                calls[mode] = functools.partial(worker, "repeat", mode, images, 1)
-            measured = peaks.in_turns(calls, rounds)
-            workers.forget()
-            seconds = {mode: [wall for wall, _ in pairs] for mode, pairs in measured.items()}
-            medians = {mode: statistics.median(s) for mode, s in seconds.items()}
-            better = min(value for mode, value in medians.items() if mode != "automatic")
-            results.append(
-                {
-                    **_described(sizes, m, n, threads),
-                    "seconds": seconds,
-                    "medians": medians,
-                    "automatic_over_better": medians["automatic"] / better,
-                }
-            )
-    return results
-
-
-def measured(folder, n, threads, rounds, say=print):
-    """Return both, or nothing where there is one core only."""
-    if threads < 2:
-        say("one core only: nothing to measure about threads")
-        return {"scaling": [], "choices": []}
+def measure(settings):
+    """Return both tables, or a line where there is one core only."""
+    if settings.cores < 2:
+        return "One core only: nothing to measure about threads."
+    rounds = 1 if settings.quick else 5
+    scaling_header = "net", "one thread, s", f"{settings.cores} threads, s", "speed-up", "of FMAs"
+    choice_header = "net", "automatic, s", "serial, s", "parallel, s", "automatic / better"
     with Workers() as workers:
-        return {
-            "scaling": scaling(folder, n, threads, rounds, workers),
-            "choices": choices(folder, n, threads, rounds + 2, workers),
-        }
+        scaling = [_scaling(*work, settings, rounds, workers) for work in SCALING]
+        choices = [_choice(s, m, settings, rounds, workers) for s in CHOICES for m in BATCHES]
+    return (
+        "fastbp on all threads against one; in turns with it, a loop of FMAs in registers:\n\n"
+        f"{tables.table(scaling_header, scaling)}\n"
+        "The automatic choice of threads against one and all:\n\n"
+        f"{tables.table(choice_header, choices)}"
+    )
+
+
+def _epochs(sizes, m, eta, n, ways, settings, workers):
+    """Return a call for each of {name: (threads, arguments)}, validated, that times an epoch."""
+    workload, n = Workload(sizes, m, eta, DTYPE, settings.folder), n // m * m
+    progress(f"  {tables.network(sizes, m, DTYPE)} ...")
+    calls = {}
+    for name, (threads, arguments) in ways.items():
+        worker = workers.get(Fastbp, max(threads, 1), arguments)
+        validation.prepare(worker, name, Fastbp, workload, threads, arguments, n)
+        calls[name] = functools.partial(worker, processes.epoch_seconds, name, n, 1)
+    return calls
+
+
+def _scaling(sizes, m, eta, settings, rounds, workers):
+    n, cores = min(settings.n_images, SCALING_IMAGES), settings.cores
+    ways = {"one": (1, {}), "all": (cores, {})}
+    calls = _epochs(sizes, m, eta, n, ways, settings, workers)
+    calls["peak of one"] = functools.partial(peaks.measure_fma_peak, DTYPE, 1, 3)
+    calls["peak of all"] = functools.partial(peaks.measure_fma_peak, DTYPE, cores, 3)
+    measured = timing.interleaved(calls, rounds)
+    workers.release()
+    return (
+        tables.network(sizes, m, DTYPE),
+        *(f"{statistics.median(measured[name]):.3f}" for name in ways),
+        tables.quartiles(timing.paired_ratio(measured["one"], measured["all"]), 2),
+        tables.quartiles(timing.paired_ratio(measured["peak of all"], measured["peak of one"]), 2),
+    )
+
+
+def _choice(sizes, m, settings, rounds, workers):
+    n, cores = min(settings.n_images, CHOICE_IMAGES), settings.cores
+    always = dict(parallel="always")
+    ways = {"automatic": (0, {}), "serial": (1, {}), "parallel": (cores, always)}
+    calls = _epochs(sizes, m, 0.5, n, ways, settings, workers)
+    measured = timing.interleaved(calls, rounds + 2)
+    workers.release()
+    better = min(("serial", "parallel"), key=lambda way: statistics.median(measured[way]))
+    return (
+        tables.network(sizes, m, DTYPE),
+        *(f"{statistics.median(measured[name]):.3f}" for name in ways),
+        tables.quartiles(timing.paired_ratio(measured["automatic"], measured[better]), 2),
+    )

@@ -1,4 +1,4 @@
-"""The programs that the bench compares are validated as it does before it times them.
+"""The bench's peers, from its own table, validated as the bench does before it times them.
 
 They run in worker processes, as in the bench: what a package does at import, to threads, warnings
 or forks, stays there.
@@ -7,18 +7,18 @@ or forks, stays there.
 import numpy as np
 import pytest
 
-from bench import contest, peers, validation
-from bench.work import Work, write_data
-from bench.worker import Worker
+from bench import epochs, peers, processes, tables, validation
+from bench.processes import Worker, Workers
+from bench.workload import Settings, Workload, write_data
+from fastbp.training import engine, threads
 
 SIZES, N, M = (20, 7, 5, 3), 48, 8
-FORMS = [
+VARIANTS = [
     pytest.param(peer, arguments, dtype, id=f"{peer.name}-{variant}-{dtype}")
     for peer in peers.PEERS.values()
     for dtype in peer.dtypes
-    for variant, arguments, _ in peers.forms(peer, dtype, (1,), quick=True)
+    for variant, arguments, _ in peer.variants_for(dtype, (1,), quick=True)
 ]
-ROW = contest.Row(SIZES, M, 1.5, parallel=False)
 
 
 @pytest.fixture
@@ -33,35 +33,35 @@ def first_steps():
     """Train in a worker; one for each environment, so that a package is imported once."""
     workers = {}
 
-    def train(peer, work, arguments):
+    def train(peer, workload, arguments):
         environment = peer.environment(1, arguments)
         key = peer.needs, tuple(environment.items())
         if key not in workers:
             workers[key] = Worker(environment)
-        workers[key]("prepare", "it", peer, work, 1, arguments)
-        return workers[key]("first_steps", "it", N, N // M)
+        workers[key](processes.prepare, "it", peer, workload, 1, arguments)
+        return workers[key](processes.first_steps, "it", N, N // M)
 
     yield train
     for worker in workers.values():
         worker.close()
 
 
-@pytest.mark.parametrize(("peer", "arguments", "dtype"), FORMS)
-def test_every_contestant_is_valid(peer, arguments, dtype, folder, first_steps):
+@pytest.mark.parametrize(("peer", "arguments", "dtype"), VARIANTS)
+def test_every_peer_is_valid(peer, arguments, dtype, folder, first_steps):
     if peer.missing():
         pytest.skip(f"{peer.name} is not here: {peer.missing()}")
-    work = Work(SIZES, M, 1.5, dtype, folder)
-    validation.check(first_steps(peer, work, arguments), work, N, peer.log_loss)
+    workload = Workload(SIZES, M, 1.5, dtype, folder)
+    validation.check(first_steps(peer, workload, arguments), workload, N, peer.log_loss)
 
 
 def test_the_reference_of_the_validation_is_the_oracle_s(folder):
-    work = Work(SIZES, M, 1.5, "float64", folder)
-    trained = peers.BookOracle(work, 1).first_steps(N, N // M)
-    assert validation.error_of(trained, work, N) < 1e-12
+    workload = Workload(SIZES, M, 1.5, "float64", folder)
+    trained = peers.BookOracle(workload, 1).first_steps(N, N // M)
+    assert validation.error_of(trained, workload, N) < 1e-12
 
 
 class Wrong(peers.MatrixNumPy):
-    """A contestant whose gradient is too long by one hundredth."""
+    """A peer whose gradient is too long by one hundredth."""
 
     name = "wrong"
 
@@ -70,7 +70,7 @@ class Wrong(peers.MatrixNumPy):
 
 
 class Broken(peers.MatrixNumPy):
-    """A contestant whose weights become NaN in the end."""
+    """A peer whose weights become NaN in the end."""
 
     name = "broken"
 
@@ -87,34 +87,38 @@ class Failing(peers.MatrixNumPy):
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
-def test_what_trains_otherwise_is_not_timed_and_says_why(dtype, folder, monkeypatch):
-    contestants = peers.MatrixNumPy, Wrong, Broken, Failing
-    monkeypatch.setattr(peers, "PEERS", {peer.name: peer for peer in contestants})
-    said, test = [], (np.zeros((1, SIZES[0])), np.zeros(1))
-    with contest.Workers() as workers:
-        event = contest.Contest(ROW, dtype, folder, N, test, workers, say=said.append)
-        result = event.run(list(peers.PEERS), (1,), rounds=1)
-    assert [c["name"] for c in result["contestants"]] == ["matrix NumPy"]
-    assert result["contestants"][0]["first_calls"][0] > 0
-    reasons = {refused["name"]: refused["why"] for refused in result["refused"]}
-    assert list(reasons) == ["wrong", "broken", "failing"]
-    assert "after 6 mini-batches the weights differ" in reasons["wrong"]
-    assert "nan of what training changed" in reasons["broken"]
-    assert reasons["failing"] == "RuntimeError: no memory"
-    assert len(said) == 3
+def test_a_peer_that_trains_differently_is_not_timed_and_the_reason_is_said(
+    dtype, folder, monkeypatch, capsys
+):
+    all_peers = {peer.name: peer for peer in (peers.MatrixNumPy, Wrong, Broken, Failing)}
+    monkeypatch.setattr(peers, "PEERS", all_peers)
+    case = epochs.Case(SIZES, M, 1.5, tuple(all_peers), parallel=False)
+    test = np.zeros((1, SIZES[0])), np.zeros(1)
+    settings = Settings(folder, N, test, "random", 1, tuple(all_peers), quick=True)
+    with Workers() as workers:
+        result = epochs.compare(case, dtype, settings, workers)
+    assert [peer["name"] for peer in result["peers"]] == ["matrix NumPy"]
+    assert result["peers"][0]["first_calls"][0] > 0
+    wrong, broken, failing = result["failed"]
+    assert "wrong, , 1 threads: not timed: after 6 mini-batches the weights differ" in wrong
+    assert "nan of what training changed" in broken
+    assert "RuntimeError: no memory" in failing
+    assert capsys.readouterr().err.splitlines() == result["failed"]
 
 
 def test_fastbp_is_validated_on_the_call_that_is_timed(folder, monkeypatch):
     """All images are there, and the first epoch's order; only the steps are fewer."""
-    fastbp = peers.Fastbp(Work(SIZES, M, 1.5, "float64", folder), 2)
+    fastbp = peers.Fastbp(Workload(SIZES, M, 1.5, "float64", folder), 2)
     seen = []
 
-    def train(params, plan, samples, order, *arguments, **more):
-        seen.append((len(samples), order.tolist(), peers.threads.mode))
+    class Spy(engine.Descent):
+        def __init__(self, params, plan, samples, order, *arguments):
+            seen.append((len(samples), order.tolist(), threads.mode))
+            super().__init__(params, plan, samples, order, *arguments)
 
-    monkeypatch.setattr("fastbp.training.engine.train", train)
+    monkeypatch.setattr(engine, "Descent", Spy)
     fastbp.first_steps(N, 2)
-    first = fastbp.work.orders(N, 1)[0][: 2 * M].tolist()
+    first = fastbp.workload.orders(N, 1)[0][: 2 * M].tolist()
     assert seen == [(N, first, "never"), (N, first, "always")]
 
 
@@ -122,3 +126,14 @@ def test_the_table_is_whole():
     first, *_, last = peers.PEERS
     assert (first, last) == ("oracle", "fastbp")
     assert all(peer.__doc__ for peer in peers.PEERS.values())
+
+
+def test_a_section_is_replaced_between_its_marks(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("before\n<!-- bench -->\nold\n<!-- bench -->\nafter\n")
+    tables.replace_section(path, "bench", "new\n")
+    tables.replace_section(path, "other", tables.table(["a", "b"], [(1, 2)]))
+    assert path.read_text() == (
+        "before\n<!-- bench -->\nnew\n<!-- bench -->\nafter\n"
+        "<!-- other -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n<!-- other -->\n"
+    )

@@ -1,6 +1,6 @@
 /* What a C programmer writes in an afternoon: the book's algorithm, a mini-batch at a time.
 
-   Compiled twice by bench/peers.py, with -Dreal=float and -Dreal=double; no threads, no
+   Compiled twice by plain_c.py, with -Dreal=float and -Dreal=double; no threads, no
    intrinsics, plain loops for the compiler to vectorise. Rows of X, Y, activations and deltas are
    samples; w[l] is (n_out, n_in) row-major. */
 #include <math.h>
@@ -40,17 +40,15 @@ static void update(int m, int n_in, int n_out, const real *delta, const real *co
 /* Train on n samples in the given order; returns 0, or 1 if there is no memory. */
 int train(int layers, const int *sizes, real **w, real **b, const real *X, const real *Y,
           const long *order, long n, int m, double eta) {
-    real *a[16], *delta[16];
-    const real **rows[16]; /* rows[l][i]: activations of sample i in layer l */
-    int failed = layers > 16;
-    for (int l = 0; l < layers && !failed; l++) {
+    real *a[layers], *delta[layers];
+    const real **rows[layers]; /* rows[l][i]: activations of sample i in layer l */
+    for (int l = 0; l < layers; l++) {
         a[l] = malloc(sizeof(real) * m * sizes[l]);
         delta[l] = malloc(sizeof(real) * m * sizes[l]);
         rows[l] = malloc(sizeof(real *) * m);
         if (!a[l] || !delta[l] || !rows[l]) return 1;
         for (int i = 0; i < m; i++) rows[l][i] = a[l] + (long)i * sizes[l];
     }
-    if (failed) return 1;
     for (long start = 0; start < n; start += m) {
         int size = n - start < m ? (int)(n - start) : m, top = layers - 1;
         for (int i = 0; i < size; i++) rows[0][i] = X + order[start + i] * sizes[0];
