@@ -207,7 +207,7 @@ class Network(base.CompiledNetwork):
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
         rules, m = NO_RULES, len(pairs)
         weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, None, eta, m, rules
+            *self._layers(), nabla_b, nabla_w, (), eta, m, rules
         )
         self._check_step(weights, biases)
         self.weights, self.biases = weights, biases
@@ -354,7 +354,7 @@ def _run_of(net, settings, data, test_data):
     run = Run(
         net, settings, training_set, CountMonitor(count, n_test, net.history),
         RuleSettings(net.dtype, len(net._plan.sizes)), sets=sets, config={"test samples": n_test},
-        step=lambda pairs, eta, rules, velocity: net.update_mini_batch(pairs, eta),
+        step=lambda pairs, eta, *how: net.update_mini_batch(pairs, eta),
         history={"right answers": net.history},
     )  # fmt: skip
     run.reread = reference or own_test  # overridden methods may change the caller's list

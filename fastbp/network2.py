@@ -130,7 +130,8 @@ class Network(base.CompiledNetwork):
         self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
         monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
         monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
-        *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, schedule=None,
+        *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, optimizer="sgd",
+        betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
     ):  # fmt: skip
@@ -158,6 +159,10 @@ class Network(base.CompiledNetwork):
             nothing changes after training. Draws one number from `numpy.random`.
         max_norm : float, optional
             The greatest length of the weights into a neuron.
+        optimizer : "sgd" or "adam"
+        betas : tuple of two floats
+        epsilon : float
+            Of Adam: the decay of the two moments, and what is added to the root of the second.
         schedule : None, "halve" or callable
             None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
             which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
@@ -189,11 +194,15 @@ class Network(base.CompiledNetwork):
         Notes
         -----
         With early_stopping_n or "halve" the network ends with its best weights, not the last.
-        Source: book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
+        Source: book, chapter 3; Srivastava and others 2014 (dropout, max-norm); Kingma and Ba
+        2015 (Adam).
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(dtype, epochs, mini_batch_size, eta, on_divergence)
-        rules = RuleSettings(dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm)
+        rules = RuleSettings(
+            dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
+            epsilon,
+        )  # fmt: skip
         asked = (
             monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,
             monitor_training_accuracy,
@@ -242,7 +251,7 @@ class Network(base.CompiledNetwork):
             self._step(mini_batch, eta, rules)
             return
         self._reference_step(
-            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules, None
+            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules
         )
 
     @public(ignore=("under", "over", "invalid"))
@@ -392,20 +401,8 @@ class Network(base.CompiledNetwork):
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            return self._cost_and_terms(X, Y, lmbda, l1)
-
-    def _cost_and_terms(self, X, Y, lmbda, l1):
-        out, name = self._outputs(X).astype(np.float64), self._cost_name()
-        if name is None:
-            cost = sum(float(self.cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
-        elif name == "quadratic":
-            cost = 0.5 * float(((out - Y) ** 2).sum())
-        else:  # the other two are sums over whatever they are given
-            cost = float(self.cost.fn(out, Y))
-        weights, _ = self._layers()
-        squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
-        sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
-        return cost / len(X) + 0.5 * (lmbda / len(X)) * squares + l1 / len(X) * sizes
+            out, (weights, _) = self._outputs(X).astype(np.float64), self._layers()
+            return costs.total_cost(self.cost, out, Y, weights, lmbda, l1)
 
     # ------------------------------------------------ the reference path
 
@@ -422,14 +419,13 @@ class Network(base.CompiledNetwork):
             return (a - y) * slope(z, a)
         return self.cost.delta(z, a, y)
 
-    def _reference_step(self, pairs, eta, rules, velocity):
-        """Take a step by backprop, sample by sample; velocity: a flat vector, or None."""
+    def _reference_step(self, pairs, eta, rules, moments=(), steps=0):
+        """Take a step by backprop, sample by sample; moments: flat vectors, see rules.Rules."""
         plan = self._plan
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        if velocity is not None:
-            velocity = parameters.views(velocity, plan)
+        moments = [parameters.views(moment, plan) for moment in moments]
         weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, velocity, eta, len(pairs), rules
+            *self._layers(), nabla_b, nabla_w, moments, eta, len(pairs), rules, steps
         )
         self._check_step(weights, biases)
         self.weights, self.biases = weights, biases

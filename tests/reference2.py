@@ -69,7 +69,12 @@ class Oracle2:
         self.forget()
 
     def forget(self):
-        """Stand still: no velocity."""
+        """No velocity, and no moments of Adam."""
+        self.steps = 0
+        self.moments = [
+            [[np.zeros_like(p) for p in params] for params in (self.weights, self.biases)]
+            for _ in range(2)
+        ]
         self.velocity_w = [np.zeros_like(w) for w in self.weights]
         self.velocity_b = [np.zeros_like(b) for b in self.biases]
 
@@ -99,10 +104,10 @@ class Oracle2:
 
     def step(
         self, X, Y, eta, n, lmbda=0.0, l1=0.0, momentum=0.0, nesterov=False, max_norm=None,
-        masks=None,
+        masks=None, adam=False, beta2=0.999, epsilon=1e-8,
     ):  # fmt: skip
         """One mini-batch of a data set of n samples."""
-        rate = eta / len(X)
+        rate, self.steps = eta / len(X), self.steps + 1
         nabla_b, nabla_w = self.gradient(X, Y, masks)
         for l, (w, b) in enumerate(zip(self.weights, self.biases)):
             step_w = -rate * nabla_w[l] - eta * lmbda / n * w - eta * l1 / n * np.sign(w)
@@ -111,11 +116,24 @@ class Oracle2:
             v_b = self.velocity_b[l] = momentum * self.velocity_b[l] + step_b
             if nesterov:
                 v_w, v_b = step_w + momentum * v_w, step_b + momentum * v_b
+            if adam:
+                betas = momentum, beta2
+                v_w = self.adam(0, l, -step_w / eta, eta, betas, epsilon)
+                v_b = self.adam(1, l, -step_b / eta, eta, betas, epsilon)
             w, b = w + v_w, b + v_b
             if max_norm:
                 norms = np.sqrt((w**2).sum(axis=1, keepdims=True))
                 w = np.where(norms > max_norm, w * max_norm / norms, w)
             self.weights[l], self.biases[l] = w, b
+
+    def adam(self, kind, l, g, eta, betas, epsilon):
+        """What Adam adds to parameters with the gradient g (Kingma and Ba 2015, algorithm 1)."""
+        corrected = []
+        for moment, beta, power in zip(self.moments, betas, (1, 2)):
+            moment[kind][l] = beta * moment[kind][l] + (1 - beta) * g**power
+            corrected.append(moment[kind][l] / (1 - beta**self.steps))
+        mean, square = corrected
+        return -eta * mean / (np.sqrt(square) + epsilon)
 
     def train(self, X, Y, order, m, eta, dropout=None, key=0, **rules):
         """One epoch over the rows `order`."""

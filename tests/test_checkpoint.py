@@ -58,6 +58,7 @@ RUNS = {
     "chapter 1, few samples": lambda *a, **k: chapter_1(*a, n=60, **k),
     "chapter 1, float32": lambda *a, **k: chapter_1(*a, dtype=np.float32, **k),
     "chapter 3": chapter_3,
+    "chapter 3, Adam": lambda *a, **k: chapter_3(*a, rules=dict(momentum=0, optimizer="adam"), **k),
     "chapter 3, a list": lambda *a, **k: chapter_3(*a, form="list", **k),
     "chapter 3, few samples": lambda *a, **k: chapter_3(*a, n=60, **k),
     "chapter 3, monitored in between": lambda *a, **k: chapter_3(

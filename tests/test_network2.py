@@ -95,6 +95,8 @@ RULES = {
     "L1": ({}, {}, dict(l1=2.0)),
     "momentum": ({}, {}, dict(momentum=0.5)),
     "Nesterov and L2": ({}, {}, dict(momentum=0.5, nesterov=True, lmbda=5.0)),
+    "Adam": ({}, {}, dict(optimizer="adam")),
+    "Adam and L2": ({}, {}, dict(optimizer="adam", betas=(0.8, 0.99), epsilon=1e-4, lmbda=5.0)),
     "max-norm": ({}, {}, dict(max_norm=1.0)),
     "tanh": (dict(activation="tanh"), dict(activations=["tanh", "sigmoid"]), dict(lmbda=1.0)),
     "relu": (dict(activation=["relu"]), dict(activations=["relu", "sigmoid"]), {}),
@@ -115,7 +117,7 @@ RULES = {
 @pytest.mark.parametrize("form", ["arrays", "pairs"])
 def test_an_epoch_of_5000_images_is_the_oracles(name, form, training, capsys):
     of_net, of_oracle, rules = RULES[name]
-    eta = 0.02 if "linear" in name else 0.1
+    eta = 0.001 if "Adam" in name else 0.02 if "linear" in name else 0.1
     net = seeded(SIZES, **of_net)
     np.random.seed(7)
     oracle = Oracle2(SIZES, of_oracle.get("activations"), of_oracle.get("cost", "cross-entropy"))
@@ -124,6 +126,11 @@ def test_an_epoch_of_5000_images_is_the_oracles(name, form, training, capsys):
     random.seed(7)
     order = list(range(5000))
     random.shuffle(order)
+    if "optimizer" in rules:
+        rules = rules | dict(adam=True)
+        beta1, beta2 = rules.pop("betas", (0.9, 0.999))
+        rules |= dict(momentum=beta1, beta2=beta2)
+        del rules["optimizer"]
     oracle.train(training[0], np.eye(5)[training[1]], np.array(order), 10, eta, **rules)
     assert largest_difference(net, oracle) <= 1e-8
     assert quiet(capsys) == "Epoch 0 training complete\n\n"
@@ -330,7 +337,11 @@ class Subclass(CrossEntropyCost):
 
 
 @pytest.mark.parametrize("cost", [OwnCost, OwnCost(), Subclass])
-@pytest.mark.parametrize("rules", [{}, dict(momentum=0.5, l1=1.0, max_norm=2.0)], ids=str)
+@pytest.mark.parametrize(
+    "rules",
+    [{}, dict(momentum=0.5, l1=1.0, max_norm=2.0), dict(optimizer="adam", epsilon=1e-3)],
+    ids=str,
+)
 def test_a_cost_of_ones_own_runs_on_the_general_path(cost, rules, training, evaluation, capsys):
     data = training[0][:300], training[1][:300]
     asked = dict(evaluation_data=evaluation, monitor_evaluation_cost=True, lmbda=2.0, **rules)
@@ -577,6 +588,12 @@ def test_costs_and_activations_that_do_not_fit(options, error, text):
         (dict(lmbda="a"), TypeError, "lmbda is 'a'"),
         (dict(l1=np.nan), ValueError, "l1 is nan"),
         (dict(momentum=1.0), ValueError, "momentum is 1.0, expected at least 0 and less than 1"),
+        (dict(optimizer="sdg"), ValueError, "optimizer is 'sdg'"),
+        (dict(optimizer="adam", momentum=0.5), ValueError, "momentum is 0.5, expected 0 with"),
+        (dict(optimizer="adam", betas=0.9), ValueError, "betas is 0.9"),
+        (dict(optimizer="adam", betas=(0.9, 1)), ValueError, r"betas\[1\] is 1.0"),
+        (dict(optimizer="adam", betas=(0.9, "b")), TypeError, r"betas\[1\] is 'b'"),
+        (dict(optimizer="adam", epsilon=0), ValueError, "epsilon is 0.0"),
         (dict(dropout=1.0), ValueError, "dropout is 1.0"),
         (dict(dropout=[0.5]), ValueError, "dropout has 1 numbers, expected 2"),
         (dict(max_norm=-2), ValueError, "max_norm is -2.0"),
@@ -606,7 +623,7 @@ def test_extras_that_cannot_reach_an_override(training):
             pass
 
     data = training[0][:20], training[1][:20]
-    with pytest.raises(ValueError, match="momentum, l1 and max_norm do not reach"):
+    with pytest.raises(ValueError, match="do not reach an overridden update_mini_batch"):
         Mine(SIZES).SGD(data, 1, 10, 0.1, momentum=0.5)
     with pytest.raises(ValueError, match="dropout goes with"):
         Network(SIZES, OwnCost).SGD(data, 1, 10, 0.1, dropout=0.5)

@@ -232,7 +232,7 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
                 is_last = (seen_epochs[0], k) == (epoch, batch * self.m)
                 if is_last:
                     seen.append(params)
-                self.run(order[k : k + self.m])
+                self.run(order, k, min(k + self.m, len(order)))
                 if is_last:
                     after = params.copy()
                     self.layout.unpack(self.packed[0], layer_views(after, self.plan))

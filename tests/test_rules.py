@@ -30,6 +30,11 @@ RULES = {
     "dropout": dict(dropout=(0.2, 0.5, 0.0), key=123456789),
     "dropout of hidden neurons": dict(dropout=(0.0, 0.5, 0.0), key=5),
     "max-norm": dict(max_norm=1.3),
+    "Adam": dict(momentum=0.9, adam=True),
+    "Adam and L2": dict(momentum=0.8, adam=True, beta2=0.99, epsilon=1e-3, l2=0.02, l1=0.01),
+    "Adam, dropout and max-norm": dict(
+        momentum=0.9, adam=True, dropout=(0.2, 0.5, 0.0), key=11, max_norm=1.3
+    ),
     "all": dict(
         l2=0.02, l1=0.01, momentum=0.9, nesterov=True, dropout=(0.2, 0.5, 0.0), key=7, max_norm=1.3
     ),
@@ -188,10 +193,12 @@ def test_a_step_is_the_finite_difference_of_all_that_it_descends(
 
 def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
     params = params.copy()
-    velocity = np.zeros_like(params) if rules.momentum else None
-    samples = Samples(X, Y)
+    moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
+    samples, steps = Samples(X, Y), 0
     for _ in range(epochs):
-        engine.train(params, plan, samples, order, m, eta, rules=rules, velocity=velocity)
+        how = dict(rules=rules, moments=moments, steps=steps)
+        engine.train(params, plan, samples, order, m, eta, **how)
+        steps += -(-len(order) // m)
     return params
 
 
@@ -303,7 +310,8 @@ def test_lagging_inputs_catch_up(dtype, l2, momentum, nesterov, rng, monkeypatch
         samples, velocity = Samples(X, Y), np.zeros_like(start)
         assert samples.sparse
         rules = Rules(l2=l2, momentum=momentum, nesterov=nesterov)
-        engine.train(params, plan, samples, order, m, eta, 1, rules=rules, velocity=velocity)
+        how = dict(rules=rules, moments=[velocity] if momentum else [])
+        engine.train(params, plan, samples, order, m, eta, 1, **how)
         results.append((params, velocity))
     for params, velocity in results[1:]:
         close(params, results[0][0], dtype)
@@ -342,7 +350,7 @@ def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch)
     params, velocity = start.copy(), np.zeros_like(start)
     rules = Rules(l2=d, momentum=momentum)
     engine.train(params, plan, Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=rules,
-                 velocity=velocity if momentum else None)  # fmt: skip
+                 moments=[velocity] if momentum else [])  # fmt: skip
     w, _ = parameters.layer_views(params, plan)[0]
     v, _ = parameters.layer_views(start, plan)[0]
     asked = -d * n / (1 - momentum)

@@ -92,10 +92,10 @@ for rules in (NO_RULES, Rules(l2=0.01, momentum=0.5, dropout=(0.2, 0.5, 0.0))):
     for threads.mode in ("never", "always"):
         threads.usable = lambda limit: 1 if threads.mode == "never" else 2
         params = start.copy()
-        velocity = np.zeros_like(params) if rules.momentum else None
+        moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
         for epoch in range(2):
             order = np.arange(20)
-            engine.train(params, plan, samples, order, 7, 0.5, rules=rules, velocity=velocity)
+            engine.train(params, plan, samples, order, 7, 0.5, rules=rules, moments=moments)
         print(params.tolist())
 print(len(calls._compiling))
 """

@@ -12,7 +12,7 @@ from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
 from fastbp.kernels.lagging import find_lagging
 from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
-from fastbp.kernels.optimizer import rule_places_of
+from fastbp.kernels.optimizer import factor_of, rule_places_of
 from fastbp.kernels.passes import backward, forward, read_input
 from fastbp.kernels.ranges import batch_size
 from fastbp.kernels.simd import float_mode
@@ -31,11 +31,11 @@ def forward_pass(net, rules, start):
 
 
 @kernel
-def descend(net, rules, start, eta, rate):
-    """Write all Deltas, and add rate * the gradient to the target."""
+def descend(net, rules, start, eta, factor):
+    """Write all Deltas, and add factor * the gradient to the target."""
     one, zero, top = np.intp(1), np.intp(0), net.top
     for l in range(top, 0, -1):
-        backward(net, rules, start, l, rate, zero, one)
+        backward(net, rules, start, l, factor, zero, one)
     if rules is not None:
         find_lagging(net, rules, start)
     for l in range(1, top + 1):
@@ -55,7 +55,7 @@ def sgd_steps(net, rules, eta):
     net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
     for start in range(0, net.n_samples, net.m):
         forward_pass(net, rules, start)
-        descend(net, rules, start, eta, -eta / batch_size(net, start))
+        descend(net, rules, start, eta, factor_of(rules, eta, batch_size(net, start)))
     float_mode(mode)
 
 
@@ -137,11 +137,11 @@ def forward_parallel(net, rules, start, l, n_threads):
 
 
 @parallel_kernel
-def backward_parallel(net, rules, start, l, rate, n_threads):
+def backward_parallel(net, rules, start, l, factor, n_threads):
     """backward on n_threads threads."""
     for t in prange(n_threads):
         mode = float_mode(0)
-        backward(places_of(net), rule_places_of(rules), start, l, rate, np.intp(t), n_threads)
+        backward(places_of(net), rule_places_of(rules), start, l, factor, np.intp(t), n_threads)
         float_mode(mode)
 
 
@@ -177,10 +177,10 @@ def forward_pass_parallel(net, rules, start, n_threads):
 
 
 @kernel
-def descend_parallel(net, rules, start, eta, rate, n_threads):
+def descend_parallel(net, rules, start, eta, factor, n_threads):
     """descend on n_threads threads."""
     for l in range(net.top, 0, -1):
-        backward_parallel(net, rules, start, l, rate, n_threads)
+        backward_parallel(net, rules, start, l, factor, n_threads)
     if rules is not None:
         find_lagging(places_of(net), rule_places_of(rules), start)
     update_parallel(net, rules, start, eta, n_threads)
@@ -194,8 +194,8 @@ def sgd_steps_parallel(net, rules, eta, n_threads):
     """sgd_steps on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
         forward_pass_parallel(net, rules, start, n_threads)
-        rate = -eta / batch_size(net, start)
-        descend_parallel(net, rules, start, eta, rate, n_threads)
+        factor = factor_of(rules, eta, batch_size(net, start))
+        descend_parallel(net, rules, start, eta, factor, n_threads)
 
 
 @parallel_driver

@@ -146,4 +146,6 @@ def load_routines(code):
 def typed(*kinds):
     """Return the Numba type of a named tuple class with members of these types."""
     tuple_class, *members = kinds
+    if len(set(members)) == 1:
+        return types.NamedUniTuple(members[0], len(members), tuple_class)
     return types.NamedTuple(members, tuple_class)

@@ -75,6 +75,12 @@ def input_list(rules, r, n):
 
 
 @kernel
+def is_linear(rules):
+    """Tell whether a step without a gradient is a linear map of weights and velocities."""
+    return rules.l1 == 0 and rules.adam == 0
+
+
+@kernel
 def is_scaled(rules):
     """Tell whether a sparse first layer stores its weights divided by weight_scale."""
     return rules.period > 1 and rules.momentum == 0
@@ -96,9 +102,9 @@ def ends_period(net, rules, start):
 def stepping_inputs(rules, number, n):
     """Return the list of the inputs that take the step of mini-batch `number` of a call.
 
-    With L1, whose step is not linear, all do.
+    With L1 and Adam, whose steps are not linear, all do.
     """
-    return input_list(rules, ALL if rules.l1 != 0 else BATCH + number % 2, n)
+    return input_list(rules, BATCH + number % 2 if is_linear(rules) else ALL, n)
 
 
 @kernel
@@ -124,8 +130,8 @@ def find_lagging(net, rules, start):
 
     These are inputs of the next mini-batch, and at the end of a period or of the call all inputs.
     """
-    if not net.sparse or rules.l1 != 0 or only_gradients(rules) or is_scaled(rules):  # none lags
-        return
+    if not net.sparse or not is_linear(rules) or only_gradients(rules) or is_scaled(rules):
+        return  # none lags
     n, number = size_of(net, 0), start // net.m
     steps = number % rules.period
     if number == 0:

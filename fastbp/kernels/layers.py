@@ -150,7 +150,7 @@ def backward_layer(Delta, Delta_out, T, n, n_out):
 
 
 @kernel
-def multiply_slope_of(Delta, A, S, n, rate, keep, slope):
+def multiply_slope_of(Delta, A, S, n, factor, keep, slope):
     """multiply_slope for one of the slopes."""
     v = lanes(A.place)
     for i in range(A.rows):
@@ -160,7 +160,7 @@ def multiply_slope_of(Delta, A, S, n, rate, keep, slope):
             if slope != LINEAR:
                 d = d * slope_of(load(a, j) * keep, slope)
                 store(delta, j, d)
-            store(S.place, j // v * S.stride + i * v, d * rate)
+            store(S.place, j // v * S.stride + i * v, d * factor)
 
 
 def _multiply_slope_arguments(dtype):
@@ -169,13 +169,13 @@ def _multiply_slope_arguments(dtype):
 
 
 @routine(_multiply_slope_arguments)
-def multiply_slope(Delta, A, S, n, rate, keep, slope):
-    """Delta *= f'(z), and S = rate * Delta, where the update reads it.
+def multiply_slope(Delta, A, S, n, factor, keep, slope):
+    """Delta *= f'(z), and S = factor * Delta, where the update reads it.
 
     Delta, A (m, n); S packed (panels, m, lanes). keep: what A must be multiplied by to be f(z):
     dropout has divided it by that.
     """
-    multiply_slope_of(Delta, A, S, n, rate, keep, slope)
+    multiply_slope_of(Delta, A, S, n, factor, keep, slope)
 
 
 @kernel

@@ -156,15 +156,10 @@ def inputs_of(net, l):
 
 
 @kernel
-def velocity_of(net, rules, l):
-    """Return the velocity of layer l's weights, packed as they are; without momentum the weights.
-
-    They stand in for it where nothing reads it.
-    """
+def packed_as_weights(net, array, l):
+    """Return the part of an array, packed as weights are, that belongs to layer l's weights."""
     n_panels, stride = field(net, l, PANELS), field(net, l - 1, STRIDE) * lanes(net.work)
-    if rules.momentum == 0:
-        return matrix(net.target, field(net, l, W_AT), n_panels, stride)
-    return matrix(rules.velocity, field(net, l, W_AT), n_panels, stride)
+    return matrix(array, field(net, l, W_AT), n_panels, stride)
 
 
 @kernel

@@ -1,34 +1,49 @@
-"""What a step does beyond following the gradient: weight decay, momentum, max-norm.
+"""What a step does beyond following the gradient: weight decay, momentum, Adam, max-norm.
 
 A step on the listed inputs of a panel, a block of them at a time, in the first-level cache:
 
     begin_step   weight decay; the velocity, where there is one, is multiplied by the momentum
     (gradient)   update_layer or sparse_add add -eta/m * gradient to the velocity, or to the weights
     end_step     the weights move by the velocity
+
+With Adam the velocity is a workspace: begin_step writes the gradient of the regularisation into it,
+1/m * gradient is added, and end_step updates the moments and moves the weights.
 """
 
 from collections import namedtuple
 
+import numpy as np
 from numba import types
 
 from fastbp.kernels.jit import kernel, routine, typed
-from fastbp.kernels.layout import matrix_type
+from fastbp.kernels.layout import layer_of, matrix_type, packed_as_weights, row
 from fastbp.kernels.simd import any_true, at, fma, full, lanes, load, sqrt, store, where
 
-# l2, l1: lmbda / n each; nesterov: 0 or 1; max_norm: 0 for none; dropout (layers,): the share of
-# neurons that are left out; velocity: packed as the weights are, or empty; period: after so many
-# mini-batches no input lags; powers, inputs: tables, see lagging.py, of inputs with rows that are
-# `stride` apart. l2, l1, momentum, max_norm and dropout are float64.
+# l2, l1: lmbda / n each; momentum: Adam's beta_1 where adam is 1; nesterov, adam: 0 or 1; steps:
+# how many Adam has taken before the call; max_norm: 0 for none; dropout (layers,): the share of
+# neurons that are left out; velocity, first, second: packed as weights are, or empty; period: after
+# so many mini-batches no input lags; powers, inputs: tables, see lagging.py, of inputs with rows
+# that are `stride` apart. Numbers are float64.
 Rules = namedtuple(
-    "Rules", "l2 l1 momentum nesterov max_norm dropout key velocity period powers inputs stride"
+    "Rules",
+    "l2 l1 momentum nesterov adam beta2 epsilon steps max_norm dropout key velocity first second "
+    "period powers inputs stride",
 )
+# A panel's weights (n_in + 1, lanes) and what belongs to them, as places.
+Slots = namedtuple("Slots", "weights velocity first second")
+# What adam_step computes with: step is eta / (1 - beta1^t), root 1 / sqrt(1 - beta2^t).
+AdamStep = namedtuple("AdamStep", "beta1 beta2 step root epsilon")
 I, COLUMNS = types.intp, types.CPointer(types.int32)
 
 
 def rules_type(dtype):
     """Return Numba's type of Rules with places in place of arrays."""
     f, place = types.float64, types.CPointer
-    return typed(Rules, f, f, f, I, f, place(f), I, place(dtype), I, place(dtype), COLUMNS, I)
+    numbers = place(dtype)
+    return typed(
+        Rules, f, f, f, I, I, f, f, I, f, place(f), I, numbers, numbers, numbers, I, numbers,
+        COLUMNS, I,
+    )  # fmt: skip
 
 
 @kernel
@@ -37,9 +52,10 @@ def rule_places_of(rules):
     if rules is None:
         return None
     return Rules(
-        rules.l2, rules.l1, rules.momentum, rules.nesterov, rules.max_norm, at(rules.dropout, 0),
-        rules.key, at(rules.velocity, 0), rules.period, at(rules.powers, 0), at(rules.inputs, 0),
-        rules.stride,
+        rules.l2, rules.l1, rules.momentum, rules.nesterov, rules.adam, rules.beta2, rules.epsilon,
+        rules.steps, rules.max_norm, at(rules.dropout, 0), rules.key, at(rules.velocity, 0),
+        at(rules.first, 0), at(rules.second, 0), rules.period, at(rules.powers, 0),
+        at(rules.inputs, 0), rules.stride,
     )  # fmt: skip
 
 
@@ -53,7 +69,24 @@ def scale_rows(A, factor):
 @kernel
 def only_gradients(rules):
     """Tell whether weights move by their gradient alone, but for dropout and max-norm."""
-    return rules.l2 == 0 and rules.l1 == 0 and rules.momentum == 0
+    return rules.l2 == 0 and rules.l1 == 0 and rules.momentum == 0 and rules.adam == 0
+
+
+@kernel
+def slots_of(net, rules, l, p):
+    """Return the Slots of panel p of layer l. Weights stand in for what there is not."""
+    W = layer_of(net, l).target_W
+    weights = row(W, p)
+    if rules.adam != 0:
+        return Slots(
+            weights,
+            row(packed_as_weights(net, rules.velocity, l), p),
+            row(packed_as_weights(net, rules.first, l), p),
+            row(packed_as_weights(net, rules.second, l), p),
+        )
+    if rules.momentum != 0:
+        return Slots(weights, row(packed_as_weights(net, rules.velocity, l), p), weights, weights)
+    return Slots(weights, weights, weights, weights)
 
 
 # ------------------------------------------------ the step
@@ -105,30 +138,82 @@ def add_velocity(W, V, columns, count, factor):
         store(W, k, load(W, k) + load(V, k) * factor)
 
 
-@kernel
-def begin_inputs(W, V, columns, count, rules, decay, l1):
-    """begin_step for inputs that all decay, or do not."""
-    if rules.momentum != 0:
-        begin_momentum(W, V, columns, count, decay, l1, rules.momentum, rules.nesterov)
-    elif decay != 0 or l1 != 0:
-        decay_weights(W, columns, count, decay, l1)
+@routine(lambda dtype: (*(types.CPointer(dtype),) * 2, COLUMNS, I, dtype, dtype))
+def begin_gradient(W, G, columns, count, l2, l1):
+    """g = l2 * w + l1 * sign(w), for the listed inputs of a panel. W, G (n_in + 1, lanes)."""
+    for t in range(count):
+        k = columns[t] * lanes(W)
+        w = load(W, k)
+        store(G, k, fma(w, l2, l1_step(w, l1)))
+
+
+def _adam_arguments(dtype):
+    slots = typed(Slots, *(types.CPointer(dtype),) * 4)
+    return slots, COLUMNS, I, typed(AdamStep, *(types.float64,) * 5)
+
+
+@routine(_adam_arguments)
+def adam_step(slots, columns, count, adam):
+    """Move the weights of the listed inputs of a panel by Adam (Kingma and Ba 2015, algorithm 1).
+
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= step * m / (root * sqrt(v) +
+    epsilon), for the gradients g in slots.velocity.
+    """
+    W, M, V = slots.weights, slots.first, slots.second
+    for t in range(count):
+        k = columns[t] * lanes(W)
+        g = load(slots.velocity, k)
+        m = fma(g, 1 - adam.beta1, load(M, k) * adam.beta1)
+        v = fma(g * g, 1 - adam.beta2, load(V, k) * adam.beta2)
+        store(M, k, m)
+        store(V, k, v)
+        store(W, k, fma(m / (sqrt(v) * adam.root + adam.epsilon), -adam.step, load(W, k)))
 
 
 @kernel
-def begin_step(W, V, columns, count, n, rules, eta):
+def begin_inputs(slots, columns, count, rules, eta, decays):
+    """begin_step for inputs that all decay, or do not. decays: 1 or 0."""
+    W, V, l2, l1 = slots.weights, slots.velocity, rules.l2 * decays, rules.l1 * decays
+    if rules.adam != 0:
+        begin_gradient(W, V, columns, count, l2, l1)
+    elif rules.momentum != 0:
+        begin_momentum(W, V, columns, count, eta * l2, eta * l1, rules.momentum, rules.nesterov)
+    elif l2 != 0 or l1 != 0:
+        decay_weights(W, columns, count, eta * l2, eta * l1)
+
+
+@kernel
+def begin_step(slots, columns, count, n, rules, eta):
     """Decay the weights of the listed inputs of a panel; the biases, input n, do not decay."""
     has_biases = columns[count - 1] == n if count > 0 else False
     weights = count - 1 if has_biases else count
-    begin_inputs(W, V, columns, weights, rules, eta * rules.l2, eta * rules.l1)
+    begin_inputs(slots, columns, weights, rules, eta, 1)
     if has_biases:
-        begin_inputs(W, V, at(columns, weights), 1, rules, 0.0, 0.0)
+        begin_inputs(slots, at(columns, weights), 1, rules, eta, 0)
 
 
 @kernel
-def end_step(W, V, columns, count, rules):
-    """Move the weights of the listed inputs of a panel by the velocity, if there is one."""
-    if rules.momentum != 0:
-        add_velocity(W, V, columns, count, 1 + rules.momentum * rules.nesterov)
+def end_step(slots, columns, count, rules, eta, number):
+    """Move the weights of the listed inputs of a panel, but for what begin_step and gradients did.
+
+    number: of the mini-batch in the call.
+    """
+    if rules.adam != 0:
+        t, beta1, beta2 = rules.steps + number + 1, rules.momentum, rules.beta2
+        step, root = eta / (1 - beta1**t), 1 / np.sqrt(1 - beta2**t)
+        adam_step(slots, columns, count, AdamStep(beta1, beta2, step, root, rules.epsilon))
+    elif rules.momentum != 0:
+        factor = 1 + rules.momentum * rules.nesterov
+        add_velocity(slots.weights, slots.velocity, columns, count, factor)
+
+
+@kernel
+def factor_of(rules, eta, size):
+    """Return what the gradients, summed over a mini-batch of `size` samples, are multiplied by."""
+    if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
+        if rules.adam != 0:
+            return 1.0 / size
+    return -eta / size
 
 
 @routine(lambda dtype: (matrix_type(dtype), types.intp, dtype))

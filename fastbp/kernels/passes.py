@@ -143,8 +143,8 @@ def forward(net, rules, start, l, thread_id, n_threads):
 
 
 @routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, types.float64, I, I))
-def backward(net, rules, start, l, rate, thread_id, n_threads):
-    """Write one thread's part of the Deltas of layer l, and rate times them, for the update."""
+def backward(net, rules, start, l, factor, thread_id, n_threads):
+    """Write one thread's part of the Deltas of layer l, and factor times them, for the update."""
     top = net.top
     by_neurons = l < top and passes_by_neurons(net, l, n_threads)
     mine, layer = thread_range(net, start, l, by_neurons, thread_id, n_threads), layer_of(net, l)
@@ -160,10 +160,10 @@ def backward(net, rules, start, l, rate, thread_id, n_threads):
     S = block(panels(layer.S, mine.p0, mine.p1), 0, mine.p1 - mine.p0, mine.first * v)
     if rules is not None:
         if l == 1 and net.sparse:
-            rate = rate / weight_scale(rules, start // net.m % rules.period + 1)
-        multiply_slope(Delta, A, S, mine.n, rate, 1 - rules.dropout[l], layer.slope)
+            factor = factor / weight_scale(rules, start // net.m % rules.period + 1)
+        multiply_slope(Delta, A, S, mine.n, factor, 1 - rules.dropout[l], layer.slope)
         if rules.dropout[l] > 0:
             drop(Delta, rules, batch, mine.p0 * v, mine.n, l)
-            multiply_slope(Delta, A, S, mine.n, rate, 1, LINEAR)
+            multiply_slope(Delta, A, S, mine.n, factor, 1, LINEAR)
     else:
-        multiply_slope(Delta, A, S, mine.n, rate, 1, layer.slope)
+        multiply_slope(Delta, A, S, mine.n, factor, 1, layer.slope)

@@ -23,11 +23,11 @@ from fastbp.kernels.layout import (
     inputs_of,
     layer_of,
     net_type,
+    packed_as_weights,
     panel,
     panels,
     row,
     size_of,
-    velocity_of,
 )  # fmt: skip
 from fastbp.kernels.optimizer import (
     begin_step,
@@ -36,6 +36,7 @@ from fastbp.kernels.optimizer import (
     only_gradients,
     rules_type,
     scale_rows,
+    slots_of,
 )  # fmt: skip
 from fastbp.kernels.ranges import (
     RULES,
@@ -57,10 +58,10 @@ def update(net, rules, start, l, eta, thread_id, n_threads):
         for p in range(mine.p0, mine.p1):
             update_sparse(net, rules, layer, p, start, mine.size, eta)
     elif updates_by_neurons(net, l, n_threads):
-        update_dense(net, rules, l, mine, eta, 0, 1)
+        update_dense(net, rules, l, mine, start, eta, (0, 1))
     else:
         everything = thread_range(net, start, l, True, 0, 1)
-        update_dense(net, rules, l, everything, eta, thread_id, n_threads)
+        update_dense(net, rules, l, everything, start, eta, (thread_id, n_threads))
 
 
 @kernel
@@ -78,17 +79,25 @@ def update_sparse(net, rules, layer, p, start, size, eta):
         if ends_period(net, rules, start):
             scale_rows(panel(layer.target_W, p), after)
     else:
-        V, stepping = row(velocity_of(net, rules, 1), p), stepping_inputs(rules, start // net.m, n)
-        for b in range(blocks):  # in the first-level cache: decay, all groups, velocity
-            first = stepping.starts[b]
-            columns, count = at(stepping.columns, first), stepping.starts[b + 1] - first
-            begin_step(W, V, columns, count, n, rules, eta)
-            add_groups(net, size, V, S, b, b + 1, half)
-            end_step(W, V, columns, count, rules)
-        lagging, lags = input_list(rules, LAGGING, n), input_list(rules, LAGS, n)
-        count = lagging.starts[0]
-        momentum = 1 if rules.momentum != 0 else 0
-        catch_up(W, V, lagging.columns, lags.columns, count, rules.powers, momentum)
+        step_listed(net, rules, p, start, size, eta)
+
+
+@kernel
+def step_listed(net, rules, p, start, size, eta):
+    """Take the step of panel p of a sparse first layer on the inputs that do not lag."""
+    n, S, slots = size_of(net, 0), panel(layer_of(net, 1).S, p), slots_of(net, rules, 1, p)
+    number, half = start // net.m, is_half(layer_of(net, 1).W, size_of(net, 1), p)
+    stepping = stepping_inputs(rules, number, n)
+    for b in range(n // KC + 1):  # in the first-level cache: decay, all groups, velocity
+        first = stepping.starts[b]
+        columns, count = at(stepping.columns, first), stepping.starts[b + 1] - first
+        begin_step(slots, columns, count, n, rules, eta)
+        add_groups(net, size, slots.velocity, S, b, b + 1, half)
+        end_step(slots, columns, count, rules, eta, number)
+    lagging, lags = input_list(rules, LAGGING, n), input_list(rules, LAGS, n)
+    count, momentum = lagging.starts[0], 1 if rules.momentum != 0 else 0
+    W, V = slots.weights, slots.velocity
+    catch_up(W, V, lagging.columns, lags.columns, count, rules.powers, momentum)
 
 
 @kernel
@@ -102,15 +111,19 @@ def add_groups(net, size, W, S, b0, b1, half):
 
 
 @kernel
-def update_dense(net, rules, l, mine, eta, thread_id, n_threads):
-    """Take the step of one thread's panels, by vectors of inputs: every n_threads-th of these."""
+def update_dense(net, rules, l, mine, start, eta, turn):
+    """Take the step of one thread's panels, by vectors of inputs: the first, then every so many.
+
+    turn: (the first vector, the distance to the next).
+    """
+    thread_id, n_threads = turn
     layer, A, n_in = layer_of(net, l), inputs_of(net, l), size_of(net, l - 1)
     A, v = block(A, 0, mine.size, 0), lanes(A.place)
     W, S = panels(layer.target_W, mine.p0, mine.p1), panels(layer.S, mine.p0, mine.p1)
     for k in range(thread_id * v, n_in + 1, n_threads * v):
         rows = min(v, n_in + 1 - k)
         if rules is not None:
-            update_with_rules(net, rules, l, mine, eta, k, rows)
+            update_with_rules(net, rules, l, mine, start, eta, (k, rows))
         else:
             update_layer(W, A, S, mine.n, k, rows, mine.size)
         if l > 1 and k < n_in:
@@ -119,17 +132,19 @@ def update_dense(net, rules, l, mine, eta, thread_id, n_threads):
 
 
 @kernel
-def update_with_rules(net, rules, l, mine, eta, k, rows):
-    """Take the step of `rows` inputs from k on, of one thread's panels."""
+def update_with_rules(net, rules, l, mine, start, eta, inputs):
+    """Take the step of one thread's panels. inputs: (the first, how many)."""
     layer, A, n_in = layer_of(net, l), inputs_of(net, l), size_of(net, l - 1)
-    A = block(A, 0, mine.size, 0)
-    W, V, S = layer.target_W, velocity_of(net, rules, l), panels(layer.S, mine.p0, mine.p1)
+    A, (k, rows), W = block(A, 0, mine.size, 0), inputs, layer.target_W
     columns = at(input_list(rules, ALL, size_of(net, 0)).columns, k)
     for p in range(mine.p0, mine.p1):
-        begin_step(row(W, p), row(V, p), columns, rows, n_in, rules, eta)
-    update_layer(panels(V, mine.p0, mine.p1), A, S, mine.n, k, rows, mine.size)
+        begin_step(slots_of(net, rules, l, p), columns, rows, n_in, rules, eta)
+    if rules.adam != 0 or rules.momentum != 0:
+        W = packed_as_weights(net, rules.velocity, l)
+    S = panels(layer.S, mine.p0, mine.p1)
+    update_layer(panels(W, mine.p0, mine.p1), A, S, mine.n, k, rows, mine.size)
     for p in range(mine.p0, mine.p1):
-        end_step(row(W, p), row(V, p), columns, rows, rules)
+        end_step(slots_of(net, rules, l, p), columns, rows, rules, eta, start // net.m)
 
 
 @routine(lambda dtype: (net_type(dtype), rules_type(dtype), I, I, I))

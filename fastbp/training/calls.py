@@ -31,15 +31,21 @@ class Calls:
         self.tuner = threads.tuner(names, *work, self.n_threads)
         self.key = names, net.scale.dtype, rules is None  # one compilation for each
 
-    def __call__(self, part):
-        """Run the samples `part`; return (the seconds it took, those that the next may take)."""
+    def __call__(self, order, start, end):
+        """Run the samples order[start:end], of which those before `start` are done.
+
+        Returns (the seconds it took, those that the next call may take).
+        """
+        part, rules = order[start:end], self.rules
         net = self.net._replace(order=read_only(part), n_samples=len(part))
-        arguments = net, self.rules, *self.more
+        if rules is not None:
+            rules = rules._replace(steps=rules.steps + start // net.m)
+        arguments = net, rules, *self.more
         if self.key not in _compiled:
             with signals.allow_signals():
                 jit.prepare(self.serial, *arguments)
             _compiled.add(self.key)
-        parallel = self.n_threads > 1 and self.tuner.parallel and self._can_be_parallel(arguments)
+        parallel = self.n_threads > 1 and self.tuner.parallel and self._is_compiled(arguments)
         began = time.perf_counter()
         with threads.launching(self.n_threads if parallel else 1) as parallel:
             if parallel:
@@ -56,8 +62,8 @@ class Calls:
         probing = self.n_threads > 1 and self.tuner.probing
         return seconds, threads.PROBE_SECONDS if probing else KERNEL_SECONDS
 
-    def _can_be_parallel(self, arguments):
-        """Tell whether the parallel driver is compiled; a thread of its own does that meanwhile."""
+    def _is_compiled(self, arguments):
+        """Tell whether the parallel driver is compiled; if not, start a thread that compiles it."""
         if threads.is_forked():
             return False
         if self.key not in _compiling:
@@ -77,7 +83,7 @@ _compiled = set()  # keys of Calls whose serial driver is compiled
 _compiling = {}  # threads that compile the parallel driver, by key
 
 
-def paced(run, order, m, flops, first=KERNEL_SECONDS / 2, period=1):
+def paced(call, order, m, flops, first=KERNEL_SECONDS / 2, period=1):
     """Run the samples of `order` in calls of about the length that they want.
 
     flops: per mini-batch of m; first: how many seconds the first call may take, by a guess; period:
@@ -87,9 +93,9 @@ def paced(run, order, m, flops, first=KERNEL_SECONDS / 2, period=1):
     per_call = max(1, int(first * 1e10 / flops))
     start = 0
     while start < len(order):
-        part = order[start : start + -(-per_call // period) * period * m]
-        seconds, wanted = run(part)
-        start += len(part)
+        end = min(len(order), start + -(-per_call // period) * period * m)
+        seconds, wanted = call(order, start, end)
+        start = end
         yield start, seconds
         pace = wanted / max(seconds, 1e-6)
         per_call = max(1, int(per_call * min(4.0, max(0.25, pace))))

@@ -38,24 +38,27 @@ def _check_reach(net, rules, reference):
         raise ValueError(
             "dropout goes with the costs and methods of network2 only: backprop has no masks"
         )
-    if (rules.momentum or rules.l1 or rules.max_norm) and net._is_overridden("update_mini_batch"):
-        raise ValueError("momentum, l1 and max_norm do not reach an overridden update_mini_batch")
+    if (rules.moments or rules.l1 or rules.max_norm) and net._is_overridden("update_mini_batch"):
+        raise ValueError(
+            "momentum, adam, l1 and max_norm do not reach an overridden update_mini_batch"
+        )
 
 
-def _reference_step(net, rules, n, pairs, eta, step_rules, velocity):
+def _reference_step(net, rules, n, pairs, eta, step_rules, moments, steps):
     """Take a step by the network's own methods."""
-    beyond = velocity is not None or rules.l1 or rules.max_norm
+    beyond = moments or rules.l1 or rules.max_norm
     if net._is_overridden("update_mini_batch") or not beyond:
         net.update_mini_batch(pairs, eta, rules.lmbda, n)
     else:
-        net._reference_step(pairs, eta, step_rules, velocity)
+        net._reference_step(pairs, eta, step_rules, moments, steps)
 
 
 def _config(net, rules, monitors):
     """Return what must be the same when a run is resumed."""
     cost = net.cost if isinstance(net.cost, type) else type(net.cost)
     schedule = "halve" if monitors.halves else "a function" if monitors.schedule else None
-    return {
+    adam = {} if rules.optimizer == "sgd" else {"adam": [*rules.betas, rules.epsilon]}
+    return adam | {
         "cost": cost.__name__, "activations": list(net.activations), "lmbda": rules.lmbda,
         "l1": rules.l1, "momentum": rules.momentum, "nesterov": rules.nesterov,
         "dropout": list(rules.dropout), "max_norm": rules.max_norm, "schedule": schedule,

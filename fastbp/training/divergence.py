@@ -58,7 +58,7 @@ class DivergenceMonitor:
             np.copyto(array, kept)
         return self.samples_done
 
-    def find_last_finite(self, run, order, m, period):
+    def find_last_finite(self, call, order, m, period):
         """Go back to the copies, then step by step to the mini-batch that ends finite weights.
 
         Returns how many samples came before it; the state is that of this moment. The same calls
@@ -67,7 +67,7 @@ class DivergenceMonitor:
         done = self.restore()
         for size in sorted({period * m, m}, reverse=True):
             while done < len(order):
-                run(order[done : done + size])
+                call(order, done, min(done + size, len(order)))
                 if not self.is_finite():
                     done = self.restore()
                     break

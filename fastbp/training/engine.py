@@ -84,23 +84,24 @@ class Descent:
     how many samples it took. It may be left after any of them, at a mini-batch boundary. At its end
     `done` samples are behind the parameters.
 
-    m samples per mini-batch; velocity: a flat vector like params, in place, too, where rules have
-    momentum. Raises NonFiniteInput for an input that is; then params are of no use. With `check`,
-    raises Diverged when weights are no longer finite; then params are as they were before that
-    mini-batch.
+    m samples per mini-batch; moments: flat vectors like params, in place, too: the velocity where
+    rules have momentum, the two moments of Adam; steps: how many Adam has taken before.
+
+    Raises NonFiniteInput for an input that is; then params are of no use. With `check`, raises
+    Diverged when weights are no longer finite; then params are as they were before that mini-batch.
     """
 
     def __init__(self, params, plan, samples, order, m, eta, n_threads=None, rules=NO_RULES,
-                 velocity=None, check=True):  # fmt: skip
+                 moments=(), check=True, steps=0):  # fmt: skip
         self.plan, self.samples, self.order, self.m = plan, samples, order, min(m, len(samples))
         self.done, self.flops = 0, plan.flops * self.m
         self.layout = plan.layout(params.dtype, self.m)
-        self.flat = [params] if velocity is None else [params, velocity]
+        self.flat = [params, *moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.monitor = DivergenceMonitor(self.packed) if check else None
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
-        settings = kernel_rules(rules, self.packed, plan.sizes, eta, count)
+        settings = kernel_rules(rules, self.packed, plan.sizes, eta, count, steps)
         net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
         names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, self.m, params.dtype)
         more = (float(eta),)
@@ -148,13 +149,13 @@ class Descent:
 
 def train(
     params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
-    velocity=None, check=True,
+    moments=(), check=True, steps=0,
 ):  # fmt: skip
     """Run a Descent to its end, or until on_samples(count) returns something true; return `done`.
 
     on_samples is called after each call of a driver, with the number of samples that it took.
     """
-    how = n_threads, rules, velocity, check
+    how = n_threads, rules, moments, check, steps
     with Descent(params, plan, samples, order, m, eta, *how) as descent:
         for count in descent:
             if on_samples is not None and on_samples(count):
@@ -188,14 +189,14 @@ def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     shuffle_in_place(np.empty(0, np.int64), np.zeros(625, np.uint32))
     X, Y = np.zeros((1, plan.sizes[0]), np.uint8), np.zeros((1, plan.sizes[-1]), dtype)
     samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)
-    velocity = np.zeros_like(params) if rules.momentum else None
-    train(params, plan, samples, np.arange(1), 1, 1.0, 1, None, rules, velocity)
+    moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
+    train(params, plan, samples, np.arange(1), 1, 1.0, 1, None, rules, moments)
     feedforward(params, plan, X, n_threads=1)
     if everything:
         gradient(params, plan, X, Y, n_threads=1)
         order = read_only(np.arange(1))
         net = _net(plan.layout(params.dtype, 1), params, params, samples, order)
-        settings = kernel_rules(rules, [params, params], plan.sizes, 1.0, 1)
+        settings = kernel_rules(rules, [params] * 3, plan.sizes, 1.0, 1)
         jit.prepare(drivers.sgd_steps_parallel, net, settings, 1.0, 1)
         jit.prepare(drivers.backprop_batch_parallel, net, None, 1)
         jit.prepare(drivers.feedforward_batch_parallel, net, None, Y, 1)

@@ -71,29 +71,45 @@ def summed_gradient(backprop, pairs):
     return nabla_b, nabla_w
 
 
-def update(weights, biases, nabla_b, nabla_w, velocity, eta, m, rules):
+def update(weights, biases, nabla_b, nabla_w, moments, eta, m, rules, steps=0):
     """Return (weights, biases) after the step of a mini-batch of m samples: new arrays.
 
-    nabla_b, nabla_w: the summed gradient. velocity: (of weights, of biases), lists of arrays that
-    are changed in place, or None. rules: see rules.Rules.
+    nabla_b, nabla_w: the summed gradient. moments: of each that rules have (see Rules.n_moments)
+    the pair (of weights, of biases), lists of arrays that are changed in place. rules: see
+    rules.Rules; steps: how many Adam has taken before.
     """
     new = [[], []]
     for kind, params, nabla in ((0, weights, nabla_w), (1, biases, nabla_b)):
         for l, (p, n) in enumerate(zip(params, nabla)):
-            step = -(eta / m) * n
+            g = n / m
             if kind == 0 and (rules.l2 or rules.l1):
-                step -= eta * (rules.l2 * p + rules.l1 * np.sign(p))
-            if velocity is not None:
-                v = velocity[kind][l]
-                v *= rules.momentum
-                v += step
-                step = step + rules.momentum * v if rules.nesterov else v
-            p = p + step
+                g = g + rules.l2 * p + rules.l1 * np.sign(p)
+            p = p + step_of(g, eta, [moment[kind][l] for moment in moments], rules, steps + 1)
             if kind == 0 and rules.max_norm:
                 norms = np.sqrt((p * p).sum(axis=1, keepdims=True))
                 p *= rules.max_norm / np.maximum(norms, rules.max_norm)
             new[kind].append(p)
     return tuple(new)
+
+
+def step_of(g, eta, moments, rules, t):
+    """Return what is added to parameters whose gradient is g, in step number t = 1, 2 ...
+
+    moments: arrays like g, changed in place. Source: book, chapter 3; Kingma and Ba 2015 (Adam).
+    """
+    if rules.adam:
+        first, second = moments
+        for moment, beta, value in ((first, rules.momentum, g), (second, rules.beta2, g * g)):
+            moment *= beta
+            moment += (1 - beta) * value
+        mean, square = first / (1 - rules.momentum**t), second / (1 - rules.beta2**t)
+        return -eta * mean / (np.sqrt(square) + rules.epsilon)
+    step = -eta * g
+    for v in moments:
+        v *= rules.momentum
+        v += step
+        step = step + rules.momentum * v if rules.nesterov else v
+    return step
 
 
 def numerical_gradient(cost, params, which, h):

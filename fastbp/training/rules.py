@@ -18,9 +18,10 @@ class Rules:
     """What a step does beyond following the gradient; nothing, by default.
 
     l2, l1: the regularisation of weights, lmbda/n each; momentum: 0..1, in Nesterov's form or the
-    book's; dropout: for each layer, input first, the share of neurons that a sample does without
-    (the output layer's is 0), by the number `key`; max_norm: the length to which the weights into
-    a neuron are shortened.
+    book's; adam: whether steps are Adam's, with momentum for beta_1, beta2 and epsilon; dropout:
+    for each layer, input first, the share of neurons that a sample does without (the output layer's
+    is 0), by the number `key`; max_norm: the length to which the weights into a neuron are
+    shortened.
     """
 
     l2: float = 0.0
@@ -30,6 +31,14 @@ class Rules:
     dropout: tuple = ()
     key: int = 0
     max_norm: float | None = None
+    adam: bool = False
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def n_moments(self):
+        """Return how many vectors like the parameters are kept from step to step."""
+        return 2 if self.adam else 1 if self.momentum else 0
 
 
 NO_RULES = Rules()
@@ -38,26 +47,35 @@ NO_RULES = Rules()
 def period_of(rules, eta, flops):
     """Return after how many mini-batches no input lags any more; see lagging.py.
 
-    1 with L1, whose step is not linear; with max-norm, which needs all weights after each step; and
-    where a scale would vanish. It follows from the work alone, and every call of a driver takes a
-    multiple of it, so that no bit depends on when a call ends.
+    1 with L1 and Adam, whose steps are not linear; with max-norm, which needs all weights after
+    each step; and where a scale would vanish. It follows from the work alone, and every call of a
+    driver takes a multiple of it, so that no bit depends on when a call ends.
     """
     vanishes = not rules.momentum and abs(eta * rules.l2) > LARGE_DECAY
-    if rules.l1 or rules.max_norm or vanishes or not (rules.l2 or rules.momentum):
+    if rules.l1 or rules.adam or rules.max_norm or vanishes or not (rules.l2 or rules.momentum):
         return 1
     return int(min(MOST_PERIOD, max(1, PERIOD_FLOPS / flops)))
 
 
-def kernel_rules(rules, state, sizes, eta, period):
-    """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none."""
+def kernel_rules(rules, packed, sizes, eta, period, steps=0):
+    """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none.
+
+    packed: the weights and, after them, the velocity or Adam's two moments, packed; steps: how many
+    Adam has taken before the call.
+    """
     if rules == NO_RULES:
         return None
-    dtype = state[0].dtype
-    velocity = state[1] if len(state) > 1 else layout.zeros(1, dtype)
+    dtype, none = packed[0].dtype, layout.zeros(1, packed[0].dtype)
+    velocity, first, second = none, none, none
+    if rules.adam:  # the velocity is a workspace
+        velocity, first, second = layout.zeros(packed[0].size, dtype), *packed[1:]
+    elif rules.momentum:
+        velocity = packed[1]
     decay = float(rules.l2), float(rules.momentum), int(rules.nesterov), float(eta)
     return optimizer.Rules(
         float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
+        int(rules.adam), float(rules.beta2), float(rules.epsilon), int(steps),
         float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * len(sizes), np.float64),
-        int(rules.key), velocity, period, lagging.powers_of(*decay, period, dtype),
-        *lagging.inputs_table(sizes),
+        int(rules.key), velocity, first, second, period,
+        lagging.powers_of(*decay, period, dtype), *lagging.inputs_table(sizes),
     )  # fmt: skip

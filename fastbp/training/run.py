@@ -24,7 +24,7 @@ class Run:
     """One call of SGD.
 
     net: the network; settings: RunSettings; training_set: TrainingSet; monitor: see monitors.py;
-    rules: RuleSettings; step(pairs, eta, rules, velocity): the step of the reference path, or None;
+    rules: RuleSettings; step(pairs, eta, rules, moments, steps): that of the reference path;
     sets: (X, Y) by the name of an argument; history: lists of values by name; config: what must be
     the same when the run is resumed, a dictionary for JSON.
     """
@@ -34,8 +34,9 @@ class Run:
         self.monitor, self.rules, self.step, self.sets = monitor, rules, step, sets
         self.config, self.reread = config, False
         n = training_set.n
-        velocity = np.zeros(net._plan.n_params, net.dtype) if rules.momentum else None
-        self.state = RunState(np.arange(n), settings.eta, velocity, history=history)
+        moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rules.moments]
+        moments = dict(zip(rules.moments, moments))
+        self.state = RunState(np.arange(n), settings.eta, moments, history=history)
         self.reference_monitor = None
         if training_set.reference and settings.stops_on_divergence:
             self.reference_monitor = ReferenceMonitor(net)
@@ -124,7 +125,8 @@ class Run:
         """Train on the kernels."""
         state, start, descent = self.state, self.state.samples_done, None
         order, samples, m = state.order[start:end], self.training_set.samples, self._batch_size()
-        how = self._step_rules(), state.velocity, self.settings.stops_on_divergence
+        moments = list(state.moments.values())
+        how = self._step_rules(), moments, self.settings.stops_on_divergence, self._steps()
         try:
             with self.net._descent(samples, order, m, state.eta, *how) as descent:
                 for count in descent:
@@ -142,8 +144,8 @@ class Run:
             batch = state.order[start : min(start + self._batch_size(), end)].tolist()
             self._check_weights()
             with self.signals.blocked():
-                rules, velocity = self._step_rules(), state.velocity
-                self.step([pairs[i] for i in batch], state.eta, rules, velocity)
+                how = self._step_rules(), list(state.moments.values()), self._steps()
+                self.step([pairs[i] for i in batch], state.eta, *how)
             state.samples_done += len(batch)
             if self._pauses(len(batch)):
                 break
@@ -156,13 +158,18 @@ class Run:
     def _is_interrupted(self):
         return bool(self.signals.pending or self.checkpointer.is_due())
 
+    def _steps(self):
+        """Return how many steps have been taken since the run began."""
+        state, m = self.state, self._batch_size()
+        return state.epoch * -(-self.training_set.n // m) + -(-state.samples_done // m)
+
     def _batch_size(self):
         return self.settings.mini_batch_size
 
     def _step_rules(self):
         """Return the Rules of this epoch."""
         state = self.state
-        if state.velocity is not None and state.velocity.size != self.net._plan.n_params:
+        if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
         key = (state.dropout_key + state.epoch * GOLDEN) % 2**32 if self.rules.dropout else 0
         return self.rules.rules(self.training_set.n, key)

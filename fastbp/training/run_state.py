@@ -20,12 +20,13 @@ class RunState:
 
     order: that of the samples in this epoch; epoch: how many are complete; epoch_started: whether
     the next one has its order; samples_done: of the next one; last_monitored: after so many samples
-    of it; finished: by early stopping; velocity: a flat vector, or None; dropout_key: of the masks.
+    of it; finished: by early stopping; moments: flat vectors by name, see RuleSettings.moments;
+    dropout_key: of the masks.
     """
 
     order: np.ndarray
     eta: float
-    velocity: np.ndarray | None = None
+    moments: dict = dataclasses.field(default_factory=dict)
     epoch: int = 0
     samples_done: int = 0
     last_monitored: int = 0
@@ -48,10 +49,7 @@ class RunState:
                          "finished", "lines", "history")
         }  # fmt: skip
         about["key"] = self.dropout_key
-        arrays = {"order": self.order}
-        if self.velocity is not None:
-            arrays["velocity"] = self.velocity
-        return about, arrays
+        return about, {"order": self.order, **self.moments}
 
     def from_file(self, about, arrays, net, epochs, check_finite):
         """Return the RunState that a file holds. Raises ValueError or TypeError."""
@@ -70,11 +68,11 @@ class RunState:
         for line in lines:
             if not line.replace("\n", "").replace("\t", "").isprintable():
                 raise ValueError("its lines are not what is printed")
-        velocity = None
-        if self.velocity is not None:
-            velocity = checked_vector(arrays["velocity"], "velocity", net, check_finite)
+        moments = {
+            name: checked_vector(arrays[name], name, net, check_finite) for name in self.moments
+        }
         return RunState(
-            order.copy(), arguments.check_rate("eta", about["eta"], net.dtype), velocity, *counts,
+            order.copy(), arguments.check_rate("eta", about["eta"], net.dtype), moments, *counts,
             bool(about["begun"]), bool(about["finished"]),
             arguments.check_count("key", about.get("key", 0), 0), lines,
             {name: list(about["history"][name]) for name in self.history},

@@ -43,6 +43,9 @@ class RuleSettings:
     nesterov: bool = False
     dropout: float | tuple = 0.0
     max_norm: float | None = None
+    optimizer: str = "sgd"
+    betas: tuple = (0.9, 0.999)
+    epsilon: float = 1e-8
 
     def __post_init__(self):
         dtype = self.dtype
@@ -56,12 +59,42 @@ class RuleSettings:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov goes with a momentum, which is 0")
         self.dropout = _dropout_rates(self.dropout, self.num_layers, dtype)
+        arguments.check_choice("optimizer", self.optimizer, "sgd", "adam")
+        if self.optimizer == "adam":
+            self._check_adam()
+
+    def _check_adam(self):
+        if self.momentum:
+            raise ValueError(
+                f"momentum is {self.momentum}, expected 0 with optimizer 'adam', which has its "
+                f"own: betas"
+            )
+        if np.shape(self.betas) != (2,):
+            raise ValueError(
+                f"betas is {messages.describe(self.betas)}, expected two numbers, e.g. (0.9, 0.999)"
+            )
+        beta1, beta2 = self.betas
+        self.betas = tuple(
+            arguments.check_range(f"betas[{i}]", beta, self.dtype, 0, 1)
+            for i, beta in enumerate((beta1, beta2))
+        )
+        least = np.finfo(self.dtype).tiny
+        self.epsilon = arguments.check_range("epsilon", self.epsilon, self.dtype, least)
+
+    @property
+    def moments(self):
+        """Return the names of the vectors that are kept from step to step, as in checkpoints."""
+        if self.optimizer == "adam":
+            return "first_moment", "second_moment"
+        return ("velocity",) if self.momentum else ()
 
     def rules(self, n, key=0):
         """Return the Rules of training on n samples; key: of the masks of dropout."""
+        adam = self.optimizer == "adam"
+        momentum = self.betas[0] if adam else self.momentum
         return Rules(
-            self.lmbda / n, self.l1 / n, self.momentum, self.nesterov, self.dropout, key,
-            self.max_norm,
+            self.lmbda / n, self.l1 / n, momentum, self.nesterov, self.dropout, key, self.max_norm,
+            adam, self.betas[1], self.epsilon,
         )  # fmt: skip
 
 
