@@ -1,8 +1,8 @@
 """What Python calls: loops over mini-batches, serial and parallel.
 
-Each region of the parallel drivers is a function of its own with one prange. Numba makes one of two
-that follow each other, and does not see in a named tuple of arrays that the second reads what the
-first writes: the numbers are then silently wrong.
+Each region of the parallel drivers is a function of its own with one prange. Numba would fuse two
+consecutive prange loops, since it does not see in a named tuple of arrays that the second reads
+what the first writes; the numbers would be silently wrong.
 """
 
 import numpy as np
@@ -11,10 +11,9 @@ from numba import prange
 from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
 from fastbp.kernels.lagging import find_lagging
-from fastbp.kernels.layout import block, layer_of, places_of, row, size_of
+from fastbp.kernels.layout import batch_size, block, layer_of, places_of, row, size_of
 from fastbp.kernels.optimizer import factor_of, rule_places_of
 from fastbp.kernels.passes import backward, forward, read_input
-from fastbp.kernels.ranges import batch_size
 from fastbp.kernels.simd import float_mode
 from fastbp.kernels.updates import limit_layer, update
 
@@ -32,7 +31,7 @@ def forward_pass(net, rules, start):
 
 @kernel
 def descend(net, rules, start, eta, factor):
-    """Write all Deltas, and add factor * the gradient to the target."""
+    """Write all Deltas, and take the step: factor * the gradient, and what the rules add."""
     one, zero, top = np.intp(1), np.intp(0), net.top
     for l in range(top, 0, -1):
         backward(net, rules, start, l, factor, zero, one)
@@ -49,8 +48,8 @@ def descend(net, rules, start, eta, factor):
 def sgd_steps(net, rules, eta):
     """Take one step of gradient descent for every m samples of the order, in place.
 
-    rules: an optimizer.Rules, or None. The last mini-batch may be shorter than the others; each is
-    divided by its own length.
+    rules: optimizer.KernelRules, or None. The last mini-batch may be shorter than the others; each
+    is divided by its own length.
     """
     net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
     for start in range(0, net.n_samples, net.m):

@@ -32,7 +32,7 @@ SYMBOL = "fastbp_routine_{}_{}_{}"
 _SYMBOLS = re.compile(SYMBOL.format("(\\w+?)", "(float(?:32|64))", "(plain|rules)").encode())
 
 kernel = njit(**OPTIONS, _nrt=False, no_cpython_wrapper=True, **PART)
-# The body of one prange, called by drivers: compiled into them. Numba must not make one of two.
+# The body of one prange, compiled into the drivers that call it. Numba must not fuse two of these.
 NOT_FUSED = ParallelOptions(dict(fusion=False))  # Numba empties a dictionary at its first use
 parallel_kernel = njit(**OPTIONS, parallel=NOT_FUSED, no_cpython_wrapper=True, **PART)
 

@@ -17,9 +17,8 @@ import numpy as np
 from numba import types
 
 from fastbp.kernels.jit import kernel, routine
-from fastbp.kernels.layout import KC, UNROLL, net_type, size_of
+from fastbp.kernels.layout import KC, UNROLL, batch_size, net_type, pixel_source, size_of
 from fastbp.kernels.optimizer import only_gradients, rules_type
-from fastbp.kernels.ranges import batch_size, pixels_of
 from fastbp.kernels.simd import at, fma, lanes, load, span, store
 from fastbp.kernels.sparse import list_nonzero
 
@@ -157,7 +156,7 @@ def list_batch(net, rules, number):
     """List the inputs that are not zero in all samples of a mini-batch, and the biases."""
     start, stepping = number * net.m, stepping_inputs(rules, number, size_of(net, 0))
     batch, size = at(net.order, start), batch_size(net, start)
-    list_nonzero(stepping.columns, stepping.starts, pixels_of(net), batch, size)
+    list_nonzero(stepping.columns, stepping.starts, pixel_source(net), batch, size)
 
 
 @routine(

@@ -72,7 +72,7 @@ def multiply(C, A, B, terms, half, adding):
     """
     for t in range(0, terms, KC):
         depth, r, b = min(KC, terms - t), 0, at(B, t * lanes(B))
-        while r < C.rows:  # by threes, and what is left by twos
+        while r < C.rows:  # tiles of 3 rows; of 2 where 4 or 2 rows are left
             left = C.rows - r
             size = 3 if left == 3 or left > 4 else min(left, 2)
             a = Strided(at(A.place, r * A.row + t * A.column), A.row, A.column)
@@ -146,7 +146,7 @@ def backward_layer(Delta, Delta_out, T, n, n_out):
     d = Strided(Delta_out.place, Delta_out.stride, one)
     for p in range(T.rows):
         multiply(block(Delta, 0, Delta.rows, p * v), d, row(T, p), n_out, is_half(T, n, p), 0)
-    clear_padding(Delta, n)  # T holds biases there
+    clear_padding(Delta, n)  # T holds biases in its column n
 
 
 @kernel
@@ -182,9 +182,9 @@ def multiply_slope(Delta, A, S, n, factor, keep, slope):
 def update_layer(W, A, S, n_out, k0, rows, m):
     """BP3 + BP4 with the step: W[j, k] += sum over i of S[i, j] * A[i, k], for `rows` inputs k.
 
-    S = -eta/m * Delta. The gradient is never stored: one pass over W instead of three. The input of
-    the biases is 1. W packed (panels, n_in + 1, lanes); A (m, n_in + 1); S packed (panels, m,
-    lanes).
+    S = factor * Delta, with factor -eta/m. The gradient is never stored: one pass over W instead
+    of three. The input of the biases is 1. W packed (panels, n_in + 1, lanes); A (m, n_in + 1); S
+    packed (panels, m, lanes).
     """
     one = np.intp(1)
     a = Strided(at(A.place, k0), one, A.stride)

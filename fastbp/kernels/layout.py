@@ -3,18 +3,19 @@
 For the length of a call the weights are packed: the neurons of a layer in panels of `lanes`, and in
 a panel one row per input, the last row the biases, whose input is the constant 1.
 
-    weights  W of each layer, packed (panels, n_in + 1, lanes); behind all W, for the layers above
-             the first, T, the same transposed, (vectors of inputs, n_out, lanes), as the backward
-             pass reads it
+    weights  W of each layer, packed (panels, n_in + 1, lanes), with rows of padding behind; after
+             all W, for the layers above the first, T, the same transposed, (vectors of inputs,
+             n_out, lanes), padded, as the backward pass reads it
     work     A, D: activations and Deltas, a row per sample, padded to whole vectors, A with the 1
-             behind its neurons; S: -eta/m * Delta, packed (panels, m, lanes); of the input layer
-             the values of the nonzero pixels, a row of up to MR samples per pixel
+             behind its neurons; S: factor * Delta, packed (panels, m, lanes), where the factor is
+             -eta/m in training; of the input layer the values of the nonzero pixels, a row of up
+             to MR samples per pixel
     columns  for each group of up to MR samples: where each block of KC columns begins in the list
              of the pixels that are not zero in at least one of them, and this list
     i j k l  sample, neuron, input, layer
 
-What pads weights and Deltas is 0 and stays 0. Each number is one sum in one order, by
-whichever thread: results are the same to the bit for any number of threads.
+The padding of weights and Deltas is 0 and stays 0. Each number is one sum in one order, whichever
+thread computes it: results are the same to the bit for any number of threads.
 """
 
 import math
@@ -40,7 +41,7 @@ Matrix = namedtuple("Matrix", "place rows stride")
 Strided = namedtuple("Strided", "place row column")
 # The pixels of a data set: bytes of rows of n pixels, of a kind; scale: what multiplies them;
 # range_factor: see sparse.all_in_range.
-Pixels = namedtuple("Pixels", "bytes kind n scale range_factor")
+PixelSource = namedtuple("PixelSource", "bytes kind n scale range_factor")
 # All that a call works on, flat arrays for drivers and places for kernels. target: what an update
 # adds to; in_range[0] becomes 0 if an input is not; top: the output layer; n_samples: in the order.
 Net = namedtuple(
@@ -59,8 +60,8 @@ def matrix_type(dtype):
 
 
 def pixels_type(dtype):
-    """Return Numba's type of Pixels."""
-    return typed(Pixels, types.CPointer(types.uint8), types.intp, types.intp, dtype, dtype)
+    """Return Numba's type of PixelSource."""
+    return typed(PixelSource, types.CPointer(types.uint8), types.intp, types.intp, dtype, dtype)
 
 
 def net_type(dtype):
@@ -107,13 +108,13 @@ def matrix(array, start, rows, stride):
 @kernel
 def row(A, i):
     """Return the place of row i of a matrix."""
-    return open_span(A.place, i * A.stride, A.stride)  # the last one of a block: see there
+    return open_span(A.place, i * A.stride, A.stride)  # the last may be shorter: see block
 
 
 @kernel
 def block(A, i, rows, j):
     """Return the matrix of the rows i to i + rows, from column j on."""
-    # The last row of a block of a block ends before the next would begin.
+    # With j > 0 the last row is shorter than the stride.
     return Matrix(open_span(A.place, i * A.stride + j, rows * A.stride - j), rows, A.stride)
 
 
@@ -189,6 +190,18 @@ def group_of(net, g, size):
         span(net.columns, start + blocks + 1, n + 1 + UNROLL),
         span(net.columns, start, blocks + 1),
     )
+
+
+@kernel
+def batch_size(net, start):
+    """Return how many samples the mini-batch has that begins at order[start]."""
+    return min(net.m, net.n_samples - start)
+
+
+@kernel
+def pixel_source(net):
+    """Return the PixelSource of a call."""
+    return PixelSource(net.pixels, net.kind, size_of(net, 0), net.scale, net.range_factor)
 
 
 # ------------------------------------------------ in Python

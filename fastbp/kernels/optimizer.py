@@ -21,11 +21,11 @@ from fastbp.kernels.simd import any_true, at, fma, full, lanes, load, sqrt, stor
 
 # l2, l1: lmbda / n each; momentum: Adam's beta_1 where adam is 1; nesterov, adam: 0 or 1; steps:
 # how many Adam has taken before the call; max_norm: 0 for none; dropout (layers,): the share of
-# neurons that are left out; velocity, first, second: packed as weights are, or empty; period: after
-# so many mini-batches no input lags; powers, inputs: tables, see lagging.py, of inputs with rows
-# that are `stride` apart. Numbers are float64.
-Rules = namedtuple(
-    "Rules",
+# neurons that are left out; velocity, first, second: packed as weights are, or one number; period:
+# after so many mini-batches no input lags; powers, inputs: tables, see lagging.py, of inputs with
+# rows that are `stride` apart. Numbers are float64.
+KernelRules = namedtuple(
+    "KernelRules",
     "l2 l1 momentum nesterov adam beta2 epsilon steps max_norm dropout key velocity first second "
     "period powers inputs stride",
 )
@@ -37,21 +37,26 @@ I, COLUMNS = types.intp, types.CPointer(types.int32)
 
 
 def rules_type(dtype):
-    """Return Numba's type of Rules with places in place of arrays."""
+    """Return Numba's type of KernelRules with places in place of arrays."""
     f, place = types.float64, types.CPointer
     numbers = place(dtype)
     return typed(
-        Rules, f, f, f, I, I, f, f, I, f, place(f), I, numbers, numbers, numbers, I, numbers,
+        KernelRules, f, f, f, I, I, f, f, I, f, place(f), I, numbers, numbers, numbers, I, numbers,
         COLUMNS, I,
     )  # fmt: skip
 
 
+def rules_kinds(dtype):
+    """Return the types that rules may have."""
+    return {"plain": types.none, "rules": rules_type(dtype)}
+
+
 @kernel
 def rule_places_of(rules):
-    """Return the Rules with the places of their arrays, or None."""
+    """Return the KernelRules with the places of their arrays, or None."""
     if rules is None:
         return None
-    return Rules(
+    return KernelRules(
         rules.l2, rules.l1, rules.momentum, rules.nesterov, rules.adam, rules.beta2, rules.epsilon,
         rules.steps, rules.max_norm, at(rules.dropout, 0), rules.key, at(rules.velocity, 0),
         at(rules.first, 0), at(rules.second, 0), rules.period, at(rules.powers, 0),

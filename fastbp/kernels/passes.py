@@ -22,11 +22,12 @@ from fastbp.kernels.layout import (
     layer_of,
     net_type,
     panels,
+    pixel_source,
     row,
     size_of,
 )  # fmt: skip
-from fastbp.kernels.optimizer import scale_rows
-from fastbp.kernels.ranges import RULES, passes_by_neurons, pixels_of, thread_block, thread_range
+from fastbp.kernels.optimizer import rules_kinds, scale_rows
+from fastbp.kernels.ranges import passes_by_neurons, thread_block, thread_range
 from fastbp.kernels.simd import at, lanes, prefetch
 from fastbp.kernels.sparse import (
     list_nonzero,
@@ -41,7 +42,7 @@ I = types.intp
 # ------------------------------------------------ forward
 
 
-@routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I))
+@routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, I))
 def read_input(net, rules, start, thread_id, n_threads):
     """Write the input layer, or the lists of what in it is not zero; prefetch the rows of Y."""
     mine = thread_range(net, start, 0, False, thread_id, n_threads)
@@ -56,7 +57,7 @@ def read_input(net, rules, start, thread_id, n_threads):
 @kernel
 def read_sparse(net, rules, start, mine):
     """Write lists and values of one thread's groups."""
-    n, X = size_of(net, 0), pixels_of(net)
+    n, X = size_of(net, 0), pixel_source(net)
     for g in range(mine.g0, mine.g1):
         group = group_of(net, g, mine.size)
         batch = at(net.order, start + group.first)
@@ -77,7 +78,7 @@ def read_sparse(net, rules, start, mine):
 @kernel
 def read_dense(net, rules, start, mine):
     """Write the pixels of one thread's samples into the input layer."""
-    n, X = size_of(net, 0), pixels_of(net)
+    n, X = size_of(net, 0), pixel_source(net)
     A, batch = block(inputs_of(net, 1), mine.first, mine.m, 0), at(net.order, start + mine.first)
     if not read_rows(A, X, batch):
         net.in_range[0] = 0
@@ -100,7 +101,7 @@ def forward_first(net, start, layer, mine):
     Prefetches the pixels of the next mini-batch, a little at each step of a tile: all lines at once
     are more than the processor can wait for.
     """
-    n, v, X, ahead = size_of(net, 0), lanes(layer.A.place), pixels_of(net), 0
+    n, v, X, ahead = size_of(net, 0), lanes(layer.A.place), pixel_source(net), 0
     if start + 2 * mine.size <= net.n_samples:
         ahead = mine.size
     for p in range(mine.p0, mine.p1):  # one panel at a time stays in the second-level cache
@@ -114,7 +115,7 @@ def forward_first(net, start, layer, mine):
             sparse_multiply(Z, group.values, group.columns, count, W, half, next_pixels)
 
 
-@routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, I, I))
+@routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, I, I))
 def forward(net, rules, start, l, thread_id, n_threads):
     """Write one thread's part of the activations of layer l > 0."""
     by_neurons = passes_by_neurons(net, l, n_threads)
@@ -142,7 +143,7 @@ def forward(net, rules, start, l, thread_id, n_threads):
 # ------------------------------------------------ backward
 
 
-@routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, types.float64, I, I))
+@routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, types.float64, I, I))
 def backward(net, rules, start, l, factor, thread_id, n_threads):
     """Write one thread's part of the Deltas of layer l, and factor times them, for the update."""
     top = net.top

@@ -10,7 +10,8 @@ from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
 
 # A lock that another thread holds during a fork is never released in the child, whose first
-# compilation would wait for ever. So a fork waits until nobody compiles: the last lock first.
+# compilation would wait for ever. So both are taken before a fork; functions that are registered
+# to run before it run in reverse order: Numba's lock is taken first, as in a compilation.
 if hasattr(os, "register_at_fork"):
     for _lock in (ffi.lib._lock, global_compiler_lock):
         _release = functools.partial(_lock.__exit__, None, None, None)

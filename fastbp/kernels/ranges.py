@@ -7,13 +7,11 @@ net.in_range[0], which all may set to 0.
 
 from collections import namedtuple
 
-from numba import types
-
 from fastbp.kernels.activations import SOFTMAX
 from fastbp.kernels.jit import kernel
 from fastbp.kernels.layout import (
     PANELS,
-    Pixels,
+    batch_size,
     block,
     field,
     group_start,
@@ -21,7 +19,6 @@ from fastbp.kernels.layout import (
     layer_of,
     size_of,
 )  # fmt: skip
-from fastbp.kernels.optimizer import rules_type
 from fastbp.kernels.simd import lanes
 
 WIDE = 64  # neurons per thread from which on a layer is divided by neurons
@@ -31,23 +28,12 @@ WIDE = 64  # neurons per thread from which on a layer is divided by neurons
 ThreadRange = namedtuple("ThreadRange", "size g0 g1 first m p0 p1 n")
 
 
-def RULES(dtype):
-    """Return the types that rules may have."""
-    return {"plain": types.none, "rules": rules_type(dtype)}
-
-
 @kernel
 def divide(count, thread_id, n_threads):
     """Return the range (first, last) of `count` things that is one thread's."""
     if n_threads == 1:  # divisions take as long as a small layer
         return 0, count
     return thread_id * count // n_threads, (thread_id + 1) * count // n_threads
-
-
-@kernel
-def batch_size(net, start):
-    """Return how many samples the mini-batch has that begins at order[start]."""
-    return min(net.m, net.n_samples - start)
 
 
 @kernel
@@ -86,9 +72,3 @@ def thread_range(net, start, l, by_neurons, thread_id, n_threads):
 def thread_block(A, mine):
     """Return the samples and neurons that are one thread's, of activations or Deltas A."""
     return block(A, mine.first, mine.m, mine.p0 * lanes(A.place))
-
-
-@kernel
-def pixels_of(net):
-    """Return the Pixels of a call."""
-    return Pixels(net.pixels, net.kind, size_of(net, 0), net.scale, net.range_factor)

@@ -240,6 +240,6 @@ def sparse_step(rows, half):
 def sparse_add(W, values, columns, first, last, S, half):
     """Add A.T @ S to W, for the pixels of a group that stand in columns[first:last].
 
-    W (n_in + 1, lanes); values (count, rows); S (rows, lanes), -eta/m * Delta.
+    W (n_in + 1, lanes); values (count, rows); S (rows, lanes), factor * Delta.
     """
     sparse_step(S.rows, half, W, values, columns, first, last, S)

@@ -34,23 +34,19 @@ from fastbp.kernels.optimizer import (
     end_step,
     limit_norms,
     only_gradients,
+    rules_kinds,
     rules_type,
     scale_rows,
     slots_of,
 )  # fmt: skip
-from fastbp.kernels.ranges import (
-    RULES,
-    divide,
-    thread_range,
-    updates_by_neurons,
-)
+from fastbp.kernels.ranges import divide, thread_range, updates_by_neurons
 from fastbp.kernels.simd import at, lanes
 from fastbp.kernels.sparse import sparse_add
 
 I = types.intp
 
 
-@routine(lambda dtype: (net_type(dtype), RULES(dtype), I, I, types.float64, I, I))
+@routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, types.float64, I, I))
 def update(net, rules, start, l, eta, thread_id, n_threads):
     """Take the step of one thread's part of the weights of layer l."""
     layer, mine = layer_of(net, l), thread_range(net, start, l, True, thread_id, n_threads)

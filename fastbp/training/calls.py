@@ -18,7 +18,7 @@ PARALLEL_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
 class Calls:
     """Calls of a driver and of its parallel form, on slices of an order of samples.
 
-    net: the Net of the call; rules: an optimizer.Rules, or None; more: the driver's other
+    net: the Net of the call; rules: an optimizer.KernelRules, or None; more: the driver's other
     arguments; work: what the tuner goes by.
     """
 

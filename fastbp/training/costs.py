@@ -1,4 +1,4 @@
-"""The costs of chapters 1 and 3, as functions of NumPy arrays; the kernels know them by name."""
+"""The costs of chapters 1 and 3, as functions of NumPy arrays; the kernels know them by a code."""
 
 import numpy as np
 

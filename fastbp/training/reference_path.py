@@ -1,4 +1,4 @@
-"""The reference path: the book's own structure in NumPy, one sample at a time.
+"""The reference path: the book's own structure in NumPy, one sample or a few columns at a time.
 
 It runs where a part of the algorithm is overridden (a method, a cost, the module's
 sigmoid), and for single samples, where a compiled call would cost more than it saves.

@@ -58,7 +58,7 @@ def period_of(rules, eta, flops):
 
 
 def kernel_rules(rules, packed, sizes, eta, period, steps=0):
-    """Return what the kernels take for Rules: an optimizer.Rules, or None where there are none.
+    """Return what the kernels take for Rules: KernelRules, or None where there are none.
 
     packed: the weights and, after them, the velocity or Adam's two moments, packed; steps: how many
     Adam has taken before the call.
@@ -72,7 +72,7 @@ def kernel_rules(rules, packed, sizes, eta, period, steps=0):
     elif rules.momentum:
         velocity = packed[1]
     decay = float(rules.l2), float(rules.momentum), int(rules.nesterov), float(eta)
-    return optimizer.Rules(
+    return optimizer.KernelRules(
         float(rules.l2), float(rules.l1), float(rules.momentum), int(rules.nesterov),
         int(rules.adam), float(rules.beta2), float(rules.epsilon), int(steps),
         float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * len(sizes), np.float64),

@@ -169,9 +169,9 @@ _launch_lock = threading.Lock()
 
 @contextlib.contextmanager
 def launching(n_threads):
-    """Give True, with Numba held at n_threads threads; or False, where a launch must not be.
+    """Give True, with Numba held at n_threads threads; or False, if this thread may not launch.
 
-    That is in a forked child, and while another thread of this process has launched.
+    That is so in a forked child, and while another thread of this process has launched.
     """
     lock = _launch_lock
     if n_threads < 2 or _in_forked_child or not lock.acquire(blocking=False):
