@@ -392,20 +392,8 @@ class Network(base.CompiledNetwork):
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            return self._cost_and_terms(X, Y, lmbda, l1)
-
-    def _cost_and_terms(self, X, Y, lmbda, l1):
-        out, name = self._outputs(X).astype(np.float64), self._cost_name()
-        if name is None:
-            cost = sum(float(self.cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
-        elif name == "quadratic":
-            cost = 0.5 * float(((out - Y) ** 2).sum())
-        else:  # the other two are sums over whatever they are given
-            cost = float(self.cost.fn(out, Y))
-        weights, _ = self._layers()
-        squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
-        sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
-        return cost / len(X) + 0.5 * (lmbda / len(X)) * squares + l1 / len(X) * sizes
+            out = self._outputs(X).astype(np.float64)
+            return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
 
     # ------------------------------------------------ the reference path
 
