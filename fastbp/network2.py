@@ -132,15 +132,17 @@ class Network(base.CompiledNetwork):
         monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
         *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, schedule=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
+        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
+        callback=None,
     ):  # fmt: skip
         r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume
-            As for `fastbp.network.Network.SGD`.
+        checkpoint_every, resume, verbose, callback
+            As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
+            by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
@@ -192,7 +194,9 @@ class Network(base.CompiledNetwork):
         Source: book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
-        settings = RunSettings(dtype, epochs, mini_batch_size, eta, on_divergence)
+        settings = RunSettings(
+            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
+        )
         rules = RuleSettings(dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm)
         asked = (
             monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,
