@@ -539,8 +539,7 @@ def records(content, event_class):
         (length,) = struct.unpack("<Q", content[:8])
         event, content = event_class.FromString(content[12 : 12 + length]), content[16 + length :]
         for value in event.summary.value:
-            number = value.simple_value or sum(value.tensor.float_val)
-            tags.setdefault(value.tag, []).append((event.step, np.float32(number)))
+            tags.setdefault(value.tag, []).append((event.step, np.float32(value.simple_value)))
     return tags
 
 
