@@ -117,7 +117,8 @@ class Network(base.CompiledNetwork):
     @public
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
+        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
+        callback=None,
     ):  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
@@ -152,6 +153,13 @@ class Network(base.CompiledNetwork):
             (epochs is the total, and may be larger than before). In the end weights and printed
             lines, the earlier ones again, are those of a run that never stopped, to the bit. What
             cannot be compared, such as functions, you have to keep the same.
+        verbose : bool
+            Whether to print the lines. A checkpoint keeps them in either case.
+        callback : callable or list of callables, optional
+            Called after each epoch that this call trains, with a dictionary of its figures: epoch
+            (0, 1 ...), epochs, eta, samples, seconds (of training and evaluation in this call), and
+            with test data test_accuracy (a count) and n_test. One that returns True ends the run;
+            other values are ignored. See `fastbp.History`.
 
         Raises
         ------
@@ -166,10 +174,17 @@ class Network(base.CompiledNetwork):
         Notes
         -----
         The order of samples is that of `random.shuffle`, on Python's global generator. When a call
-        is interrupted, the weights are those of the last mini-batch that was finished. Source:
-        book, chapter 1.
+        is interrupted, the weights are those of the last mini-batch that was finished.
+
+        A callback is called when the lines of an epoch are printed and before its checkpoint is
+        written. It may read the network's weights; if it changes them, training goes on from what
+        it leaves (ValueError if that is not finite). Ctrl-C waits for its end; a second one does
+        not. An exception in it ends the call like any error: the network keeps the weights of the
+        epoch, and a checkpoint is one of before. Source: book, chapter 1.
         """
-        settings = RunSettings(self.dtype, epochs, mini_batch_size, eta, on_divergence)
+        settings = RunSettings(
+            self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
+        )
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         training_data = containers.materialise(training_data, "training_data")
         run = _run_of(self, settings, training_data, test_data)

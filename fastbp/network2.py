@@ -133,15 +133,17 @@ class Network(base.CompiledNetwork):
         *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, optimizer="sgd",
         betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False,
+        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
+        callback=None,
     ):  # fmt: skip
         r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume
-            As for `fastbp.network.Network.SGD`.
+        checkpoint_every, resume, verbose, callback
+            As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
+            by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
@@ -198,7 +200,9 @@ class Network(base.CompiledNetwork):
         2015 (Adam).
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
-        settings = RunSettings(dtype, epochs, mini_batch_size, eta, on_divergence)
+        settings = RunSettings(
+            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
+        )
         rules = RuleSettings(
             dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
             epsilon,
@@ -401,8 +405,8 @@ class Network(base.CompiledNetwork):
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            out, (weights, _) = self._outputs(X).astype(np.float64), self._layers()
-            return costs.total_cost(self.cost, out, Y, weights, lmbda, l1)
+            out = self._outputs(X).astype(np.float64)
+            return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
 
     # ------------------------------------------------ the reference path
 

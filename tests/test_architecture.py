@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(fastbp.__file__).parent
 LEVELS = [
     {"kernels"},
     {"data"},
-    {"training", "mnist_loader"},
+    {"training", "mnist_loader", "history"},
     {"network"},
     {"network2"},
     {"__init__"},  # fastbp itself, where __version__ is

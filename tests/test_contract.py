@@ -728,6 +728,7 @@ def test_warming_up_compiles_all_that_training_and_evaluating_will_call():
 def test_public_names():
     assert fastbp.Network is Network
     assert set(fastbp.__all__) == {
+        "History",
         "Network",
         "Pixels",
         "gradient_check",

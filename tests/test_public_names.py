@@ -11,7 +11,10 @@ import pytest
 import fastbp
 
 NAMES = {
-    "fastbp": ["Network", "Pixels", "__version__", "gradient_check", "load_data_wrapper"],
+    "fastbp": [
+        "History", "Network", "Pixels", "__version__", "gradient_check", "load_data_wrapper",
+    ],
+    "fastbp.history": ["History"],
     "fastbp.network": ["Network", "load", "sigmoid", "sigmoid_prime"],
     "fastbp.network2": [
         "CrossEntropyCost", "LogLikelihoodCost", "Network", "QuadraticCost",

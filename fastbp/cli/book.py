@@ -3,9 +3,7 @@
 Invariants: a row holds all arguments of its experiment; results are percent right, as in the book.
 """
 
-import contextlib
 import dataclasses
-import io
 import random
 import statistics
 import time
@@ -14,6 +12,7 @@ import numpy as np
 
 from fastbp import network, network2
 
+SILENT = dict(progress=False, verbose=False)  # arguments of SGD
 N_IMAGES = 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000  # training sets of chapter 3
 
 
@@ -185,18 +184,17 @@ def run(row, data, seed, dtype="float64", threads=None, on_epoch=lambda: None):
 def _train(row, training, sets, seed, settings, on_epoch):
     """Return the trained network of a row, and its monitored curves, if the row has any."""
     _seed_generators(seed)
-    with contextlib.redirect_stdout(io.StringIO()):
-        if row.chapter == 1:
-            net = _Chapter1(list(row.sizes), **settings)
-            net.begin(row, sets, on_epoch)
-            net.SGD(training, row.epochs, 10, row.eta, test_data=sets["test"], progress=False)
-            return net, {}
-        net = _new_network2(row, settings)
+    if row.chapter == 1:
+        net = _Chapter1(list(row.sizes), **settings)
         net.begin(row, sets, on_epoch)
-        evaluation_cost, _, training_cost, training_accuracy = net.SGD(
-            training, row.epochs, 10, row.eta, row.lmbda, sets["test"], row.curves, True,
-            row.curves, row.curves, progress=False,
-        )  # fmt: skip
+        net.SGD(training, row.epochs, 10, row.eta, test_data=sets["test"], **SILENT)
+        return net, {}
+    net = _new_network2(row, settings)
+    net.begin(row, sets, on_epoch)
+    evaluation_cost, _, training_cost, training_accuracy = net.SGD(
+        training, row.epochs, 10, row.eta, row.lmbda, sets["test"], row.curves, True,
+        row.curves, row.curves, **SILENT,
+    )  # fmt: skip
     if not row.curves:
         return net, {}
     return net, dict(
@@ -269,10 +267,9 @@ def learning_rates(data, epochs, seed=1, rates=(0.025, 0.25, 2.5), **settings):
     for eta in rates:
         _seed_generators(seed)
         net = network2.Network([784, 30, 10], **settings)
-        with contextlib.redirect_stdout(io.StringIO()):
-            _, _, costs[eta], _ = net.SGD(
-                training, epochs, 10, eta, 5.0, monitor_training_cost=True, progress=False
-            )
+        _, _, costs[eta], _ = net.SGD(
+            training, epochs, 10, eta, 5.0, monitor_training_cost=True, **SILENT
+        )
     return costs
 
 
@@ -285,10 +282,9 @@ def gradient_norms(data, epochs, seed=1, sizes=GRADIENT_LAYERS, **settings):
     images = tuple(part[:1000] for part in data[0])
     _seed_generators(seed)
     net, norms = network2.Network(list(sizes), **settings), []
-    with contextlib.redirect_stdout(io.StringIO()):
-        for _ in range(epochs):
-            norms.append(net.gradient_norms(images)[:-1])
-            net.SGD(images, 1, 1000, 0.1, 5.0, progress=False)
+    for _ in range(epochs):
+        norms.append(net.gradient_norms(images)[:-1])
+        net.SGD(images, 1, 1000, 0.1, 5.0, **SILENT)
     return norms
 
 

@@ -108,6 +108,7 @@ def _add_train_options(parser):
     add("--resume", action="store_true",
         help="continue from the checkpoint, if there is one, and print its lines again "
         "(--epochs: in all)")  # fmt: skip
+    add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
     chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")

@@ -147,8 +147,11 @@ def _network2(options, sizes):
 
 
 def _run_options(options):
-    """Return the arguments of SGD about divergence and checkpoints."""
-    return dict(on_divergence=options.on_divergence, checkpoint=options.checkpointer)
+    """Return the arguments of SGD about divergence, checkpoints and what is shown."""
+    return dict(
+        on_divergence=options.on_divergence, checkpoint=options.checkpointer,
+        verbose=not options.quiet, progress=False if options.quiet else None,
+    )  # fmt: skip
 
 
 def _train_chapter_1(net, options, training, test):

@@ -66,20 +66,6 @@ COSTS = {
 _FUNCTIONS = {(cost, f): getattr(cost, f) for cost in COSTS.values() for f in ("fn", "delta")}
 
 
-def total_cost(cost, out, Y, weights, lmbda, l1):
-    """Return the mean cost of outputs (n, n_out) with the terms of L2 and L1 regularisation."""
-    name, n = name_of(cost), len(Y)
-    if name is None:
-        total = sum(float(cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
-    elif name == "quadratic":
-        total = 0.5 * float(((out - Y) ** 2).sum())
-    else:  # the other two are sums over whatever they are given
-        total = float(cost.fn(out, Y))
-    squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
-    sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
-    return total / n + 0.5 * (lmbda / n) * squares + l1 / n * sizes
-
-
 def name_of(cost):
     """Return the name of a cost in COSTS, or None for one of the user's own; raise for no cost."""
     cost_class = cost if isinstance(cost, type) else type(cost)
@@ -90,6 +76,23 @@ def name_of(cost):
         ):
             return name
     return None
+
+
+def total_cost(cost, out, Y, weights, lmbda, l1):
+    """Return the mean cost of outputs (n, n_out) for targets Y, plus the terms of lmbda and l1.
+
+    weights: a list of arrays; lmbda, l1: the parameters of regularisation, divided by n here.
+    """
+    name, n = name_of(cost), len(out)
+    if name is None:
+        total = sum(float(cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
+    elif name == "quadratic":
+        total = 0.5 * float(((out - Y) ** 2).sum())
+    else:  # the other two are sums over whatever they are given
+        total = float(cost.fn(out, Y))
+    squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
+    sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
+    return total / n + 0.5 * (lmbda / n) * squares + l1 / n * sizes
 
 
 def check_cost(cost):

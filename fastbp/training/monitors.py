@@ -5,6 +5,7 @@ A monitor has
     interval(m)          after how many samples it measures, besides at the end of an epoch, or None
     measure(midway)      return the values, by name; it may be interrupted
     record(values, ...)  note them; at the end of an epoch print them and see whether it is the last
+    figures(values)      return what callbacks get of them, by name
 """
 
 from fastbp.training.early_stopping import EarlyStopping
@@ -39,6 +40,9 @@ class CountMonitor:
         else:
             self.history.append(value)
             write(f"Epoch {state.epoch}: {value} / {self.n}")
+
+    def figures(self, value):
+        return {} if value is None else {"test_accuracy": value, "n_test": self.n}
 
     def to_file(self):
         return {}, {}
@@ -79,6 +83,14 @@ class CurveMonitor:
             write("")
             if settings.early_stopping_n or settings.halves:
                 self.stopping.judge(values[settings.stop_on], state, write)
+
+    def figures(self, values):
+        counts = {
+            f"n_{name.removesuffix('_accuracy')}": self.measures[name][1]
+            for name in values or {}
+            if name.endswith("_accuracy")
+        }
+        return {**(values or {}), **counts}
 
     def to_file(self):
         return self.stopping.to_file()

@@ -25,6 +25,9 @@ class _Silent:
     def update(self, count):
         pass
 
+    def clear(self):
+        pass
+
     write = staticmethod(functools.partial(print, flush=True))
 
 

@@ -2,16 +2,17 @@
 
 Invariants: a run is interrupted between two mini-batches only, or while it compiles or evaluates;
 there a RunState and the weights are all that it is. What it prints it keeps, so that a run that was
-resumed has printed the same in the end as one that never stopped.
+resumed has printed the same in the end as one that never stopped; where it is not verbose, too.
 """
 
 import random
+import time
 import warnings
 
 import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
-from fastbp.training import checkpoint, engine, run_state, signals
+from fastbp.training import callbacks, checkpoint, engine, run_state, signals
 from fastbp.training.divergence import Diverged, ReferenceMonitor
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
@@ -67,9 +68,10 @@ class Run:
                 raise
 
     def write(self, line):
-        """Print a line, and keep it."""
+        """Keep a line, and print it if the run is verbose."""
         self.state.lines.append(line)
-        self.bar.write(line)
+        if self.settings.verbose:
+            self.bar.write(line)
 
     def _start(self):
         """Begin, or go on where a checkpoint stands."""
@@ -82,9 +84,10 @@ class Run:
             self.state.dropout_key = int(np.random.randint(2**32, dtype=np.uint32))
 
     def _run_epoch(self):
-        state = self.state
+        state, start, values = self.state, time.perf_counter(), None
         if not state.epoch_started:
             self._start_epoch()
+        eta = state.eta  # early stopping may halve it when the epoch is recorded
         n = self.training_set.n  # an overridden method may have changed it
         self.bar.set_description(f"Epoch {state.epoch}", refresh=False)
         self._check_weights(now=True)
@@ -98,7 +101,12 @@ class Run:
             state.last_monitored = end
             with self.signals.blocked():
                 self.monitor.record(values, state, self.write, midway=end < n)
+        figures = {
+            "epoch": state.epoch, "epochs": self.settings.epochs, "eta": eta, "samples": n,
+            "seconds": time.perf_counter() - start, **self.monitor.figures(values),
+        }  # fmt: skip
         state.start_next_epoch()
+        self._call_back(figures)
         self._write_if_due(state.epoch)
 
     def _start_epoch(self):
@@ -111,6 +119,19 @@ class Run:
         engine.shuffle(state.order)
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
+
+    def _call_back(self, figures):
+        """Call the callbacks after an epoch: one may end the run, or change the weights."""
+        if not self.settings.callbacks:
+            return
+        self.bar.clear()  # what they print is not to stand behind it
+        with self.signals.blocked():  # else a callback would see a part of an epoch, or none of it
+            ends = callbacks.call(self.settings.callbacks, figures)
+        if self.settings.stops_on_divergence:
+            parameters.check_finite_parameters(self.net)
+        if ends:
+            self.state.finished = True
+            self.write("A callback returned True: done")
 
     def _train(self, end):
         """Train up to sample `end`, or until something is to be done in between."""

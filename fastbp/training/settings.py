@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from fastbp.data import arguments, messages
+from fastbp.training.callbacks import check_callbacks
 from fastbp.training.rules import Rules
 
 MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
@@ -12,19 +13,26 @@ MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_
 
 @dataclasses.dataclass
 class RunSettings:
-    """How long SGD trains, and how it ends; see network.Network.SGD. dtype: the network's."""
+    """How long SGD trains, how it ends, and who hears of it; see network.Network.SGD.
+
+    dtype: the network's; callbacks: the argument `callback`, after the check a tuple of callables.
+    """
 
     dtype: np.dtype
     epochs: int
     mini_batch_size: int
     eta: float
     on_divergence: str = "stop"
+    verbose: bool = True
+    callbacks: object = None
 
     def __post_init__(self):
         self.epochs = arguments.check_count("epochs", self.epochs, 0)
         self.mini_batch_size = arguments.check_count("mini_batch_size", self.mini_batch_size, 1)
         self.eta = arguments.check_rate("eta", self.eta, self.dtype)
         arguments.check_choice("on_divergence", self.on_divergence, "stop", "continue")
+        self.verbose = arguments.check_flag("verbose", self.verbose)
+        self.callbacks = check_callbacks(self.callbacks)
 
     @property
     def stops_on_divergence(self):

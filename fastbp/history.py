@@ -1,0 +1,169 @@
+"""The figures of a run, epoch by epoch: a callback of SGD that collects, writes and draws them."""
+
+import collections
+import csv
+import io
+import itertools
+import math
+import os
+
+from fastbp.data import files
+
+COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
+MOST_DOTS = 40  # of a curve that has a dot for each epoch
+# Each axis of the picture: (its title, the columns that it shows).
+AXES = (
+    ("Accuracy, %", ("training_accuracy", "evaluation_accuracy", "test_accuracy")),
+    ("Cost", ("training_cost", "evaluation_cost")),
+)
+
+
+class History(collections.UserList):
+    """A list of the figures of each epoch, filled by a call of SGD that has it as its callback.
+
+    Notes
+    -----
+    ``history[0]`` is the dictionary of the first epoch, ``history["eta"]`` the list of a figure,
+    ``history.columns`` are its names. Several runs may be collected in one; of a run that is
+    resumed, it holds the epochs that were trained then. It can be copied and pickled, and
+    ``pandas.DataFrame(history)`` is a table of it.
+
+    Examples
+    --------
+    >>> history = fastbp.History()
+    >>> net.SGD(training_data, 30, 10, 3.0, test_data=test_data, callback=history)
+    >>> max(history["test_accuracy"])
+    >>> history.plot("run.png")
+    """
+
+    def __call__(self, figures):
+        """Append the figures of an epoch, a dictionary."""
+        self.append(dict(figures))
+
+    def __getitem__(self, index):
+        """Return an epoch by its number, some of them by a slice, or a column by its name."""
+        if not isinstance(index, str):
+            return super().__getitem__(index)
+        if index not in self.columns:
+            known = ", ".join(self.columns) or "none yet"
+            raise KeyError(f"the history has no column {index!r}; its columns: {known}")
+        return [figures.get(index) for figures in self]
+
+    def __repr__(self):
+        """Return how many epochs there are, not all of their figures."""
+        return f"<History of {len(self)} epoch{'s' * (len(self) != 1)}>"
+
+    @property
+    def columns(self):
+        """The names of the figures, in the order in which they came."""
+        return list(dict.fromkeys(name for figures in self for name in figures))
+
+    def to_csv(self, path):
+        """Write a line of names, and a line for each epoch, to a file.
+
+        Parameters
+        ----------
+        path : path
+            The file appears whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If there is no epoch yet.
+        """
+        self._check_not_empty()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self)
+        with files.write_atomically(path) as file:
+            file.write(text.getvalue().encode())
+
+    def plot(self, path=None):
+        """Draw the accuracies and the costs of each epoch, on an axis each.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file for the picture; its ending tells the format: .png, .svg, .pdf ...
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing. It is in the extra "report".
+        OSError
+            If the file cannot be written.
+        ValueError
+            If no accuracy or cost was measured; for a format that matplotlib does not know.
+        """
+        self._check_not_empty()
+        shown = [
+            (title, found)
+            for title, names in AXES
+            if (found := [name for name in names if name in self.columns])
+        ]
+        if not shown:
+            raise ValueError(
+                "the history holds no accuracy and no cost: call SGD with test_data, or in "
+                "network2 with monitor_evaluation_accuracy=True"
+            )
+        try:
+            from matplotlib.figure import Figure  # not pyplot, which keeps every figure
+        except ImportError:
+            raise ImportError(
+                "History.plot needs matplotlib: pip install 'fastbp[report]'"
+            ) from None
+        figure = Figure(figsize=(5.5 * len(shown), 3.6), layout="constrained")
+        for axis, (title, names) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
+            self._draw(axis, title, names)
+        if path is not None:
+            suffix = os.path.splitext(os.fspath(path))[1]
+            with files.write_atomically(path) as file:
+                figure.savefig(file, dpi=150, format=suffix.lstrip(".") or "png")
+        return figure
+
+    def _draw(self, axis, title, names):
+        """Draw some columns, and the best value of each, on an axis of matplotlib's."""
+        epochs = self["epoch"]
+        if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
+            epochs = range(len(self))  # several runs, one after the other
+        is_accuracy = names[0].endswith("accuracy")
+        dots = {"marker": ".", "ms": 5} if len(self) <= MOST_DOTS else {}
+        for name in names:
+            data, values = name.partition("_")[0], self._values(name)
+            how = {"color": COLOURS[data], "lw": 1.6, "label": data}
+            known = [i for i, value in enumerate(values) if value == value]  # not NaN
+            if known:
+                i = (max if is_accuracy else min)(known, key=values.__getitem__)
+                best = f"{values[i]:.2f} %" if is_accuracy else f"{values[i]:.4g}"
+                how["label"] = f"{data}: best {best}, epoch {epochs[i]}"
+                axis.plot(epochs[i], values[i], "o", color=COLOURS[data], ms=6)
+            axis.plot(epochs, values, **how, **dots)
+        axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(color="#eeeeee")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=9, loc="lower right" if is_accuracy else "best")
+
+    def _values(self, name):
+        """Return a column for the picture: accuracies in percent, NaN where there is nothing."""
+        data, _, kind = name.partition("_")
+        totals = self[f"n_{data}"] if kind == "accuracy" else [100] * len(self)
+        return [
+            math.nan if value is None else 100 * value / total
+            for value, total in zip(self[name], totals)
+        ]
+
+    def _check_not_empty(self):
+        if not len(self):
+            raise ValueError(
+                "the history is empty, expected an epoch at least: call SGD with callback=history"
+            )
