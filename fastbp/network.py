@@ -188,7 +188,7 @@ class Network(base.CompiledNetwork):
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         training_data = containers.materialise(training_data, "training_data")
         run = _run_of(self, settings, training_data, test_data)
-        run.run(checkpointer, progress)
+        run.train(checkpointer, progress)
 
     @public
     def update_mini_batch(self, mini_batch, eta):
@@ -366,14 +366,13 @@ def _run_of(net, settings, data, test_data):
     sets = {} if training_set.arrays is None else {"training_data": training_set.arrays}
     count, n_test = _counter(net, test_data, own_test, sets)
     net.history = []
-    run = Run(
+    return Run(
         net, settings, training_set, CountMonitor(count, n_test, net.history),
         RuleSettings(net.dtype, len(net._plan.sizes)), sets=sets, config={"test samples": n_test},
+        rereads_list=reference or own_test,  # overridden methods may change the caller's list
         step=lambda pairs, eta, *how: net.update_mini_batch(pairs, eta),
         history={"right answers": net.history},
     )  # fmt: skip
-    run.reread = reference or own_test  # overridden methods may change the caller's list
-    return run
 
 
 def _counter(net, data, own_test, sets):

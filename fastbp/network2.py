@@ -47,10 +47,6 @@ def sigmoid_prime(z):
     return s * (1 - s)
 
 
-for _cost in COSTS.values():
-    _cost.__module__ = __name__  # where users and pickles find it
-
-
 class Network(base.CompiledNetwork):
     """A feedforward network with the improvements of chapter 3.
 
@@ -217,7 +213,7 @@ class Network(base.CompiledNetwork):
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         run = chapter3.run_of(self, settings, rules, monitors, training_data, evaluation_data)
-        run.run(checkpointer, progress, monitors.eta_of)
+        run.train(checkpointer, progress, monitors.eta_of)
         best_weights = run.monitor.stopping.best_weights
         if best_weights is not None:
             self._bind_parameters(best_weights)

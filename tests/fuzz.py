@@ -587,7 +587,7 @@ def _run_of(module, path=None, epochs=2):
 
 def _train(module, path):
     run, checkpointer = _run_of(module, path)
-    run.run(checkpointer, False)
+    run.train(checkpointer, False)
 
 
 def _checkpoints():

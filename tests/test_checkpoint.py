@@ -104,7 +104,7 @@ def interrupted(monkeypatch):
 
     The clock is read between kernel calls, or between two steps of the reference path.
     """
-    real, left = Run._pauses, [None]
+    real, left = Run._note_progress, [None]
 
     def count(self, samples):
         answer = real(self, samples)
@@ -115,7 +115,7 @@ def interrupted(monkeypatch):
                 return True
         return answer
 
-    monkeypatch.setattr(Run, "_pauses", count)
+    monkeypatch.setattr(Run, "_note_progress", count)
     # A few mini-batches per kernel call: many places to stop at.
     monkeypatch.setattr(calls, "KERNEL_SECONDS", 1e-5)
     monkeypatch.setattr(threads, "PROBE_SECONDS", 1e-5)
@@ -309,7 +309,7 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(cost, by_signal, tmp_pa
         monkeypatch.setattr(f"fastbp.training.{name}", 1e-9)  # one mini-batch per call of a kernel
     monkeypatch.setattr("fastbp.training.divergence.CHECK_COST", 1e9)  # weights are checked once
     monkeypatch.setattr("fastbp.training.divergence.REFERENCE_SECONDS", 1e9)
-    seen, real = [], Run._pauses
+    seen, real = [], Run._note_progress
 
     def count(self, samples):
         ends = real(self, samples)
@@ -320,7 +320,7 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(cost, by_signal, tmp_pa
             signal.raise_signal(signal.SIGINT)
         return ends or len(seen) == 60
 
-    monkeypatch.setattr(Run, "_pauses", count)
+    monkeypatch.setattr(Run, "_note_progress", count)
     net = network2.Network(SIZES, cost, activation="linear", output="linear")
     given = columns(*data()) if cost is LargeDelta else data()
     with pytest.raises((FloatingPointError, KeyboardInterrupt) if by_signal else TimeoutError):

@@ -11,7 +11,7 @@ from helpers import assert_equal_arrays, columns, seed_both
 from fastbp import gradient_check, network, network2
 from fastbp.data.parameters import layer_views
 from fastbp.training import engine
-from fastbp.training.divergence import DivergenceMonitor
+from fastbp.training.divergence import FiniteGuard
 from fastbp.training.plans import plan_of
 
 SIZES = [20, 8, 4]
@@ -232,7 +232,7 @@ def test_a_run_stops_at_the_mini_batch(dtype, n, rules, rng, capsys):
                 is_last = (seen_epochs[0], k) == (epoch, batch * self.m)
                 if is_last:
                     seen.append(params)
-                self.run(order, k, min(k + self.m, len(order)))
+                self.call_driver(order, k, min(k + self.m, len(order)))
                 if is_last:
                     after = params.copy()
                     self.layout.unpack(self.packed[0], layer_views(after, self.plan))
@@ -305,16 +305,16 @@ def test_update_mini_batch_beyond_float32(module, rng):
 def test_checks_of_the_weights_are_cheap(rng):
     """Less than a hundredth, by its own account: what it cost is waited out many times."""
     plan = plan_of((20, 8, 4))
-    monitor = DivergenceMonitor([np.zeros(plan.n_params)])
+    monitor = FiniteGuard([np.zeros(plan.n_params)])
     assert monitor.is_due(0.0)
     assert monitor.check(10)
     monitor.cost = 1.0
-    monitor.state[0][0] = np.nan
+    monitor.arrays[0][0] = np.nan
     assert not monitor.is_due(199.0)
     assert monitor.is_due(2.0)
     assert not monitor.check(20)
     assert monitor.restore() == 10
-    assert monitor.state[0][0] == 0
+    assert monitor.arrays[0][0] == 0
 
 
 def test_on_divergence_is_one_of_two(rng):

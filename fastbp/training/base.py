@@ -61,10 +61,10 @@ class CompiledNetwork:
     def _plan(self):
         return self._plan_by(_plan_of)
 
-    def _plan_by(self, plan_of, *more):
-        """Return plan_of(sizes, *more), whatever someone may have assigned to sizes."""
+    def _plan_by(self, make_plan, *more):
+        """Return make_plan(sizes, *more), whatever may have been assigned to sizes."""
         try:
-            return plan_of(tuple(self.sizes), *more)
+            return make_plan(tuple(self.sizes), *more)
         except TypeError:  # it can't be a tuple, or not of numbers
             arguments.check_sizes(self.sizes)
             raise

@@ -9,6 +9,8 @@ from fastbp.training.base import sigmoid
 class QuadraticCost:
     """C = 1/2 ||a - y||^2, for any output activation but softmax (book, chapter 1)."""
 
+    __module__ = "fastbp.network2"  # where users and pickles find it
+
     @staticmethod
     @np.errstate(under="ignore")
     def fn(a, y):
@@ -26,6 +28,8 @@ class QuadraticCost:
 class CrossEntropyCost:
     """C = -sum y ln a + (1 - y) ln(1 - a), for sigmoid outputs (book, chapter 3)."""
 
+    __module__ = "fastbp.network2"  # where users and pickles find it
+
     @staticmethod
     @np.errstate(under="ignore")
     def fn(a, y):
@@ -42,6 +46,8 @@ class CrossEntropyCost:
 
 class LogLikelihoodCost:
     """C = -sum y ln a, for softmax outputs (book, chapter 3)."""
+
+    __module__ = "fastbp.network2"  # where users and pickles find it
 
     @staticmethod
     @np.errstate(under="ignore")

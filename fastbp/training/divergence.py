@@ -23,15 +23,15 @@ class Diverged(Exception):
         self.before = before
 
 
-class DivergenceMonitor:
+class FiniteGuard:
     """Keeps copies of the arrays that training changes, as they last were finite.
 
-    state: these arrays; samples_done: how many samples were done when the copies were made.
+    arrays: these; samples_done: how many samples were done when the copies were made.
     """
 
-    def __init__(self, state):
-        self.state, self.samples_done = state, 0
-        self.copies = [array.copy() for array in state]
+    def __init__(self, arrays):
+        self.arrays, self.samples_done = arrays, 0
+        self.copies = [array.copy() for array in arrays]
         self.seconds = self.cost = 0.0
 
     def is_due(self, seconds):
@@ -50,11 +50,11 @@ class DivergenceMonitor:
 
     def is_finite(self):
         """Tell whether all numbers are finite now."""
-        return all(np.isfinite(array).all() for array in self.state)
+        return all(np.isfinite(array).all() for array in self.arrays)
 
     def restore(self):
         """Go back to the copies; return how many samples were done when they were made."""
-        for kept, array in zip(self.copies, self.state):
+        for kept, array in zip(self.copies, self.arrays):
             np.copyto(array, kept)
         return self.samples_done
 
@@ -77,11 +77,11 @@ class DivergenceMonitor:
 
     def _keep(self, samples_done):
         self.samples_done = samples_done
-        for kept, array in zip(self.copies, self.state):
+        for kept, array in zip(self.copies, self.arrays):
             np.copyto(kept, array)
 
 
-class ReferenceMonitor:
+class ReferenceFiniteGuard:
     """The same on the reference path: copies of a network's weights, whatever their types are."""
 
     def __init__(self, net):

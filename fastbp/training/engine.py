@@ -12,7 +12,7 @@ from fastbp.data.parameters import layer_views
 from fastbp.kernels import drivers, jit, layout
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.training import calls, threads
-from fastbp.training.divergence import Diverged, DivergenceMonitor
+from fastbp.training.divergence import Diverged, FiniteGuard
 from fastbp.training.rules import NO_RULES, kernel_rules, period_of
 from fastbp.training.samples import NonFiniteInput, Samples, read_only
 
@@ -38,8 +38,8 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
     samples = Samples(X, out, name)  # Y is not read
     net, flops = _net(packed_layout, weights, weights, samples, order), plan.forward_flops * m
     names, work = ("feedforward_batch", "feedforward_batch_parallel"), (plan.sizes, m, params.dtype)
-    run = calls.Calls(names, samples, net, None, (out,), work, flops, n_threads)
-    for _ in calls.paced(run, order, m, flops):
+    call_driver = calls.Calls(names, samples, net, None, (out,), work, flops, n_threads)
+    for _ in calls.paced(call_driver, order, m, flops):
         pass
     return out
 
@@ -56,8 +56,8 @@ def gradient(params, plan, X, Y, n_threads=None, name="X"):
     target = layout.zeros(weights.size, weights.dtype)
     net = _net(packed_layout, weights, target, samples, order)
     names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, params.dtype)
-    run = calls.Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
-    for _ in calls.paced(run, order, m, plan.flops * m):
+    call_driver = calls.Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
+    for _ in calls.paced(call_driver, order, m, plan.flops * m):
         pass
     packed_layout.unpack(target, layer_views(flat, plan))
     return flat
@@ -98,37 +98,40 @@ class Descent:
         self.layout = plan.layout(params.dtype, self.m)
         self.flat = [params, *moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
-        self.monitor = DivergenceMonitor(self.packed) if check else None
+        self.guard = FiniteGuard(self.packed) if check else None
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
         settings = kernel_rules(rules, self.packed, plan.sizes, eta, count, steps)
         net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
         names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, self.m, params.dtype)
         more = (float(eta),)
-        self.run = calls.Calls(names, samples, net, settings, more, work, self.flops, n_threads)
+        self.call_driver = calls.Calls(
+            names, samples, net, settings, more, work, self.flops, n_threads
+        )
 
     def __enter__(self):
         return self
 
     def __iter__(self):
-        first = threads.PROBE_SECONDS if self.run.n_threads > 1 else calls.KERNEL_SECONDS / 2
+        first = (
+            threads.PROBE_SECONDS if self.call_driver.n_threads > 1 else calls.KERNEL_SECONDS / 2
+        )
         for end, seconds in calls.paced(
-            self.run, self.order, self.m, self.flops, first, self.period
+            self.call_driver, self.order, self.m, self.flops, first, self.period
         ):
             count, self.done = end - self.done, end
             is_last = end == len(self.order)  # then __exit__ looks at the weights
-            due = self.monitor is not None and not is_last and self.monitor.is_due(seconds)
-            if due and not self.monitor.check(self.done):
-                self._diverged()
+            due = self.guard is not None and not is_last and self.guard.is_due(seconds)
+            if due and not self.guard.check(self.done):
+                self._raise_diverged()
             yield count
 
     def __exit__(self, kind, error, trace):
         try:
             if kind is None:
-                if self.monitor is not None and not self.monitor.is_finite():
-                    self._diverged()
-                # After a whole epoch the next one need not look at the inputs.
-                self.samples.checked |= self.done == len(self.samples)
+                if self.guard is not None and not self.guard.is_finite():
+                    self._raise_diverged()
+                self.samples.note_checked(self.done)
             elif not issubclass(kind, (NonFiniteInput, Diverged)):  # e.g. KeyboardInterrupt
                 self._restore_finite()
         finally:
@@ -137,13 +140,13 @@ class Descent:
 
     def _restore_finite(self):
         """After an interrupt that came before the weights were looked at."""
-        if self.monitor is not None and not self.monitor.is_finite():
-            self.done = self.monitor.restore()
+        if self.guard is not None and not self.guard.is_finite():
+            self.done = self.guard.restore()
 
-    def _diverged(self):
+    def _raise_diverged(self):
         """Go back to the last mini-batch with finite weights, and raise Diverged."""
         order = self.order[: self.done]
-        self.done = self.monitor.find_last_finite(self.run, order, self.m, self.period)
+        self.done = self.guard.find_last_finite(self.call_driver, order, self.m, self.period)
         raise Diverged(self.done)
 
 

@@ -1,8 +1,9 @@
 """One call of SGD: its epochs in their order, and everything that may end or outlast it.
 
 Invariants: a run is interrupted between two mini-batches only, or while it compiles or evaluates;
-there a RunState and the weights are all that it is. What it prints it keeps, so that a run that was
-resumed has printed the same in the end as one that never stopped; where it is not verbose, too.
+between two mini-batches a RunState and the weights are its complete state. What it prints it keeps,
+so that a run that was resumed has printed the same in the end as one that never stopped; where it
+is not verbose, too.
 """
 
 import random
@@ -12,37 +13,41 @@ import warnings
 import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
+from fastbp.kernels.dropout import GOLDEN
 from fastbp.training import callbacks, checkpoint, engine, run_state, signals
-from fastbp.training.divergence import Diverged, ReferenceMonitor
+from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
 from fastbp.training.samples import NonFiniteInput
-
-GOLDEN = 0x9E3779B9  # between the keys of two epochs
 
 
 class Run:
     """One call of SGD.
 
     net: the network; settings: RunSettings; training_set: TrainingSet; monitor: see monitors.py;
-    rules: RuleSettings; step(pairs, eta, rules, moments, steps): that of the reference path;
-    sets: (X, Y) by the name of an argument; history: lists of values by name; config: what must be
-    the same when the run is resumed, a dictionary for JSON.
+    rule_settings: RuleSettings; step(pairs, eta, rules, moments, steps): a step of the reference
+    path; sets: (X, Y) by the name of an argument; history: lists of values by name; config: what
+    must be the same when the run is resumed, a dictionary for JSON; rereads_list: whether the
+    caller's list is read again in each epoch, since overridden methods may change it.
     """
 
-    def __init__(self, net, settings, training_set, monitor, rules, step, sets, history, config):
+    def __init__(
+        self, net, settings, training_set, monitor, rule_settings, *, step, sets, history, config,
+        rereads_list=False,
+    ):  # fmt: skip
         self.net, self.settings, self.training_set = net, settings, training_set
-        self.monitor, self.rules, self.step, self.sets = monitor, rules, step, sets
-        self.config, self.reread = config, False
+        self.monitor, self.rule_settings = monitor, rule_settings
+        self.step, self.sets = step, sets
+        self.config, self.rereads_list = config, rereads_list
         n = training_set.n
-        moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rules.moments]
-        moments = dict(zip(rules.moments, moments))
+        moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rule_settings.moments]
+        moments = dict(zip(rule_settings.moments, moments))
         self.state = RunState(np.arange(n), settings.eta, moments, history=history)
-        self.reference_monitor = None
+        self.reference_guard = None
         if training_set.reference and settings.stops_on_divergence:
-            self.reference_monitor = ReferenceMonitor(net)
+            self.reference_guard = ReferenceFiniteGuard(net)
 
-    def run(self, checkpointer, progress, eta_of=None):
+    def train(self, checkpointer, progress, eta_of=None):
         """Run all epochs that are left. eta_of(epoch, eta): the learning rate of an epoch."""
         net, settings = self.net, self.settings
         self.checkpointer, self.eta_of = checkpointer, eta_of
@@ -80,7 +85,7 @@ class Run:
         found = self.checkpointer.read(self.config)
         if found:
             self._resume(*found)
-        elif self.rules.dropout:
+        elif self.rule_settings.dropout:
             self.state.dropout_key = int(np.random.randint(2**32, dtype=np.uint32))
 
     def _run_epoch(self):
@@ -95,7 +100,7 @@ class Run:
         while state.last_monitored < n:
             end = min(n, state.last_monitored + interval)
             while state.samples_done < end:
-                self._train(end)
+                self._train_until(end)
             self._check_weights(now=True)
             values = self._measure(midway=end < n)
             state.last_monitored = end
@@ -112,7 +117,7 @@ class Run:
     def _start_epoch(self):
         state = self.state
         with self.signals.blocked():  # overridden methods and schedules
-            if self.reread and state.epoch and self.training_set.read_again(state.order):
+            if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
                 state.order = np.arange(self.training_set.n)
             if self.eta_of is not None:
                 state.eta = self.eta_of(state.epoch, state.eta)
@@ -133,7 +138,7 @@ class Run:
             self.state.finished = True
             self.write("A callback returned True: done")
 
-    def _train(self, end):
+    def _train_until(self, end):
         """Train up to sample `end`, or until something is to be done in between."""
         if self.training_set.reference:
             self._train_by_reference(end)
@@ -151,7 +156,7 @@ class Run:
         try:
             with self.net._descent(samples, order, m, state.eta, *how) as descent:
                 for count in descent:
-                    if self._pauses(count):
+                    if self._note_progress(count):
                         break
         finally:
             if descent is not None:
@@ -168,10 +173,10 @@ class Run:
                 how = self._step_rules(), list(state.moments.values()), self._steps()
                 self.step([pairs[i] for i in batch], state.eta, *how)
             state.samples_done += len(batch)
-            if self._pauses(len(batch)):
+            if self._note_progress(len(batch)):
                 break
 
-    def _pauses(self, count):
+    def _note_progress(self, count):
         """Show that `count` samples more are done; tell whether to pause at this mini-batch."""
         self.bar.update(count)
         return self._is_interrupted()
@@ -192,8 +197,10 @@ class Run:
         state = self.state
         if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        key = (state.dropout_key + state.epoch * GOLDEN) % 2**32 if self.rules.dropout else 0
-        return self.rules.rules(self.training_set.n, key)
+        key = (
+            (state.dropout_key + state.epoch * GOLDEN) % 2**32 if self.rule_settings.dropout else 0
+        )
+        return self.rule_settings.for_epoch(self.training_set.n, key)
 
     def _measure(self, midway):
         """Return what the monitor measures; if it is interrupted, what it drew is undone."""
@@ -210,11 +217,11 @@ class Run:
 
     def _check_weights(self, now=False):
         """On the reference path: raise Diverged if the weights are not finite, at times."""
-        if self.reference_monitor is None:
+        if self.reference_guard is None:
             return
         done, batch = self.state.samples_done, self._batch_size()
         try:
-            self.reference_monitor.check(done, now)
+            self.reference_guard.check(done, now)
         except Diverged as error:
             self._refuse(f"between the mini-batches {error.before // batch} and {done // batch}")
 
@@ -228,7 +235,7 @@ class Run:
 
     def _undo(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
-        net, undo_draws = self.net, _keep_draws(bool(self.rules.dropout))
+        net, undo_draws = self.net, _keep_draws(bool(self.rule_settings.dropout))
         before = net.weights, net.biases
 
         def undo():
@@ -239,7 +246,7 @@ class Run:
         return undo
 
     def _explain(self, error, undo):
-        """Raise what is wrong: the data, as if nothing had happened, or else the weights."""
+        """Raise ValueError for non-finite data, with all restored; else FloatingPointError."""
         for name, both in self.sets.items():
             try:
                 numeric_arrays.check_finite_samples(*both, self.net.dtype, name)

@@ -67,5 +67,12 @@ class Samples:
         check_inputs(self.X, dtype, self.name)
         self.checked = True
 
+    def note_checked(self, count):
+        """Note that so many samples of an epoch were read by the kernels, in one call of SGD.
+
+        Once that were all of them, the next calls need not look at the inputs.
+        """
+        self.checked |= count == self.n
+
     def __len__(self):
         return self.n

@@ -96,7 +96,7 @@ class RuleSettings:
             return "first_moment", "second_moment"
         return ("velocity",) if self.momentum else ()
 
-    def rules(self, n, key=0):
+    def for_epoch(self, n, key=0):
         """Return the Rules of training on n samples; key: of the masks of dropout."""
         adam = self.optimizer == "adam"
         momentum = self.betas[0] if adam else self.momentum

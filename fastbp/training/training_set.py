@@ -3,7 +3,7 @@
 Invariant: a list that the caller passes is shuffled in place before each epoch, as in the book.
 """
 
-from fastbp.data import containers, datasets, numeric_arrays
+from fastbp.data import datasets, numeric_arrays
 from fastbp.training.samples import Samples
 
 
@@ -62,8 +62,3 @@ class TrainingSet:
             self.given, self.was_replaced = list(theirs), True
         self._read(self.given)
         return changed
-
-
-def read(data, name="training_data"):
-    """Return data as a list, a tuple of arrays, or another container that can be read twice."""
-    return containers.materialise(data, name)
