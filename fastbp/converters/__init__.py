@@ -1,0 +1,1 @@
+"""Conversions of networks, one file for each library; fastbp.exchange is their public name."""
