@@ -1,1 +1,1 @@
-"""Conversions of networks, one file for each library; fastbp.exchange is their public name."""
+"""What is behind the module exchange: one file for each form or library."""

@@ -48,8 +48,8 @@ def save_safetensors(net, path):
     contents = contents_of(net, "a safetensors file")
     if contents.cost is None:
         raise ValueError(
-            f"cost is {messages.describe(net.cost)}, and a safetensors file has no place for "
-            f"Python code; expected {' or '.join(COSTS)}"
+            f"cost is {messages.describe(net.cost)} with functions of its own, and a safetensors "
+            f"file has no place for Python code; expected the original {' or '.join(COSTS)}"
         )
     if contents.chapter == "network" and net._is_overridden("cost_derivative"):
         raise ValueError(

@@ -209,10 +209,18 @@ def _scan(torch, module):
 
 def _leaves(torch, module, name):
     """Yield (name, module) for what nested Sequentials consist of, in order; or raise."""
-    cls = type(module)
     if not isinstance(module, torch.nn.Module):
         raise TypeError(
             f"{name} is {messages.describe(module)}, expected a torch.nn.Sequential or a state_dict"
+        )
+    cls, known = type(module), ("Linear", *MODULES.values(), *IGNORED)
+    # A subclass of Sequential may have a constructor of its own, nothing else.
+    nested = isinstance(module, torch.nn.Sequential) and cls.forward is torch.nn.Sequential.forward
+    if not nested and cls not in [getattr(torch.nn, kind) for kind in known]:
+        raise ValueError(
+            f"{name} is a {cls.__name__}, expected one of Sequential, {', '.join(known)}; a module "
+            f"with a forward of its own that has only Linear layers: pass module.state_dict() and "
+            f"activations=[...]"
         )
     if any(getattr(module, hooks, None) for hooks in HOOKS):
         raise ValueError(
@@ -220,8 +228,7 @@ def _leaves(torch, module, name):
         )
     if "forward" in vars(module):
         raise ValueError(f"{name} has a forward of its own, expected that of its class")
-    # A subclass of Sequential may have a constructor of its own, nothing else.
-    if isinstance(module, torch.nn.Sequential) and cls.forward is torch.nn.Sequential.forward:
+    if nested:
         for i, child in enumerate(module):
             yield from _leaves(torch, child, f"{name}[{i}]")
     else:
@@ -229,14 +236,8 @@ def _leaves(torch, module, name):
 
 
 def _check_ignored(torch, module, name):
-    """Raise ValueError unless a module returns rows as they are."""
+    """Raise ValueError unless an Identity, Flatten or Dropout returns rows as they are."""
     cls = type(module)
-    if cls not in [getattr(torch.nn, ignored) for ignored in IGNORED]:
-        expected = ", ".join(("Sequential", "Linear", *MODULES.values(), *IGNORED))
-        raise ValueError(
-            f"{name} is a {cls.__name__}, expected one of {expected}; a module with a forward of "
-            f"its own that has only Linear layers: pass module.state_dict() and activations=[...]"
-        )
     if cls is torch.nn.Flatten and (module.start_dim, module.end_dim) != (1, -1):
         axes = (module.start_dim, module.end_dim)
         raise ValueError(f"{name} is a Flatten of axes {axes}, expected (1, -1)")
