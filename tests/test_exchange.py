@@ -404,7 +404,7 @@ def test_a_cost_of_your_own(tmp_path, rng, monkeypatch):
         exchange.save_safetensors(net, tmp_path / "net")
     with monkeypatch.context() as patch:
         patch.setattr(CrossEntropyCost, "delta", OwnCost.delta)
-        with pytest.raises(ValueError, match="CrossEntropyCost.* with functions of its own"):
+        with pytest.raises(ValueError, match=r"CrossEntropyCost.* with functions of its own"):
             exchange.save_safetensors(network2.Network([4, 3]), tmp_path / "net")
     chapter_1 = network.Network([4, 3])
     chapter_1.cost_derivative = lambda a, y: np.sign(a - y)
