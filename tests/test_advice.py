@@ -351,6 +351,14 @@ ELSEWHERE = {
     "use another path": "followed above",
     "call it without transpose": "test_mnist_loader",
     "load it without pixels": "test_mnist_loader",
+    "use save_safetensors": "test_exchange: a network too large for ONNX",
+    "pass safetensors.torch.load_file(path) t": "test_exchange: state_dicts",
+    "pass module.state_dict()": "test_exchange: state_dicts",
+    "pass activations=[...]": "test_exchange: state_dicts",
+    "leave them out": "test_exchange: costs and activations that are given",
+    "pass dtype=numpy.float32": "test_exchange: dtypes of torch",
+    "call module.eval() first": "test_exchange: what a module may consist of",
+    "call mlp.fit first": "test_exchange: sklearn that is refused",
 }
 
 

@@ -19,12 +19,17 @@ LEVELS = [
     {"network"},
     {"network2"},
     {"__init__"},  # fastbp itself, where __version__ is
+    {"converters"},
+    {"exchange"},
     {"report"},
     {"cli"},
     {"__main__"},
 ]
 COMPILERS = {"numba", "llvmlite"}
-OPTIONAL = {"tqdm", "pooch", "requests", "matplotlib"}
+OPTIONAL = {
+    "tqdm", "pooch", "requests", "matplotlib",
+    "onnx", "onnxruntime", "safetensors", "sklearn", "torch",
+}  # fmt: skip
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.
 COMPILE_TIME = {"compiler", "cache", "processes", "emit", "simd", "jit"}
 LONGEST, LONGEST_KERNELS, LONGEST_FUNCTION, MOST_ARGUMENTS = 500, 400, 45, 8
@@ -147,7 +152,7 @@ def test_a_package_says_what_is_in_it_and_no_more():
 
 def test_import_loads_nothing_optional_and_compiles_nothing():
     code = """
-import json, sys, fastbp
+import json, sys, fastbp, fastbp.exchange
 from fastbp.kernels import drivers, jit, shuffle
 functions = {**vars(drivers), **vars(shuffle)}
 compiled = [n for n, f in functions.items() if getattr(f, "signatures", None)]

@@ -24,6 +24,9 @@ NAMES = {
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
         "vectorized_result", "wrap",
     ],
+    "fastbp.exchange": [
+        "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",
+    ],
 }  # fmt: skip
 METHODS = {
     "fastbp.network": [

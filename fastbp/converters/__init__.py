@@ -1,0 +1,1 @@
+"""What is behind the module exchange: one file for each form or library."""

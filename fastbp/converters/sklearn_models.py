@@ -1,0 +1,61 @@
+"""Networks of scikit-learn's multi-layer perceptrons."""
+
+import numpy as np
+
+from fastbp.converters.contents import Layer, network2_of, require
+from fastbp.data import messages
+
+ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax"}
+
+
+def from_sklearn(mlp):
+    """Return the network that a fitted perceptron of scikit-learn is.
+
+    Parameters
+    ----------
+    mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted. It does not change.
+
+    Returns
+    -------
+    fastbp.network2.Network
+        In the dtype of ``mlp.coefs_``. A classifier of two classes has one sigmoid neuron and
+        `CrossEntropyCost`: its output is the probability of ``mlp.classes_[1]``. One of more
+        classes has softmax neurons and `LogLikelihoodCost`, neuron j for ``mlp.classes_[j]``; with
+        several labels per sample, a sigmoid neuron for each and `CrossEntropyCost`. A regressor has
+        linear neurons and `QuadraticCost`.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    TypeError, ValueError
+        If mlp is something else, is not fitted, or has an output that a network does not have (a
+        regressor with Poisson loss).
+
+    Notes
+    -----
+    ``net.feedforward(X.T).T`` is ``predict_proba(X)`` (of two classes: its column 1), or
+    ``predict(X)`` of a regressor, within rounding.
+    """
+    package = require("sklearn.neural_network", "from_sklearn", "scikit-learn")
+    if type(mlp) not in (package.MLPClassifier, package.MLPRegressor):
+        raise TypeError(
+            f"mlp is {messages.describe(mlp)}, expected a fitted MLPClassifier or MLPRegressor of "
+            f"sklearn.neural_network; of a Pipeline: its last step"
+        )
+    if not hasattr(mlp, "coefs_"):
+        raise ValueError("mlp is not fitted; call mlp.fit first")
+    activation, output = ACTIVATIONS.get(mlp.activation), OUTPUTS.get(mlp.out_activation_)
+    if activation is None or output is None:
+        name = "out_activation_" if activation else "activation"
+        expected = ", ".join(OUTPUTS if activation else ACTIVATIONS)
+        seen = messages.describe(getattr(mlp, name))
+        raise ValueError(f"mlp.{name} is {seen}, expected one of {expected}")
+    layers = [
+        Layer(f"mlp.coefs_[{l}].T", np.asarray(w).T, f"mlp.intercepts_[{l}]", np.asarray(b))
+        for l, (w, b) in enumerate(zip(mlp.coefs_, mlp.intercepts_))
+    ]
+    activations = [activation] * (len(layers) - 1) + [output]
+    return network2_of(layers, activations, None, layers[0].w.dtype)
