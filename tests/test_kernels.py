@@ -292,7 +292,7 @@ def test_transposed_weights_are_those_of_the_layout(dtype, rng, guards):
 
 @compiled
 def call_read(columns, starts, values, pixels, kind, n, scale, check, batch, rows):
-    X = layout.PixelSource(at(pixels, 0), kind, n, scale, check)
+    X = layout.PixelSource(at(pixels, 0), kind, n, scale, check, at(columns, 0), at(batch, 0))
     sparse.list_nonzero(at(columns, 0), at(starts, 0), X, at(batch, 0), rows)
     count = starts[n // layout.KC + 1]
     return sparse.read_values(at(values, 0), at(columns, 0), count, X, at(batch, 0), rows)

@@ -23,11 +23,18 @@ def cost_of(a, y, cost):
 
 
 @kernel
+def sample_cost(a, y, n, cost):
+    """Return the cost of the outputs a (n,) of one sample."""
+    total = 0.0
+    for j in range(n):
+        total += cost_of(a[j], y[j], cost)
+    return total
+
+
+@kernel
 def total_cost(A, Y, batch, n, cost):
     """Return the cost of the outputs A (m, n), summed over the samples batch (m,)."""
     total = 0.0
     for i in range(A.rows):
-        a, y = row(A, i), at(Y, batch[i] * n)
-        for j in range(n):
-            total += cost_of(a[j], y[j], cost)
+        total += sample_cost(row(A, i), at(Y, batch[i] * n), n, cost)
     return total

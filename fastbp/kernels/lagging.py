@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 
 from fastbp.kernels.jit import kernel, routine
-from fastbp.kernels.layout import KC, UNROLL, batch_size, net_type, pixel_source, size_of
+from fastbp.kernels.layout import CSR, KC, UNROLL, batch_size, net_type, pixel_source, size_of
 from fastbp.kernels.optimizer import only_gradients, rules_type
 from fastbp.kernels.simd import at, fma, lanes, load, span, store
 from fastbp.kernels.sparse import list_nonzero
@@ -74,9 +74,12 @@ def input_list(rules, r, n):
 
 
 @kernel
-def is_linear(rules):
-    """Tell whether a step without a gradient is a linear map of weights and velocities."""
-    return rules.l1 == 0 and rules.adam == 0
+def is_linear(net, rules):
+    """Tell whether a step without a gradient is a linear map of weights and velocities.
+
+    And whether the inputs of a whole mini-batch can be listed: not those in compressed sparse rows.
+    """
+    return rules.l1 == 0 and rules.adam == 0 and net.kind < CSR
 
 
 @kernel
@@ -98,12 +101,12 @@ def ends_period(net, rules, start):
 
 
 @kernel
-def stepping_inputs(rules, number, n):
+def stepping_inputs(net, rules, number):
     """Return the list of the inputs that take the step of mini-batch `number` of a call.
 
     With L1 and Adam, whose steps are not linear, all do.
     """
-    return input_list(rules, BATCH + number % 2 if is_linear(rules) else ALL, n)
+    return input_list(rules, BATCH + number % 2 if is_linear(net, rules) else ALL, size_of(net, 0))
 
 
 @kernel
@@ -129,13 +132,13 @@ def find_lagging(net, rules, start):
 
     These are inputs of the next mini-batch, and at the end of a period or of the call all inputs.
     """
-    if not net.sparse or not is_linear(rules) or only_gradients(rules) or is_scaled(rules):
+    if not net.sparse or not is_linear(net, rules) or only_gradients(rules) or is_scaled(rules):
         return  # none lags
     n, number = size_of(net, 0), start // net.m
     steps = number % rules.period
     if number == 0:
         list_batch(net, rules, 0)
-    taken, stepping = input_list(rules, TAKEN, n).columns, stepping_inputs(rules, number, n)
+    taken, stepping = input_list(rules, TAKEN, n).columns, stepping_inputs(net, rules, number)
     if steps == 0:
         for k in range(n + 1):
             taken[k] = 0
@@ -143,7 +146,7 @@ def find_lagging(net, rules, start):
         taken[stepping.columns[t]] = steps + 1
     if start + net.m < net.n_samples:
         list_batch(net, rules, number + 1)
-    candidates = stepping_inputs(rules, number + 1, n)
+    candidates = stepping_inputs(net, rules, number + 1)
     if ends_period(net, rules, start):
         candidates = input_list(rules, ALL, n)
     count = candidates.starts[n // KC + 1]
@@ -154,7 +157,7 @@ def find_lagging(net, rules, start):
 @kernel
 def list_batch(net, rules, number):
     """List the inputs that are not zero in all samples of a mini-batch, and the biases."""
-    start, stepping = number * net.m, stepping_inputs(rules, number, size_of(net, 0))
+    start, stepping = number * net.m, stepping_inputs(net, rules, number)
     batch, size = at(net.order, start), batch_size(net, start)
     list_nonzero(stepping.columns, stepping.starts, pixel_source(net), batch, size)
 

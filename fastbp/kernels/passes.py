@@ -3,6 +3,7 @@
 from numba import types
 
 from fastbp.kernels.activations import LINEAR, activate
+from fastbp.kernels.costs import sample_cost
 from fastbp.kernels.dropout import drop_rows, drop_threshold, drop_values
 from fastbp.kernels.jit import kernel, routine
 from fastbp.kernels.lagging import is_scaled, weight_scale
@@ -143,6 +144,23 @@ def forward(net, rules, start, l, thread_id, n_threads):
 # ------------------------------------------------ backward
 
 
+@kernel
+def note_samples(net, Delta, A, start, mine):
+    """Multiply the Deltas of the output layer by the samples' weights, and note their costs."""
+    if net.weighted == 0 and net.cost < 0:
+        return
+    for i in range(mine.m):
+        t = start + mine.first + i
+        sample, weight = net.order[t], 1.0
+        if net.weighted:
+            weight, delta = net.sample_weight[sample], row(Delta, i)
+            for j in range(mine.n):
+                delta[j] *= weight
+        if net.cost >= 0:
+            y = at(net.Y, sample * mine.n)
+            net.losses[t] = weight * sample_cost(row(A, i), y, mine.n, net.cost)
+
+
 @routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, types.float64, I, I))
 def backward(net, rules, start, l, factor, thread_id, n_threads):
     """Write one thread's part of the Deltas of layer l, and factor times them, for the update."""
@@ -153,6 +171,7 @@ def backward(net, rules, start, l, factor, thread_id, n_threads):
     batch = at(net.order, start + mine.first)
     if l == top:
         output_delta(Delta, A, net.Y, batch, mine.n)
+        note_samples(net, Delta, A, start, mine)
     else:
         above = layer_of(net, l + 1)
         Delta_out = block(above.D, mine.first, mine.m, 0)

@@ -13,6 +13,7 @@ from numba import types
 from fastbp.kernels.jit import kernel, routine
 from fastbp.kernels.layers import by_shape
 from fastbp.kernels.layout import (
+    CSR,
     FLOAT32,
     FLOAT64,
     KC,
@@ -84,6 +85,45 @@ def nonzero_pixels(X, batch, rows, k):
 
 
 @kernel
+def list_csr(columns, starts, X, batch, rows):
+    """list_nonzero for up to MR samples that are stored as compressed sparse rows."""
+    i, j, n = batch[rows // 2], batch[rows - 1], X.n
+    a, b, c = X.indptr[batch[0]], X.indptr[i], X.indptr[j]
+    a1, b1, c1 = X.indptr[batch[0] + 1], X.indptr[i + 1], X.indptr[j + 1]
+    count, block = 0, 0
+    starts[0] = 0
+    while a < a1 or b < b1 or c < c1:
+        k = min(
+            X.indices[a] if a < a1 else n,
+            X.indices[b] if b < b1 else n,
+            X.indices[c] if c < c1 else n,
+        )
+        while block < k // KC:
+            block += 1
+            starts[block] = count
+        columns[count] = k
+        count += 1
+        a += 1 if a < a1 and X.indices[a] == k else 0
+        b += 1 if b < b1 and X.indices[b] == k else 0
+        c += 1 if c < c1 and X.indices[c] == k else 0
+    for later in range(block + 1, n // KC + 1):
+        starts[later] = count
+    columns[count] = n
+    starts[n // KC + 1] = count + 1
+
+
+@kernel
+def csr_values(values, columns, count, x, X, batch, rows):
+    """listed_values for samples that are stored as compressed sparse rows; x: their numbers."""
+    for i in range(rows):
+        p, end = X.indptr[batch[i]], X.indptr[batch[i] + 1]
+        for t in range(count):
+            is_stored = p < end and X.indices[p] == columns[t]
+            values[t * rows + i] = x[p] * X.scale if is_stored else 0 * X.scale
+            p += 1 if is_stored else 0
+
+
+@kernel
 def list_nonzero(columns, starts, X, batch, rows):
     """Write the columns of the pixels that are not zero in at least one of `rows` samples, and n.
 
@@ -92,6 +132,9 @@ def list_nonzero(columns, starts, X, batch, rows):
     UNROLL,); starts (n // KC + 2,).
     """
     count, n = 0, X.n
+    if X.kind >= CSR:
+        list_csr(columns, starts, X, batch, rows)
+        return
     for k in range(0, n, 64):
         if k % KC == 0:
             starts[k // KC] = count
@@ -125,7 +168,11 @@ def read_values(values, columns, count, X, batch, rows):
     values (count, rows). Returns 1 if all are in range, else 0: see all_in_range.
     """
     last, n, scale = count - 1, X.n, X.scale
-    if X.kind == FLOAT64:
+    if X.kind == CSR + FLOAT64:
+        csr_values(values, columns, last, as_float64(X.bytes, 0), X, batch, rows)
+    elif X.kind == CSR + FLOAT32:
+        csr_values(values, columns, last, as_float32(X.bytes, 0), X, batch, rows)
+    elif X.kind == FLOAT64:
         listed_values(values, columns, last, as_float64(X.bytes, 0), n, batch, rows, scale)
     elif X.kind == FLOAT32:
         listed_values(values, columns, last, as_float32(X.bytes, 0), n, batch, rows, scale)
@@ -190,6 +237,8 @@ def all_in_range(a, n, factor):
 @kernel
 def next_pixels_of(X, batch, rows, count):
     """Return the NextPixels of a group of samples: their rows of pixels, in `count` steps."""
+    if X.kind >= CSR:  # they lie anywhere
+        return NextPixels(X.bytes, X.bytes, X.bytes, np.intp(0))
     row_bytes = X.n * (8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1)
     a, b, c = batch[0], batch[rows // 2], batch[rows - 1]
     a, b, c = at(X.bytes, a * row_bytes), at(X.bytes, b * row_bytes), at(X.bytes, c * row_bytes)

@@ -83,7 +83,7 @@ def step_listed(net, rules, p, start, size, eta):
     """Take the step of panel p of a sparse first layer on the inputs that do not lag."""
     n, S, slots = size_of(net, 0), panel(layer_of(net, 1).S, p), slots_of(net, rules, 1, p)
     number, half = start // net.m, is_half(layer_of(net, 1).W, size_of(net, 1), p)
-    stepping = stepping_inputs(rules, number, n)
+    stepping = stepping_inputs(net, rules, number)
     for b in range(n // KC + 1):  # in the first-level cache: decay, all groups, velocity
         first = stepping.starts[b]
         columns, count = at(stepping.columns, first), stepping.starts[b + 1] - first

@@ -38,6 +38,8 @@ class Calls:
         """
         part, rules = order[start:end], self.rules
         net = self.net._replace(order=read_only(part), n_samples=len(part))
+        if net.cost >= 0:
+            net = net._replace(losses=net.losses[start:end])
         if rules is not None:
             rules = rules._replace(steps=rules.steps + start // net.m)
         arguments = net, rules, *self.more

@@ -20,10 +20,10 @@ BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 
 
-def _net(packed_layout, weights, target, samples, order):
-    """Return the Net of a call."""
+def _net(packed_layout, weights, target, samples, order, **more):
+    """Return the Net of a call. more: see layout.Layout.net."""
     factor = samples.range_factor(packed_layout.dtype)
-    return packed_layout.net(weights, target, samples.stored, order, samples.sparse, factor)
+    return packed_layout.net(weights, target, samples.stored, order, samples.sparse, factor, **more)
 
 
 def feedforward(params, plan, X, n_threads=None, name="X"):
@@ -31,7 +31,7 @@ def feedforward(params, plan, X, n_threads=None, name="X"):
 
     Raises NonFiniteInput.
     """
-    n, m = len(X), min(len(X), BATCH)
+    n, m = X.shape[0], min(X.shape[0], BATCH)
     out = np.empty((n, plan.sizes[-1]), params.dtype)
     packed_layout = plan.layout(params.dtype, m)
     weights, order = packed_layout.pack(layer_views(params, plan)), np.arange(n)
@@ -87,12 +87,17 @@ class Descent:
     m samples per mini-batch; moments: flat vectors like params, in place, too: the velocity where
     rules have momentum, the two moments of Adam; steps: how many Adam has taken before.
 
+    sample_weight (samples,): what the cost of each sample is multiplied by; with sums_loss, `loss`
+    is in the end the sum of these costs, without regularisation, over the `done` samples, each
+    before the step of its mini-batch.
+
     Raises NonFiniteInput for an input that is; then params are of no use. With `check`, raises
     Diverged when weights are no longer finite; then params are as they were before that mini-batch.
     """
 
     def __init__(self, params, plan, samples, order, m, eta, n_threads=None, rules=NO_RULES,
-                 moments=(), check=True, steps=0):  # fmt: skip
+                 moments=(), check=True, steps=0, *, sample_weight=None,
+                 sums_loss=False):  # fmt: skip
         self.plan, self.samples, self.order, self.m = plan, samples, order, min(m, len(samples))
         self.done, self.flops = 0, plan.flops * self.m
         self.layout = plan.layout(params.dtype, self.m)
@@ -102,7 +107,12 @@ class Descent:
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
         settings = kernel_rules(rules, self.packed, plan.sizes, eta, count, steps)
-        net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
+        self.losses = np.zeros(len(order)) if sums_loss else None
+        net = _net(
+            self.layout, self.packed[0], self.packed[0], samples, order, losses=self.losses,
+            sample_weight=None if sample_weight is None else params.dtype.type(sample_weight),
+            cost=plan.cost if sums_loss else -1,
+        )  # fmt: skip
         names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, self.m, params.dtype)
         more = (float(eta),)
         self.call_driver = calls.Calls(
@@ -137,6 +147,11 @@ class Descent:
         finally:
             for vector, packed in zip(self.flat, self.packed):
                 self.layout.unpack(packed, layer_views(vector, self.plan))
+
+    @property
+    def loss(self):
+        """Return the sum of the costs of the samples that were trained on."""
+        return float(self.losses[: self.done].sum())
 
     def _restore_finite(self):
         """After an interrupt that came before the weights were looked at."""

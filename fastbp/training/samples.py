@@ -1,5 +1,7 @@
 """A data set as the kernels read it: bytes or floats, dense or mostly zeros."""
 
+import collections
+
 import numpy as np
 
 from fastbp.data import warn
@@ -30,6 +32,7 @@ def _is_sparse(X):
 
 def check_inputs(X, dtype, name):
     """Raise NonFiniteInput if inputs are not finite in this type; warn if they are large."""
+    X = X.data if is_csr(X) else X
     if not isinstance(X, Pixels):
         with np.errstate(over="ignore"):
             if not np.isfinite(X.astype(dtype, copy=False)).all():
@@ -37,20 +40,39 @@ def check_inputs(X, dtype, name):
     warn.warn_about_large_inputs(X, name)
 
 
+# What the kernels read: the bytes of the inputs, how these are stored (see layout.py), what
+# multiplies them, the targets, and the indices and row starts of compressed sparse rows.
+Stored = collections.namedtuple("Stored", "numbers kind scale Y indices indptr")
+
+
+def is_csr(X):
+    """Tell whether X is a SciPy array or matrix in compressed sparse rows."""
+    return getattr(X, "format", None) == "csr"
+
+
 class Samples:
     """A data set as the kernels read it.
 
-    X (n, n_in), contiguous: uint8, float32 or float64, or Pixels; Y (n, n_out); name: what a
-    warning calls the inputs. Where most of X is zero the first layer leaves these numbers out:
-    fewer operations, the same bits.
+    X (n, n_in): contiguous, of uint8, float32 or float64; or Pixels; or compressed sparse rows with
+    sorted indices, of float32 or float64. Y (n, n_out); name: what a warning calls the inputs.
+    Where most of X is zero the first layer leaves these numbers out: fewer operations, the same
+    bits.
     """
 
     def __init__(self, X, Y, name="X"):
         stored, scale = (X.array, X.scale) if isinstance(X, Pixels) else (X, 1.0)
-        self.sparse = _is_sparse(stored)
-        self.X, self.n_in, self.n, self.Y, self.name = X, X.shape[1], len(X), Y, name
+        self.n, self.n_in = X.shape
+        self.X, self.Y, self.name, kind = X, Y, name, layout.STORED.index(stored.dtype)
+        indices, indptr = np.zeros(1, np.int32), np.zeros(1, np.int64)
+        if is_csr(X):
+            self.sparse, stored, kind = True, X.data, layout.CSR + kind
+            indices = np.append(X.indices, 0).astype(np.int32)  # never empty
+            indptr = X.indptr.astype(np.int64)
+        else:
+            self.sparse = _is_sparse(stored)
         numbers = read_only(stored.reshape(-1).view(np.uint8))
-        self.stored = numbers, layout.STORED.index(stored.dtype), scale, read_only(Y)
+        Y, indices, indptr = map(read_only, (Y, indices, indptr))
+        self.stored = Stored(numbers, kind, scale, Y, indices, indptr)
         self.checked = False  # whether all inputs are finite, and how large they are
 
     def range_factor(self, dtype):
@@ -58,8 +80,8 @@ class Samples:
 
         See sparse.all_in_range; 0 if there can be none.
         """
-        _, kind, scale, _ = self.stored
-        bytes_in_range = layout.STORED[kind] == np.uint8 and 255 * abs(scale) <= warn.LARGE
+        kind, scale = self.stored.kind, self.stored.scale
+        bytes_in_range = kind == layout.UINT8 and 255 * abs(scale) <= warn.LARGE
         return dtype.type(0 if self.checked or bytes_in_range else np.finfo(dtype).max / warn.LARGE)
 
     def check(self, dtype):
