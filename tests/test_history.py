@@ -486,7 +486,7 @@ def test_what_cannot_be_drawn(history, tmp_path, monkeypatch):
 
 def run_readme():
     """Run the README's code about callbacks as it stands there; return its names."""
-    (code,) = re.findall(r"  ```python\n(  def to_.*?)  ```\n", README.read_text(), re.DOTALL)
+    (code,) = re.findall(r"  ```python\n(  # writer.*?)  ```\n", README.read_text(), re.DOTALL)
     code = "".join(line[2:] for line in code.splitlines(keepends=True))
     assert len(code.splitlines()) <= 12
     names = dict(fastbp=fastbp, net=new("chapter 1"), training_data=TRAINING, test_data=TEST)
