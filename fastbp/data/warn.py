@@ -1,5 +1,6 @@
 """What all public calls share: they ignore underflow, and warn once, at the user's line."""
 
+import contextlib
 import functools
 import pathlib
 import sys
@@ -45,6 +46,18 @@ def public(function=None, *, ignore=("under",)):
             _call_state.active = False
 
     return call
+
+
+@contextlib.contextmanager
+def no_large_input_warnings():
+    """Issue no warnings of large inputs in this thread meanwhile."""
+    before = _call_state.active, _call_state.warned
+    _call_state.active = _call_state.warned = True
+    try:
+        with np.errstate(under="ignore"):
+            yield
+    finally:
+        _call_state.active, _call_state.warned = before
 
 
 def runtime_warning(message):

@@ -1,0 +1,1 @@
+"""What is behind fastbp.estimator: the two estimators without their public interface."""

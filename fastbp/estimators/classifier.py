@@ -1,0 +1,319 @@
+"""The classifier: its parameters, and what is between labels and output neurons."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+from fastbp.data import messages
+from fastbp.estimators.base import BaseNetwork, trains_by_parts
+from fastbp.estimators.figures import accuracy
+
+
+class NetworkClassifier(ClassifierMixin, BaseNetwork):
+    """A classifier with the parameters of scikit-learn's MLPClassifier, on fastbp's kernels.
+
+    Two classes: one sigmoid neuron with the cross-entropy cost; more: softmax neurons with the
+    log-likelihood cost; several labels per sample (rows of 0 and 1): a sigmoid neuron for each.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Neurons per hidden layer; ``()`` for none.
+    activation : {"relu", "logistic", "sigmoid", "tanh", "identity"}
+        Of the hidden layers; "sigmoid" is another name of "logistic".
+    solver : {"adam", "sgd"}
+        Adam (Kingma and Ba 2015), or gradient descent with `momentum`.
+    alpha : float
+        L2 regularisation of the weights. As in scikit-learn the gradient of a mini-batch has the
+        term ``alpha / batch_size * weights``, where the size is the sum of the samples' weights. It
+        is the same for all mini-batches of an epoch, also for a last, shorter one.
+    batch_size : int or "auto"
+        Samples per mini-batch, at most all; "auto" is 64.
+    learning_rate_init : float
+        The learning rate. It stays as it is.
+    max_iter : int
+        The most epochs.
+    tol : float
+        By how much the loss, or with `early_stopping` the validation score, has to improve.
+    n_iter_no_change : int or inf
+        Training ends after more than so many epochs without such an improvement.
+    shuffle : bool
+        Whether the samples are shuffled before each epoch.
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None
+        Where the first weights, the order of the samples, the masks of dropout and the held-out
+        samples come from. NumPy's global generator is never used, also not for None.
+    momentum : float
+        Of "sgd", 0 <= momentum < 1.
+    nesterovs_momentum : bool
+        Whether the momentum is Nesterov's.
+    early_stopping : bool
+        Whether training ends by the score on held-out samples, or on the `eval_set` of `fit`. In
+        the end the weights are those of the epoch with the best score, of several with the same
+        score those with the least loss. There is no `partial_fit` then.
+    validation_fraction : float
+        The share of samples, of each class, that `early_stopping` holds out. Samples with equal
+        ``X`` are never on both sides.
+    beta_1, beta_2, epsilon : float
+        Of "adam".
+    warm_start : bool
+        Whether `fit` goes on where the last call of `fit` or `partial_fit` ended, optimizer and
+        order of samples included.
+    verbose : bool
+        Whether a line is printed after each epoch.
+    class_weight : dict, "balanced" or None
+        What the weights of samples are multiplied by, as in scikit-learn.
+    dropout : float or sequence of float
+        The share of hidden neurons that a sample is trained without, or one number for each layer
+        but the output layer, the input layer first.
+    callback : callable or list of callables
+        Called after each epoch with a dictionary of figures: "epoch", "epochs", "eta", "samples",
+        "seconds", "loss" and, with validation data, "validation_loss" and "validation_score". One
+        that returns True ends the training.
+    progress : bool or None
+        Whether a progress bar is shown; None: where standard error is a terminal.
+    dtype : numpy.float32, numpy.float64 or None
+        Of weights and computation; None: float32 if X is, else float64.
+    n_jobs : int or None
+        Threads: None for as many as are faster, -1 for all processors, -2 for all but one. Results
+        are the same to the bit for any number.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer.
+    loss_, loss_curve_ : float, list of float
+        The cost per sample, averaged over an epoch, each sample before its mini-batch's step, plus
+        the L2 term at the beginning of the epoch; with dropout, under dropout. `loss_` is the last.
+    best_loss_ : float or None
+        The smallest; None with `early_stopping`.
+    n_iter_ : int
+        Epochs of the last call.
+    t_ : int
+        Samples seen in all calls.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        After each epoch, where there are validation data: `score`, and the cost per sample.
+    best_validation_score_ : float or None
+        The largest of them.
+    classes_ : ndarray
+        The labels, in the order of `predict_proba`.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    n_layers_, n_outputs_ : int
+        Layers with the input layer, and output neurons.
+    out_activation_ : str
+        "logistic" or "softmax".
+
+    Notes
+    -----
+    With equal parameters and the same int as `random_state`, and without weights and early
+    stopping, the first weights and the order of samples are those of scikit-learn's
+    `MLPClassifier`, and the fitted numbers agree within rounding for mini-batches of equal size
+    ("adam": up to `epsilon`, which is added to another square root). Inputs are used as they are:
+    scale them, e.g. by a StandardScaler. Sparse inputs are never made dense.
+
+    Of samples with weights, each mini-batch's gradient is divided by its number of samples times
+    the mean weight of all. If the weights diverge, or training is interrupted, the estimator keeps
+    the last finite ones.
+    """
+
+    __module__ = "fastbp.estimator"  # where users and pickles find it
+
+    def __init__(
+        self, hidden_layer_sizes=(100,), *, activation="relu", solver="adam", alpha=1e-4,
+        batch_size="auto", learning_rate_init=1e-3, max_iter=200, tol=1e-4,
+        n_iter_no_change=10, shuffle=True, random_state=None, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, warm_start=False, verbose=False, class_weight=None,
+        dropout=0.0, callback=None, progress=False, dtype=None, n_jobs=None,
+    ):  # fmt: skip
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.class_weight = class_weight
+        self.dropout = dropout
+        self.callback = callback
+        self.progress = progress
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y, sample_weight=None, eval_set=None):
+        """Fit the network to samples.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+            The inputs.
+        y : array of shape (n,) or (n, n_labels)
+            Labels of any type, or rows of 0 and 1.
+        sample_weight : array of shape (n,), optional
+            Not negative; samples of weight 0 are left out.
+        eval_set : tuple (X, y), optional
+            Validation data: measured after each epoch, and used by `early_stopping` in place of
+            held-out samples.
+
+        Returns
+        -------
+        NetworkClassifier
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data make no sense.
+        FloatingPointError
+            If the weights diverge.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If training ends by `max_iter`.
+        """
+        return self._fit(X, y, sample_weight, eval_set)
+
+    @available_if(trains_by_parts)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on samples, going on from the call before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array of shape (n_classes,), optional
+            All labels; needed in the first call.
+
+        Returns
+        -------
+        NetworkClassifier
+            Itself.
+        """
+        self._note_classes(y, classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X):
+        """Return the most probable class of each row of X, an array (n,), or labels (n, n_labels).
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+        """
+        outputs = self._outputs(X)
+        if self.out_activation_ == "softmax":
+            return self.classes_[outputs.argmax(axis=1)]
+        positive = (outputs > 0.5).astype(int)
+        return positive if self._is_multilabel else self.classes_[positive[:, 0]]
+
+    def predict_proba(self, X):
+        """Return the probability of each class, an array (n, n_classes), for the rows of X.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+        """
+        outputs = self._outputs(X)
+        if self.out_activation_ == "softmax" or self._is_multilabel:
+            return outputs
+        return np.hstack([1 - outputs, outputs])
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    # ------------------------------------------------ between labels and output neurons
+
+    def _note_classes(self, y, classes):
+        """Set classes_ in the first call of partial_fit; in later ones they are the same."""
+        is_first = not hasattr(self, "classes_")
+        if classes is None:
+            if is_first:
+                raise ValueError("classes is None, expected all labels in the first partial_fit")
+            return
+        classes = unique_labels(classes)
+        if is_first:
+            self._set_classes(classes, type_of_target(y).startswith("multilabel"))
+        elif not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"classes is {messages.describe(classes)}, expected the same as in the first call "
+                f"of partial_fit, or None: {messages.describe(self.classes_)}"
+            )
+
+    def _set_classes(self, classes, is_multilabel):
+        if len(classes) < 2 and not is_multilabel:
+            raise ValueError(f"y has one class, {classes[0]!r}, expected at least two classes")
+        self.classes_, self._is_multilabel = classes, is_multilabel
+
+    def _read_targets(self, y, is_first, incremental):
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError("y has several columns of classes, expected (n,), or rows of 0 and 1")
+        if is_first and not incremental:
+            self._set_classes(unique_labels(y), kind.startswith("multilabel"))
+        elif not incremental and not np.array_equal(unique_labels(y), self.classes_):
+            raise ValueError(
+                f"warm_start goes on with the same classes, {self.classes_}, but y has "
+                f"{unique_labels(y)}"
+            )
+        return y
+
+    def _class_weights(self, y, incremental):
+        if self.class_weight is None:
+            return 1.0
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight is 'balanced', for which partial_fit would have to see all samples; "
+                "use sklearn.utils.class_weight.compute_class_weight and pass a dictionary"
+            )
+        return compute_sample_weight(self.class_weight, y)
+
+    def _encode(self, y, dtype):
+        if self._is_multilabel:
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
+                raise ValueError(f"y has shape {y.shape}, expected (n, {len(self.classes_)})")
+            return y.astype(dtype)
+        if y.ndim != 1:
+            raise ValueError(f"y has shape {y.shape}, expected classes, (n,)")
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the classes {unknown}, expected classes of {self.classes_}")
+        numbers = np.searchsorted(self.classes_, y)
+        if len(self.classes_) == 2:
+            return numbers[:, None].astype(dtype)
+        return np.eye(len(self.classes_), dtype=dtype)[numbers]
+
+    def _output_and_cost(self):
+        if self._is_multilabel or len(self.classes_) == 2:
+            return "sigmoid", "cross-entropy"
+        return "softmax", "log-likelihood"
+
+    def _strata(self, Y):
+        if self._is_multilabel:
+            return None
+        return Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
+
+    def _score(self, outputs, Y, sample_weight):
+        return accuracy(outputs, Y, sample_weight, self._output_and_cost()[0] == "softmax")

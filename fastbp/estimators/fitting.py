@@ -1,0 +1,185 @@
+"""One call of fit or partial_fit: its epochs, and what they leave behind.
+
+Invariant: between two mini-batches only is it interrupted, or while it compiles or evaluates.
+"""
+
+import dataclasses
+import functools
+import time
+
+import numpy as np
+
+from fastbp.data.parameters import layer_views
+from fastbp.kernels.dropout import GOLDEN
+from fastbp.training import callbacks, engine, signals
+from fastbp.training.divergence import Diverged
+from fastbp.training.progress_bar import progress_bar
+from fastbp.training.samples import Samples
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """What goes on from one call to the next: generator, optimizer, figures.
+
+    steps: of Adam; order: of the samples, as it was shuffled last.
+    """
+
+    generator: np.random.RandomState
+    moments: list = dataclasses.field(default_factory=list)
+    steps: int = 0
+    epoch: int = 0
+    samples_seen: int = 0
+    order: np.ndarray | None = None
+    best_loss: float = np.inf
+    best_validation: tuple = (-np.inf, -np.inf)  # score, -loss
+    loss_curve: list = dataclasses.field(default_factory=list)
+    validation_scores: list = dataclasses.field(default_factory=list)
+    validation_loss_curve: list = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def dropout_key(self):
+        """Return what masks of dropout follow from, drawn when first needed."""
+        return int(self.generator.randint(2**32, dtype=np.uint32))
+
+    @functools.cached_property
+    def split_key(self):
+        """Return what the choice of held-out samples follows from, drawn when first needed."""
+        return int(self.generator.randint(2**32, dtype=np.uint32))
+
+
+class Fitting:
+    """One call of fit or partial_fit.
+
+    settings: FitSettings; plan, params: what is trained, in place; state: TrainingState, goes on;
+    data: TrainingData; measure(params): (loss, score) on validation data, or None.
+    """
+
+    def __init__(self, settings, plan, params, state, data, measure):
+        self.settings, self.plan, self.params, self.state = settings, plan, params, state
+        self.samples, self.measure = Samples(data.X, data.Y), measure
+        self.samples.checked = True  # validate_data has looked for NaN and infinity
+        self.n, self.m = len(self.samples), min(settings.batch_size, len(self.samples))
+        mean_weight = data.sample_weight.mean()
+        is_weighted = data.sample_weight.min() != data.sample_weight.max()
+        self.sample_weight = data.sample_weight / mean_weight if is_weighted else None
+        self.batch_weight = self.m * mean_weight
+        self.rule_settings = settings.rule_settings(len(plan.sizes), params.dtype)
+        self.stops_by_score = settings.early_stopping and measure is not None
+        self.best_params, self.waited = params.copy(), 0
+        self.epochs_done, self.finished = 0, False
+        if len(state.moments) != len(self.rule_settings.moments):
+            state.moments = [np.zeros_like(params) for _ in self.rule_settings.moments]
+            state.steps = 0
+        if state.order is None or len(state.order) != self.n or not settings.shuffle:
+            state.order = np.arange(self.n)
+
+    def run(self, epochs):
+        """Train for so many epochs, or until there is no improvement, or a callback ends it.
+
+        Raises FloatingPointError if the weights diverge; params are the last finite ones.
+        """
+        bar = progress_bar(self.settings.progress, epochs * self.n)
+        with signals.DeferredSignals() as self.deferred, bar as self.bar:
+            while self.epochs_done < epochs and not self.finished and not self.deferred.pending:
+                self._run_epoch(epochs)
+            if self.stops_by_score:
+                self.params[...] = self.best_params
+
+    def _run_epoch(self, epochs):
+        state, start = self.state, time.perf_counter()
+        if self.settings.shuffle:  # as sklearn.utils.shuffle does: same numbers, same order
+            permutation = np.arange(self.n)
+            state.generator.shuffle(permutation)
+            state.order = state.order[permutation]
+        self.bar.set_description(f"Epoch {self.epochs_done}", refresh=False)
+        loss = self._descend()
+        if self.deferred.pending:
+            return
+        state.epoch, state.samples_seen = state.epoch + 1, state.samples_seen + self.n
+        state.loss_curve.append(loss)
+        figures = {"epoch": self.epochs_done, "epochs": epochs, "eta": self.settings.eta}
+        figures |= {"samples": self.n, "loss": loss, **self._validate()}
+        figures["seconds"] = time.perf_counter() - start
+        self.epochs_done += 1
+        self._report(figures)
+        self._judge(figures)
+
+    def _descend(self):
+        """Train for an epoch; return its loss, see NetworkClassifier."""
+        settings, state = self.settings, self.state
+        key = 0
+        if self.rule_settings.dropout:
+            key = (state.dropout_key + state.epoch * GOLDEN) % 2**32
+        rules = self.rule_settings.for_epoch(self.batch_weight, key)
+        squares = sum(float(np.vdot(w, w)) for w, _ in layer_views(self.params, self.plan))
+        try:
+            with engine.Descent(
+                self.params, self.plan, self.samples, state.order, self.m, settings.eta,
+                settings.n_threads, rules, state.moments, True, state.steps,
+                sample_weight=self.sample_weight, sums_loss=True,
+            ) as descent:  # fmt: skip
+                for count in descent:
+                    self.bar.update(count)
+                    if self.deferred.pending:
+                        break
+        except Diverged as error:
+            raise self._divergence(error.before) from None
+        state.steps += -(-descent.done // self.m)
+        return descent.loss / self.n + 0.5 * rules.l2 * squares
+
+    def _divergence(self, before):
+        return FloatingPointError(
+            f"the weights became infinite or NaN in epoch {self.epochs_done}, mini-batch "
+            f"{before // self.m}: learning_rate_init={self.settings.eta} may be too large, or the "
+            f"inputs, or the targets of a regression, are; scale them, e.g. by a StandardScaler"
+        )
+
+    def _validate(self):
+        """Return the validation figures by name."""
+        if self.measure is None:
+            return {}
+        with signals.allow_signals():
+            loss, score = self.measure(self.params)
+        self.state.validation_loss_curve.append(loss)
+        self.state.validation_scores.append(score)
+        return {"validation_loss": loss, "validation_score": score}
+
+    def _report(self, figures):
+        """Print a line, and call the callbacks: one of them may end the training."""
+        if self.settings.verbose:
+            line = ", ".join(
+                f"{name.replace('_', ' ')} {figures[name]:.6g}"
+                for name in ("loss", "validation_loss", "validation_score")
+                if name in figures
+            )
+            self.bar.write(f"Epoch {figures['epoch']}: {line}")
+        if self.settings.callbacks:
+            self.bar.clear()
+            with self.deferred.blocked():
+                self.finished = callbacks.call(self.settings.callbacks, figures)
+
+    def _judge(self, figures):
+        """Keep the best weights; end the training where nothing has improved for too long.
+
+        As in scikit-learn: each epoch that does not beat the best by tol counts, and one epoch more
+        than n_iter_no_change of them in a row end it.
+        """
+        state, tol, loss = self.state, self.settings.tol, figures["loss"]
+        improves = loss <= state.best_loss - tol
+        state.best_loss = min(state.best_loss, loss)
+        if self.measure is not None:
+            validation = figures["validation_score"], -figures["validation_loss"]
+            if self.stops_by_score:
+                improves = validation[0] >= state.best_validation[0] + tol
+            if validation > state.best_validation:  # of equal scores the one with less loss
+                state.best_validation = validation
+                self.best_params[...] = self.params
+        self.waited = 0 if improves else self.waited + 1
+        if self.waited > self.settings.patience:
+            self.finished = True
+            if self.settings.verbose:
+                what = "validation score" if self.stops_by_score else "loss"
+                self.bar.write(
+                    f"No improvement of the {what} by tol={self.settings.tol} in "
+                    f"{self.waited} epochs: done"
+                )

@@ -1,0 +1,132 @@
+"""The regressor: its parameters, and targets that are numbers."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.metaestimators import available_if
+
+from fastbp.estimators.base import BaseNetwork, trains_by_parts
+
+
+class NetworkRegressor(RegressorMixin, BaseNetwork):
+    """A regressor with the parameters of scikit-learn's MLPRegressor, on fastbp's kernels.
+
+    Linear output neurons with the quadratic cost, 1/2 ||a - y||^2.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, solver, ...
+        As of `NetworkClassifier`, without `class_weight`.
+
+    Attributes
+    ----------
+    coefs_, intercepts_, loss_, ...
+        As of `NetworkClassifier`, without `classes_`. The score is R2; `out_activation_` is
+        "identity". The loss of a sample is 1/2 ||a - y||^2, summed over the outputs: `MLPRegressor`
+        minimises the same, and reports its mean over the outputs.
+
+    Notes
+    -----
+    As for `NetworkClassifier`, with scikit-learn's `MLPRegressor`. Targets are used as they are:
+    where they are large, e.g. beyond +-100, scale them, e.g. by a TransformedTargetRegressor.
+    """
+
+    __module__ = "fastbp.estimator"  # where users and pickles find it
+
+    def __init__(
+        self, hidden_layer_sizes=(100,), *, activation="relu", solver="adam", alpha=1e-4,
+        batch_size="auto", learning_rate_init=1e-3, max_iter=200, tol=1e-4,
+        n_iter_no_change=10, shuffle=True, random_state=None, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, warm_start=False, verbose=False, dropout=0.0,
+        callback=None, progress=False, dtype=None, n_jobs=None,
+    ):  # fmt: skip
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.dropout = dropout
+        self.callback = callback
+        self.progress = progress
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y, sample_weight=None, eval_set=None):
+        """Fit the network to samples.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+            The inputs.
+        y : array of shape (n,) or (n, n_outputs)
+            The targets.
+        sample_weight, eval_set
+            As for `NetworkClassifier.fit`, and the errors and warnings, too.
+
+        Returns
+        -------
+        NetworkRegressor
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, eval_set)
+
+    @available_if(trains_by_parts)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on samples, going on from the call before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        NetworkRegressor
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X):
+        """Return the targets (n,) or (n, n_outputs) for the rows of X.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n, n_features)
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self.n_outputs_ == 1 else outputs
+
+    # ------------------------------------------------ targets
+
+    _y_numeric = True
+
+    def _encode(self, y, dtype):
+        with np.errstate(over="ignore"):
+            Y = y.reshape(len(y), -1).astype(dtype)
+        if not np.isfinite(Y).all():
+            raise ValueError(f"y has numbers that are not finite in {dtype}, expected finite ones")
+        return Y
+
+    def _output_and_cost(self):
+        return "linear", "quadratic"
+
+    def _score(self, outputs, Y, sample_weight):
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        return float(r2_score(Y, outputs, sample_weight=sample_weight))

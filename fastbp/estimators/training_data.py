@@ -1,0 +1,42 @@
+"""Samples with targets and weights, and their division into training and validation data."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from fastbp.estimators.validation_split import held_out
+
+
+def canonical(X):
+    """Return X; compressed sparse rows with sorted indices and without duplicates."""
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+class TrainingData(NamedTuple):
+    """X (n, n_in), dense or CSR; Y (n, n_out) of the same type; sample_weight (n,), float64."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    sample_weight: np.ndarray
+
+    def _where(self, mask):
+        return TrainingData(*(part[mask] for part in self))
+
+    def without_weight_0(self):
+        """Return the samples that have a weight above 0."""
+        return self if self.sample_weight.all() else self._where(self.sample_weight > 0)
+
+    def split(self, strata, fraction, key):
+        """Return (the samples to train on, the held-out ones); see validation_split.held_out."""
+        mask = held_out(self.X, strata, self.sample_weight, fraction, key)
+        if not mask.any():
+            n = len(self.Y)
+            raise ValueError(
+                f"early_stopping holds out samples, and finds none that differ from others: "
+                f"n_samples = {n}; pass more, or eval_set"
+            )
+        return self._where(~mask), self._where(mask)
