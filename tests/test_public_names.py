@@ -14,6 +14,7 @@ NAMES = {
     "fastbp": [
         "History", "Network", "Pixels", "__version__", "gradient_check", "load_data_wrapper",
     ],
+    "fastbp.estimator": ["NetworkClassifier", "NetworkRegressor"],
     "fastbp.history": ["History"],
     "fastbp.network": ["Network", "load", "sigmoid", "sigmoid_prime"],
     "fastbp.network2": [

@@ -1,1 +1,1 @@
-"""What is behind fastbp.estimator: the two estimators without their public interface."""
+"""The two estimators without their public module: parameters, samples, epochs, attributes."""

@@ -30,7 +30,7 @@ class NetworkClassifier(ClassifierMixin, BaseNetwork):
         term ``alpha / batch_size * weights``, where the size is the sum of the samples' weights. It
         is the same for all mini-batches of an epoch, also for a last, shorter one.
     batch_size : int or "auto"
-        Samples per mini-batch, at most all; "auto" is 64.
+        Samples per mini-batch, at most all; "auto" is 32.
     learning_rate_init : float
         The learning rate. It stays as it is.
     max_iter : int

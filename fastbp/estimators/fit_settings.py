@@ -20,7 +20,7 @@ ACTIVATIONS = {
     "identity": "linear",
 }
 FLOAT64 = np.dtype(np.float64)
-AUTO_BATCH_SIZE = 64  # what batch_size "auto" is, if there are so many samples
+AUTO_BATCH_SIZE = 32  # what batch_size "auto" is, if there are so many samples
 
 
 @dataclasses.dataclass

@@ -80,7 +80,7 @@ class Fitting:
         """
         bar = progress_bar(self.settings.progress, epochs * self.n)
         with signals.DeferredSignals() as self.deferred, bar as self.bar:
-            while self.epochs_done < epochs and not self.finished and not self.deferred.pending:
+            while self.epochs_done < epochs and not self.finished:
                 self._run_epoch(epochs)
             if self.stops_by_score:
                 self.params[...] = self.best_params
@@ -92,9 +92,7 @@ class Fitting:
             state.generator.shuffle(permutation)
             state.order = state.order[permutation]
         self.bar.set_description(f"Epoch {self.epochs_done}", refresh=False)
-        loss = self._descend()
-        if self.deferred.pending:
-            return
+        loss = self._train()
         state.epoch, state.samples_seen = state.epoch + 1, state.samples_seen + self.n
         state.loss_curve.append(loss)
         figures = {"epoch": self.epochs_done, "epochs": epochs, "eta": self.settings.eta}
@@ -104,18 +102,27 @@ class Fitting:
         self._report(figures)
         self._judge(figures)
 
-    def _descend(self):
+    def _train(self):
         """Train for an epoch; return its loss, see NetworkClassifier."""
-        settings, state = self.settings, self.state
-        key = 0
+        state, key = self.state, 0
         if self.rule_settings.dropout:
             key = (state.dropout_key + state.epoch * GOLDEN) % 2**32
         rules = self.rule_settings.for_epoch(self.batch_weight, key)
         squares = sum(float(np.vdot(w, w)) for w, _ in layer_views(self.params, self.plan))
+        done, total = 0, 0.0
+        while done < self.n:  # more than once only if a signal comes
+            descent = self._descend(state.order[done:], rules, done)
+            done, total = done + descent.done, total + descent.loss
+            state.steps += -(-descent.done // self.m)
+            self.deferred.deliver()
+        return total / self.n + 0.5 * rules.l2 * squares
+
+    def _descend(self, order, rules, done):
+        """Train on the rows `order`, or until a signal comes; return the Descent."""
         try:
             with engine.Descent(
-                self.params, self.plan, self.samples, state.order, self.m, settings.eta,
-                settings.n_threads, rules, state.moments, True, state.steps,
+                self.params, self.plan, self.samples, order, self.m, self.settings.eta,
+                self.settings.n_threads, rules, self.state.moments, True, self.state.steps,
                 sample_weight=self.sample_weight, sums_loss=True,
             ) as descent:  # fmt: skip
                 for count in descent:
@@ -123,9 +130,8 @@ class Fitting:
                     if self.deferred.pending:
                         break
         except Diverged as error:
-            raise self._divergence(error.before) from None
-        state.steps += -(-descent.done // self.m)
-        return descent.loss / self.n + 0.5 * rules.l2 * squares
+            raise self._divergence(done + error.before) from None
+        return descent
 
     def _divergence(self, before):
         return FloatingPointError(
