@@ -63,7 +63,7 @@ def test_checks_of_sklearn(estimator, check):
     [
         *[NetworkClassifier(**how) for how in ({}, {"solver": "sgd"}, {"early_stopping": True})],
         *[NetworkRegressor(**how) for how in ({}, {"solver": "sgd"}, {"early_stopping": True})],
-        NetworkClassifier(early_stopping=True, activation="tanh", dtype=np.float64, n_jobs=2),
+        NetworkClassifier(activation="tanh", dtype=np.float64, n_jobs=2),
         NetworkRegressor(solver="sgd", early_stopping=True, activation="logistic"),
     ]
 )
@@ -556,6 +556,13 @@ def test_costs_of_probabilities_0_and_1_are_finite():
     A, Y = np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])
     assert 30 < figures.mean_cost(A, Y, [1, 1], "cross-entropy") < 40
     assert figures.mean_cost(A, 1 - Y, [1, 1], "cross-entropy") < 1e-15
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_loss_of_probabilities_0_is_finite(digits, dtype):
+    X, y = 200 * digits[0].astype(dtype), digits[1]
+    network = NetworkClassifier(solver="sgd", learning_rate_init=1.0, max_iter=3).fit(X, y)
+    assert np.isfinite(network.loss_curve_).all()
 
 
 # ------------------------------------------------ slow: as good as scikit-learn's defaults

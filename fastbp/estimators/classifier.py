@@ -1,17 +1,14 @@
-"""The classifier: its parameters, and what is between labels and output neurons."""
+"""The classifier: its parameters, and what it predicts."""
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from fastbp.data import messages
 from fastbp.estimators.base import BaseNetwork, trains_by_parts
-from fastbp.estimators.figures import accuracy
+from fastbp.estimators.labels import Labels
 
 
-class NetworkClassifier(ClassifierMixin, BaseNetwork):
+class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
     """A classifier with the parameters of scikit-learn's MLPClassifier, on fastbp's kernels.
 
     Two classes: one sigmoid neuron with the cross-entropy cost; more: softmax neurons with the
@@ -242,78 +239,3 @@ class NetworkClassifier(ClassifierMixin, BaseNetwork):
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
-
-    # ------------------------------------------------ between labels and output neurons
-
-    def _note_classes(self, y, classes):
-        """Set classes_ in the first call of partial_fit; in later ones they are the same."""
-        is_first = not hasattr(self, "classes_")
-        if classes is None:
-            if is_first:
-                raise ValueError("classes is None, expected all labels in the first partial_fit")
-            return
-        classes = unique_labels(classes)
-        if is_first:
-            self._set_classes(classes, type_of_target(y).startswith("multilabel"))
-        elif not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"classes is {messages.describe(classes)}, expected the same as in the first call "
-                f"of partial_fit, or None: {messages.describe(self.classes_)}"
-            )
-
-    def _set_classes(self, classes, is_multilabel):
-        if len(classes) < 2 and not is_multilabel:
-            raise ValueError(f"y has one class, {classes[0]!r}, expected at least two classes")
-        self.classes_, self._is_multilabel = classes, is_multilabel
-
-    def _read_targets(self, y, is_first, incremental):
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind == "multiclass-multioutput":
-            raise ValueError("y has several columns of classes, expected (n,), or rows of 0 and 1")
-        if is_first and not incremental:
-            self._set_classes(unique_labels(y), kind.startswith("multilabel"))
-        elif not incremental and not np.array_equal(unique_labels(y), self.classes_):
-            raise ValueError(
-                f"warm_start goes on with the same classes, {self.classes_}, but y has "
-                f"{unique_labels(y)}"
-            )
-        return y
-
-    def _class_weights(self, y, incremental):
-        if self.class_weight is None:
-            return 1.0
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight is 'balanced', for which partial_fit would have to see all samples; "
-                "use sklearn.utils.class_weight.compute_class_weight and pass a dictionary"
-            )
-        return compute_sample_weight(self.class_weight, y)
-
-    def _encode(self, y, dtype):
-        if self._is_multilabel:
-            if y.ndim != 2 or y.shape[1] != len(self.classes_):
-                raise ValueError(f"y has shape {y.shape}, expected (n, {len(self.classes_)})")
-            return y.astype(dtype)
-        if y.ndim != 1:
-            raise ValueError(f"y has shape {y.shape}, expected classes, (n,)")
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has the classes {unknown}, expected classes of {self.classes_}")
-        numbers = np.searchsorted(self.classes_, y)
-        if len(self.classes_) == 2:
-            return numbers[:, None].astype(dtype)
-        return np.eye(len(self.classes_), dtype=dtype)[numbers]
-
-    def _output_and_cost(self):
-        if self._is_multilabel or len(self.classes_) == 2:
-            return "sigmoid", "cross-entropy"
-        return "softmax", "log-likelihood"
-
-    def _strata(self, Y):
-        if self._is_multilabel:
-            return None
-        return Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
-
-    def _score(self, outputs, Y, sample_weight):
-        return accuracy(outputs, Y, sample_weight, self._output_and_cost()[0] == "softmax")

@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from fastbp.data.parameters import layer_views
+from fastbp.kernels.costs import QUADRATIC
 from fastbp.kernels.dropout import GOLDEN
 from fastbp.training import callbacks, engine, signals
 from fastbp.training.divergence import Diverged
@@ -108,14 +109,17 @@ class Fitting:
         if self.rule_settings.dropout:
             key = (state.dropout_key + state.epoch * GOLDEN) % 2**32
         rules = self.rule_settings.for_epoch(self.batch_weight, key)
-        squares = sum(float(np.vdot(w, w)) for w, _ in layer_views(self.params, self.plan))
+        penalty = 0.0
+        if rules.l2:
+            layers = layer_views(self.params, self.plan)
+            penalty = 0.5 * rules.l2 * sum(float(np.vdot(w, w)) for w, _ in layers)
         done, total = 0, 0.0
         while done < self.n:  # more than once only if a signal comes
             descent = self._descend(state.order[done:], rules, done)
-            done, total = done + descent.done, total + descent.loss
+            done, total = done + descent.done, total + self._loss_of(descent)
             state.steps += -(-descent.done // self.m)
             self.deferred.deliver()
-        return total / self.n + 0.5 * rules.l2 * squares
+        return total / self.n + penalty
 
     def _descend(self, order, rules, done):
         """Train on the rows `order`, or until a signal comes; return the Descent."""
@@ -132,6 +136,14 @@ class Fitting:
         except Diverged as error:
             raise self._divergence(done + error.before) from None
         return descent
+
+    def _loss_of(self, descent):
+        """Return its loss, in which a probability of 0 counts as the smallest number above 0."""
+        loss = descent.loss
+        if loss == np.inf and self.plan.cost != QUADRATIC:
+            losses = descent.losses[: descent.done]
+            loss = float(np.minimum(losses, -np.log(np.finfo(self.params.dtype).tiny)).sum())
+        return loss
 
     def _divergence(self, before):
         return FloatingPointError(

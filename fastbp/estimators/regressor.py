@@ -1,4 +1,4 @@
-"""The regressor: its parameters, and targets that are numbers."""
+"""The regressor: its parameters, what it predicts, and targets that are numbers."""
 
 import numpy as np
 from sklearn.base import RegressorMixin
