@@ -87,9 +87,8 @@ def check_activations(activation, output, sizes, cost):
         )
     for name in hidden or [activation] * isinstance(activation, str):
         if name not in HIDDEN_ACTIVATIONS:
-            raise ValueError(
-                f"activation is {messages.describe(name)}, expected one of {', '.join(HIDDEN_ACTIVATIONS)}"
-            )
+            names = ", ".join(HIDDEN_ACTIVATIONS)
+            raise ValueError(f"activation is {messages.describe(name)}, expected one of {names}")
     if output is None:
         output = "softmax" if cost == "log-likelihood" else "sigmoid"
     if output not in ACTIVATIONS:
