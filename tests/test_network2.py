@@ -364,7 +364,7 @@ def test_a_patched_cost_is_used(training, monkeypatch, capsys):
     np.testing.assert_array_equal(net.weights[0], before[0])
 
 
-def test_a_general_path_has_max_norm_too(training, capsys):
+def test_the_reference_path_has_max_norm_too(training, capsys):
     net = seeded(SIZES, OwnCost)
     net.SGD((training[0][:300], training[1][:300]), 1, 10, 0.1, max_norm=0.5)
     assert max(np.linalg.norm(w, axis=1).max() for w in net.weights) <= 0.5 + 1e-12
