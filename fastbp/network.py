@@ -150,7 +150,8 @@ class Network(base.CompiledNetwork):
             How often: a float is seconds, an int epochs.
         resume : bool
             Whether to go on from the checkpoint, if there is one, with the same data and arguments
-            (epochs is the total, and may be larger than before). In the end weights and printed
+            (epochs is the total, and may be larger than before; a run that ended early stays
+            ended). In the end weights and printed
             lines, the earlier ones again, are those of a run that never stopped, to the bit. What
             cannot be compared, such as functions, you have to keep the same.
         verbose : bool

@@ -475,7 +475,7 @@ def test_a_patched_sigmoid_of_the_module_is_used(monkeypatch, rng):
     assert not np.allclose(plain[0], a)
 
 
-def test_patching_sigmoid_prime_alone_is_honoured(monkeypatch, rng):
+def test_patching_sigmoid_prime_alone_is_used(monkeypatch, rng):
     net, _ = net_and_oracle()
     x, y = make_pairs(1, [6, 4], rng)[0]
     monkeypatch.setattr(network, "sigmoid_prime", np.zeros_like)
@@ -486,7 +486,7 @@ def test_patching_sigmoid_prime_alone_is_honoured(monkeypatch, rng):
 
 @pytest.mark.parametrize("how", ["class", "instance", "subclass"])
 @pytest.mark.parametrize("name", ["update_mini_batch", "backprop", "cost_derivative"])
-def test_changes_of_the_training_chain_are_honoured(name, how, monkeypatch, rng):
+def test_changes_of_the_training_chain_are_used(name, how, monkeypatch, rng):
     calls = []
     original = getattr(Network, name)
 
@@ -506,7 +506,7 @@ def test_changes_of_the_training_chain_are_honoured(name, how, monkeypatch, rng)
 
 
 @pytest.mark.parametrize("name", ["evaluate", "feedforward"])
-def test_changes_of_the_evaluation_chain_are_honoured(name, capsys, rng):
+def test_changes_of_the_evaluation_chain_are_used(name, capsys, rng):
     calls = []
 
     def counted(self, data):
@@ -526,7 +526,7 @@ def test_changes_of_the_evaluation_chain_are_honoured(name, capsys, rng):
     assert last == f"Epoch 1: {oracle.count_correct(test)} / 9"
 
 
-def test_an_evaluate_that_changes_the_weights_is_honoured(rng):
+def test_an_evaluate_that_changes_the_weights_is_used(rng):
     class Decaying(Network):
         def evaluate(self, test_data):
             self.weights = [w * 0.5 for w in self.weights]

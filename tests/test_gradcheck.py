@@ -59,7 +59,7 @@ def test_a_wrong_gradient_is_found(data):
     assert errors[2] < 1e-6
 
 
-def test_a_cost_of_ones_own_is_checked(data):
+def test_a_cost_of_the_users_own_is_checked(data):
     assert max(fastbp.gradient_check(seeded(SMALL, OwnCost), data, most=50)) < 1e-6
 
 

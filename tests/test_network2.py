@@ -315,7 +315,7 @@ def shuffled(order, first):
     return np.array(_orders["last"])
 
 
-# ------------------------------------------------ the general path
+# ------------------------------------------------ the reference path
 
 
 class OwnCost:
@@ -342,7 +342,7 @@ class Subclass(CrossEntropyCost):
     [{}, dict(momentum=0.5, l1=1.0, max_norm=2.0), dict(optimizer="adam", epsilon=1e-3)],
     ids=str,
 )
-def test_a_cost_of_ones_own_runs_on_the_general_path(cost, rules, training, evaluation, capsys):
+def test_a_cost_of_the_users_own_runs_on_the_reference_path(cost, rules, training, evaluation, capsys):
     data = training[0][:300], training[1][:300]
     asked = dict(evaluation_data=evaluation, monitor_evaluation_cost=True, lmbda=2.0, **rules)
     net, compiled = seeded(SIZES, cost), seeded(SIZES)
@@ -356,7 +356,7 @@ def test_a_cost_of_ones_own_runs_on_the_general_path(cost, rules, training, eval
         np.testing.assert_allclose(one[0], other[0], atol=1e-10)
 
 
-def test_a_patched_cost_is_honoured(training, monkeypatch, capsys):
+def test_a_patched_cost_is_used(training, monkeypatch, capsys):
     net = seeded(SIZES)
     monkeypatch.setattr(CrossEntropyCost, "delta", staticmethod(lambda z, a, y: 0 * a))
     before = [w.copy() for w in net.weights]
@@ -364,7 +364,7 @@ def test_a_patched_cost_is_honoured(training, monkeypatch, capsys):
     np.testing.assert_array_equal(net.weights[0], before[0])
 
 
-def test_a_general_path_has_max_norm_too(training, capsys):
+def test_the_reference_path_has_max_norm_too(training, capsys):
     net = seeded(SIZES, OwnCost)
     net.SGD((training[0][:300], training[1][:300]), 1, 10, 0.1, max_norm=0.5)
     assert max(np.linalg.norm(w, axis=1).max() for w in net.weights) <= 0.5 + 1e-12
@@ -455,7 +455,7 @@ def test_every_override_is_called(training, evaluation, capsys):
 
 
 def test_a_single_neuron_with_another_activation(training, monkeypatch, capsys):
-    """Chapter 2's exercise: f in place of sigmoid, for one neuron, on the general path."""
+    """Chapter 2's exercise: f in place of sigmoid, for one neuron, on the reference path."""
 
     def f(z):
         a = sigma(z)
@@ -517,7 +517,7 @@ def test_what_the_books_form_cannot_hold_is_kept(dtype, tmp_path):
     assert loaded.weights[0].dtype == dtype
 
 
-def test_a_cost_of_ones_own_comes_back_when_it_is_given(tmp_path):
+def test_a_cost_of_the_users_own_comes_back_when_it_is_given(tmp_path):
     seeded(SIZES, OwnCost).save(tmp_path / "net.json")
     with pytest.raises(ValueError, match=r"saved with the cost 'OwnCost'.*load\(.*cost=OwnCost"):
         network2.load(tmp_path / "net.json")

@@ -5,6 +5,7 @@ import sys
 
 from fastbp import __version__, network2
 from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.training import plans
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be found, else synthetic digits
@@ -121,7 +122,7 @@ def _add_chapter_3_options(add):
     add("--init", choices=("default", "large"), help="initial weights (default: default)")
     add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
     add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
-    add("--activation", choices=("sigmoid", "tanh", "relu", "linear"),
+    add("--activation", choices=plans.HIDDEN_ACTIVATIONS,
         help="of the hidden layers (default: sigmoid)")  # fmt: skip
     add("--momentum", type=float, metavar="0.9", help="(default: 0)")
     add("--dropout", type=float, metavar="0.5", help="fraction of hidden neurons (default: 0)")

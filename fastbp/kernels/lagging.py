@@ -79,7 +79,7 @@ def is_linear(net, rules):
 
     And whether the inputs of a whole mini-batch can be listed: not those in compressed sparse rows.
     """
-    return rules.l1 == 0 and rules.adam == 0 and net.kind < CSR
+    return rules.l1 == 0 and rules.adam == 0 and net.kind != CSR
 
 
 @kernel

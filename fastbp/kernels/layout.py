@@ -32,8 +32,9 @@ UNROLL = 8  # columns that are written to a list at once
 
 # Columns of the table of layers.
 N, STRIDE, PANELS, W_AT, T_AT, A_AT, D_AT, S_AT, ACTIVATION, SLOPE, FIELDS = range(11)
-FLOAT64, FLOAT32, UINT8 = range(3)  # how pixels are stored: rows of all of them
-CSR = 3  # or, with 3 more, the numbers that are not zero, in SciPy's compressed sparse rows
+# How pixels are stored: all of them, in rows; or, as float64, those that are not zero, in SciPy's
+# compressed sparse rows.
+FLOAT64, FLOAT32, UINT8, CSR = range(4)
 STORED = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
 
 # Rows of numbers that are `stride` apart: a matrix, a block of one, or a packed one, a panel a row.
@@ -44,13 +45,11 @@ Strided = namedtuple("Strided", "place row column")
 # range_factor: see sparse.all_in_range.
 PixelSource = namedtuple("PixelSource", "bytes kind n scale range_factor indices indptr")
 # All that a call works on, flat arrays for drivers and places for kernels. target: what an update
-# adds to; in_range[0] becomes 0 if an input is not; top: the output layer; n_samples: in the order;
-# sample_weight: of the samples of the data set, if weighted is 1; losses: where the cost of each
-# sample in the order is written, if cost, a code of costs.py, is not -1.
+# adds to; in_range[0] becomes 0 if an input is not; top: the output layer; n_samples: in the order.
 Net = namedtuple(
     "Net",
     "layers weights target work columns pixels Y order in_range kind scale range_factor top m "
-    "n_samples sparse sample_weight weighted losses cost indices indptr",
+    "n_samples sparse indices indptr",
 )
 Layer = namedtuple("Layer", "n W T target_W target_T A D S activation slope")
 # Up to MR samples of a mini-batch, from `first` on, whose nonzero pixels are listed together.
@@ -76,7 +75,7 @@ def net_type(dtype):
     I, int32, uint8 = types.intp, types.CPointer(types.int32), types.CPointer(types.uint8)
     return typed(
         Net, int64, place, place, place, int32, uint8, place, int64, int64, I, dtype, dtype, I, I,
-        I, I, place, I, types.CPointer(types.float64), I, int32, int64,
+        I, I, int32, int64,
     )  # fmt: skip
 
 
@@ -90,7 +89,6 @@ def places_of(net):
         at(net.layers, 0), at(net.weights, 0), at(net.target, 0), at(net.work, 0),
         at(net.columns, 0), at(net.pixels, 0), at(net.Y, 0), at(net.order, 0), at(net.in_range, 0),
         net.kind, net.scale, net.range_factor, net.top, net.m, net.n_samples, net.sparse,
-        at(net.sample_weight, 0), net.weighted, at(net.losses, 0), net.cost,
         at(net.indices, 0), at(net.indptr, 0),
     )  # fmt: skip
 
@@ -290,21 +288,15 @@ class Layout:
         places[packed[packed > 0] - 1] = np.flatnonzero(packed)
         return places
 
-    def net(
-        self, weights, target, stored, order, sparse, range_factor, *, sample_weight=None,
-        losses=None, cost=-1,
-    ):  # fmt: skip
+    def net(self, weights, target, stored, order, sparse, range_factor):
         """Return the Net of a call. stored: see samples.Stored; the others: see Net."""
         n, kinds = self.sizes[0], np.int32
         columns = -(-self.m // MR) * (n // KC + 1 + n + 2 + UNROLL) if sparse else 0
         work, columns = zeros(self.n_work, self.dtype), zeros(columns, kinds)
-        weighted = int(sample_weight is not None)
         return Net(
             self.table.reshape(-1), weights, target, work, columns, stored.numbers, stored.Y, order,
             np.ones(1, np.int64), stored.kind, self.dtype.type(stored.scale), range_factor,
-            len(self.sizes) - 1, self.m, len(order), int(sparse),
-            sample_weight if weighted else np.ones(1, self.dtype), weighted,
-            np.zeros(1) if losses is None else losses, cost, stored.indices, stored.indptr,
+            len(self.sizes) - 1, self.m, len(order), int(sparse), stored.indices, stored.indptr,
         )  # fmt: skip
 
 

@@ -23,11 +23,13 @@ from fastbp.kernels.simd import any_true, at, fma, full, lanes, load, sqrt, stor
 # how many Adam has taken before the call; max_norm: 0 for none; dropout (layers,): the share of
 # neurons that are left out; velocity, first, second: packed as weights are, or one number; period:
 # after so many mini-batches no input lags; powers, inputs: tables, see lagging.py, of inputs with
-# rows that are `stride` apart. Numbers are float64.
+# rows that are `stride` apart; sample_weight: of the samples of the data set, if weighted is 1;
+# losses: where the cost of each sample in the order is written, if cost, a code of costs.py, is not
+# -1. Numbers are float64.
 KernelRules = namedtuple(
     "KernelRules",
     "l2 l1 momentum nesterov adam beta2 epsilon steps max_norm dropout key velocity first second "
-    "period powers inputs stride",
+    "period powers inputs stride sample_weight weighted losses cost",
 )
 # A panel's weights (n_in + 1, lanes) and what belongs to them, as places.
 Slots = namedtuple("Slots", "weights velocity first second")
@@ -42,7 +44,7 @@ def rules_type(dtype):
     numbers = place(dtype)
     return typed(
         KernelRules, f, f, f, I, I, f, f, I, f, place(f), I, numbers, numbers, numbers, I, numbers,
-        COLUMNS, I,
+        COLUMNS, I, numbers, I, place(f), I,
     )  # fmt: skip
 
 
@@ -60,7 +62,8 @@ def rule_places_of(rules):
         rules.l2, rules.l1, rules.momentum, rules.nesterov, rules.adam, rules.beta2, rules.epsilon,
         rules.steps, rules.max_norm, at(rules.dropout, 0), rules.key, at(rules.velocity, 0),
         at(rules.first, 0), at(rules.second, 0), rules.period, at(rules.powers, 0),
-        at(rules.inputs, 0), rules.stride,
+        at(rules.inputs, 0), rules.stride, at(rules.sample_weight, 0), rules.weighted,
+        at(rules.losses, 0), rules.cost,
     )  # fmt: skip
 
 

@@ -145,20 +145,20 @@ def forward(net, rules, start, l, thread_id, n_threads):
 
 
 @kernel
-def note_samples(net, Delta, A, start, mine):
+def note_samples(net, rules, Delta, A, start, mine):
     """Multiply the Deltas of the output layer by the samples' weights, and note their costs."""
-    if net.weighted == 0 and net.cost < 0:
+    if rules.weighted == 0 and rules.cost < 0:
         return
     for i in range(mine.m):
         t = start + mine.first + i
         sample, weight = net.order[t], 1.0
-        if net.weighted:
-            weight, delta = net.sample_weight[sample], row(Delta, i)
+        if rules.weighted:
+            weight, delta = rules.sample_weight[sample], row(Delta, i)
             for j in range(mine.n):
                 delta[j] *= weight
-        if net.cost >= 0:
+        if rules.cost >= 0:
             y = at(net.Y, sample * mine.n)
-            net.losses[t] = weight * sample_cost(row(A, i), y, mine.n, net.cost)
+            rules.losses[t] = weight * sample_cost(row(A, i), y, mine.n, rules.cost)
 
 
 @routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, types.float64, I, I))
@@ -171,7 +171,8 @@ def backward(net, rules, start, l, factor, thread_id, n_threads):
     batch = at(net.order, start + mine.first)
     if l == top:
         output_delta(Delta, A, net.Y, batch, mine.n)
-        note_samples(net, Delta, A, start, mine)
+        if rules is not None:
+            note_samples(net, rules, Delta, A, start, mine)
     else:
         above = layer_of(net, l + 1)
         Delta_out = block(above.D, mine.first, mine.m, 0)

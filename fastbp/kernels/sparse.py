@@ -132,7 +132,7 @@ def list_nonzero(columns, starts, X, batch, rows):
     UNROLL,); starts (n // KC + 2,).
     """
     count, n = 0, X.n
-    if X.kind >= CSR:
+    if X.kind == CSR:
         list_csr(columns, starts, X, batch, rows)
         return
     for k in range(0, n, 64):
@@ -168,10 +168,8 @@ def read_values(values, columns, count, X, batch, rows):
     values (count, rows). Returns 1 if all are in range, else 0: see all_in_range.
     """
     last, n, scale = count - 1, X.n, X.scale
-    if X.kind == CSR + FLOAT64:
+    if X.kind == CSR:
         csr_values(values, columns, last, as_float64(X.bytes, 0), X, batch, rows)
-    elif X.kind == CSR + FLOAT32:
-        csr_values(values, columns, last, as_float32(X.bytes, 0), X, batch, rows)
     elif X.kind == FLOAT64:
         listed_values(values, columns, last, as_float64(X.bytes, 0), n, batch, rows, scale)
     elif X.kind == FLOAT32:
@@ -237,7 +235,7 @@ def all_in_range(a, n, factor):
 @kernel
 def next_pixels_of(X, batch, rows, count):
     """Return the NextPixels of a group of samples: their rows of pixels, in `count` steps."""
-    if X.kind >= CSR:  # they lie anywhere
+    if X.kind == CSR:  # they lie anywhere
         return NextPixels(X.bytes, X.bytes, X.bytes, np.intp(0))
     row_bytes = X.n * (8 if X.kind == FLOAT64 else 4 if X.kind == FLOAT32 else 1)
     a, b, c = batch[0], batch[rows // 2], batch[rows - 1]

@@ -38,10 +38,9 @@ class Calls:
         """
         part, rules = order[start:end], self.rules
         net = self.net._replace(order=read_only(part), n_samples=len(part))
-        if net.cost >= 0:
-            net = net._replace(losses=net.losses[start:end])
         if rules is not None:
-            rules = rules._replace(steps=rules.steps + start // net.m)
+            losses = rules.losses[start:end] if rules.cost >= 0 else rules.losses
+            rules = rules._replace(steps=rules.steps + start // net.m, losses=losses)
         arguments = net, rules, *self.more
         if self.key not in _compiled:
             with signals.allow_signals():

@@ -20,10 +20,10 @@ BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 
 
-def _net(packed_layout, weights, target, samples, order, **more):
-    """Return the Net of a call. more: see layout.Layout.net."""
+def _net(packed_layout, weights, target, samples, order):
+    """Return the Net of a call."""
     factor = samples.range_factor(packed_layout.dtype)
-    return packed_layout.net(weights, target, samples.stored, order, samples.sparse, factor, **more)
+    return packed_layout.net(weights, target, samples.stored, order, samples.sparse, factor)
 
 
 def feedforward(params, plan, X, n_threads=None, name="X"):
@@ -106,13 +106,13 @@ class Descent:
         self.guard = FiniteGuard(self.packed) if check else None
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
-        settings = kernel_rules(rules, self.packed, plan.sizes, eta, count, steps)
         self.losses = np.zeros(len(order)) if sums_loss else None
-        net = _net(
-            self.layout, self.packed[0], self.packed[0], samples, order, losses=self.losses,
-            sample_weight=None if sample_weight is None else params.dtype.type(sample_weight),
-            cost=plan.cost if sums_loss else -1,
-        )  # fmt: skip
+        if sample_weight is not None:
+            sample_weight = np.ascontiguousarray(sample_weight, params.dtype)
+        settings = kernel_rules(
+            rules, self.packed, plan.sizes, eta, count, steps, sample_weight, self.losses, plan.cost
+        )
+        net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
         names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, self.m, params.dtype)
         more = (float(eta),)
         self.call_driver = calls.Calls(

@@ -16,6 +16,7 @@ ACTIVATIONS = {
     "linear": act.LINEAR,
     "softmax": act.SOFTMAX,
 }
+HIDDEN_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name != "softmax")
 COSTS = {
     "quadratic": costs.QUADRATIC,
     "cross-entropy": costs.CROSS_ENTROPY,
@@ -75,7 +76,6 @@ def check_activations(activation, output, sizes, cost):
     the one that goes with the cost; cost: a name of COSTS, or None for a cost of the user's own.
     """
     num_layers = len(sizes)
-    names = [name for name in ACTIVATIONS if name != "softmax"]
     if not isinstance(activation, (str, list, tuple)):
         raise TypeError(
             f"activation is {messages.describe(activation)}, expected a name or a list of names"
@@ -86,10 +86,9 @@ def check_activations(activation, output, sizes, cost):
             f"activation has {len(hidden)} names, expected {num_layers - 2}: one per hidden layer"
         )
     for name in hidden or [activation] * isinstance(activation, str):
-        if name not in names:
-            raise ValueError(
-                f"activation is {messages.describe(name)}, expected one of {', '.join(names)}"
-            )
+        if name not in HIDDEN_ACTIVATIONS:
+            names = ", ".join(HIDDEN_ACTIVATIONS)
+            raise ValueError(f"activation is {messages.describe(name)}, expected one of {names}")
     if output is None:
         output = "softmax" if cost == "log-likelihood" else "sigmoid"
     if output not in ACTIVATIONS:

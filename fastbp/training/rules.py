@@ -57,13 +57,15 @@ def period_of(rules, eta, flops):
     return int(min(MOST_PERIOD, max(1, PERIOD_FLOPS / flops)))
 
 
-def kernel_rules(rules, packed, sizes, eta, period, steps=0):
+def kernel_rules(
+    rules, packed, sizes, eta, period, steps=0, sample_weight=None, losses=None, cost=-1
+):
     """Return what the kernels take for Rules: KernelRules, or None where there are none.
 
     packed: the weights and, after them, the velocity or Adam's two moments, packed; steps: how many
-    Adam has taken before the call.
+    Adam has taken before the call; the others: see optimizer.KernelRules.
     """
-    if rules == NO_RULES:
+    if rules == NO_RULES and sample_weight is None and losses is None:
         return None
     dtype, none = packed[0].dtype, layout.zeros(1, packed[0].dtype)
     velocity, first, second = none, none, none
@@ -78,4 +80,6 @@ def kernel_rules(rules, packed, sizes, eta, period, steps=0):
         float(rules.max_norm or 0.0), np.array(rules.dropout or (0.0,) * len(sizes), np.float64),
         int(rules.key), velocity, first, second, period,
         lagging.powers_of(*decay, period, dtype), *lagging.inputs_table(sizes),
+        none if sample_weight is None else sample_weight, int(sample_weight is not None),
+        np.zeros(1) if losses is None else losses, -1 if losses is None else cost,
     )  # fmt: skip

@@ -62,14 +62,14 @@ class Samples:
     def __init__(self, X, Y, name="X"):
         stored, scale = (X.array, X.scale) if isinstance(X, Pixels) else (X, 1.0)
         self.n, self.n_in = X.shape
-        self.X, self.Y, self.name, kind = X, Y, name, layout.STORED.index(stored.dtype)
+        self.X, self.Y, self.name = X, Y, name
         indices, indptr = np.zeros(1, np.int32), np.zeros(1, np.int64)
         if is_csr(X):
-            self.sparse, stored, kind = True, X.data, layout.CSR + kind
+            self.sparse, stored, kind = True, X.data.astype(np.float64), layout.CSR
             indices = np.append(X.indices, 0).astype(np.int32)  # never empty
             indptr = X.indptr.astype(np.int64)
         else:
-            self.sparse = _is_sparse(stored)
+            self.sparse, kind = _is_sparse(stored), layout.STORED.index(stored.dtype)
         numbers = read_only(stored.reshape(-1).view(np.uint8))
         Y, indices, indptr = map(read_only, (Y, indices, indptr))
         self.stored = Stored(numbers, kind, scale, Y, indices, indptr)
