@@ -1,6 +1,6 @@
 """What is between labels and output neurons.
 
-Invariant: the neurons are in the order of `classes_`; of two classes the one neuron is the second's.
+Invariant: the neurons are in the order of `classes_`; with two classes the one neuron is the second
 """
 
 import numpy as np
