@@ -359,6 +359,9 @@ ELSEWHERE = {
     "pass dtype=numpy.float32": "test_exchange: dtypes of torch",
     "call module.eval() first": "test_exchange: what a module may consist of",
     "call mlp.fit first": "test_exchange: sklearn that is refused",
+    "call fit with warm_start=False": "test_estimator: warm start needs the same sizes",
+    "use sklearn.utils.class_weight": "test_estimator: partial_fit has the classes",
+    "pass more, or eval_set": "test_estimator: the smallest validation sets",
 }
 
 

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastbp.estimator import NetworkClassifier, NetworkRegressor
@@ -210,6 +211,11 @@ def test_partial_fit_has_the_classes_of_its_first_call():
         network.partial_fit([[4]], ["e"])
     with pytest.raises(ValueError, match="'balanced'"):
         NetworkClassifier(class_weight="balanced").partial_fit([[1], [2]], [0, 1], classes=[0, 1])
+    balanced = compute_class_weight("balanced", classes=np.arange(2), y=[0, 1, 1])
+    by_class = NetworkClassifier(class_weight=dict(enumerate(balanced)), random_state=0)
+    by_class.partial_fit([[1], [2], [3]], [0, 1, 1], classes=[0, 1])
+    whole = NetworkClassifier(class_weight="balanced", random_state=0, max_iter=1)
+    assert_same_parameters(by_class, whole.fit([[1], [2], [3]], [0, 1, 1]), rtol=0)
     assert not hasattr(NetworkClassifier(early_stopping=True), "partial_fit")
 
 
@@ -368,6 +374,8 @@ def test_held_out_samples(labels):
 def test_the_smallest_validation_sets():
     with pytest.raises(ValueError, match="n_samples = 3"):
         NetworkClassifier(early_stopping=True).fit(np.ones((3, 2)), [0, 1, 0])
+    eval_set = np.ones((1, 2)), [0]
+    NetworkClassifier(early_stopping=True).fit(np.ones((3, 2)), [0, 1, 0], eval_set=eval_set)
     network = NetworkClassifier(early_stopping=True, max_iter=2).fit(
         [[1], [2], [3], [4]], [0, 0, 0, 1]
     )
@@ -572,7 +580,7 @@ def test_a_loss_of_probabilities_0_is_finite(digits, dtype):
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_accuracy_of_the_defaults(name):
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
-    folds = model_selection.StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = model_selection.StratifiedKFold(3, shuffle=True, random_state=0)
     ours, peer = (
         _mean_score(c(random_state=0), X, y, folds) for c in (NetworkClassifier, MLPClassifier)
     )

@@ -55,7 +55,7 @@ class Labels:
         if incremental and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight is 'balanced', for which partial_fit would have to see all samples; "
-                "use sklearn.utils.class_weight.compute_class_weight and pass a dictionary"
+                "use sklearn.utils.class_weight.compute_class_weight, and a dictionary"
             )
         return compute_sample_weight(self.class_weight, y)
 
