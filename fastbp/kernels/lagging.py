@@ -20,7 +20,7 @@ from fastbp.kernels.jit import kernel, routine
 from fastbp.kernels.layout import CSR, KC, UNROLL, batch_size, net_type, pixel_source, size_of
 from fastbp.kernels.optimizer import only_gradients, rules_type
 from fastbp.kernels.simd import at, fma, lanes, load, span, store
-from fastbp.kernels.sparse import list_nonzero
+from fastbp.kernels.sparse import list_nonzero_of_many
 
 # columns[starts[b] : starts[b + 1]] are the listed inputs of block b of KC inputs.
 InputList = namedtuple("InputList", "columns starts")
@@ -159,7 +159,7 @@ def list_batch(net, rules, number):
     """List the inputs that are not zero in all samples of a mini-batch, and the biases."""
     start, stepping = number * net.m, stepping_inputs(net, rules, number)
     batch, size = at(net.order, start), batch_size(net, start)
-    list_nonzero(stepping.columns, stepping.starts, pixel_source(net), batch, size)
+    list_nonzero_of_many(stepping.columns, stepping.starts, pixel_source(net), batch, size)
 
 
 @routine(

@@ -70,18 +70,32 @@ def nonzero_of(x, batch, rows, k, n):
 def nonzero_pixels(X, batch, rows, k):
     """Return a mask of the pixels k, k + 1, ... that are not zero in at least one sample.
 
-    It is of 64 pixels, or of the rest.
+    It is of 64 pixels, or of the rest. rows: MR samples at most.
     """
-    mask = np.int64(0)
-    for i in range(0, rows, MR):
-        some, count = at(batch, i), min(MR, rows - i)
-        if X.kind == FLOAT64:
-            mask |= nonzero_of(as_float64(X.bytes, 0), some, count, k, X.n)
-        elif X.kind == FLOAT32:
-            mask |= nonzero_of(as_float32(X.bytes, 0), some, count, k, X.n)
-        else:
-            mask |= nonzero_of(X.bytes, some, count, k, X.n)
-    return mask
+    if X.kind == FLOAT64:
+        return nonzero_of(as_float64(X.bytes, 0), batch, rows, k, X.n)
+    if X.kind == FLOAT32:
+        return nonzero_of(as_float32(X.bytes, 0), batch, rows, k, X.n)
+    return nonzero_of(X.bytes, batch, rows, k, X.n)
+
+
+@kernel
+def list_mask(columns, count, mask, k, n):
+    """Write the columns of the pixels from k on that a mask holds; return the count of all."""
+    for first in range(k, min(k + 64, n), UNROLL):
+        store_set_bits(columns, count, mask, first)
+        count += count_bits(mask & 255)
+        mask >>= 8
+    return count
+
+
+@kernel
+def end_list(columns, starts, count, n):
+    """Write the constant input of the biases behind `count` columns, and where the list ends."""
+    if n % KC == 0:
+        starts[n // KC] = count
+    columns[count] = n
+    starts[n // KC + 1] = count + 1
 
 
 @kernel
@@ -108,8 +122,7 @@ def list_csr(columns, starts, X, batch, rows):
         c += 1 if c < c1 and X.indices[c] == k else 0
     for later in range(block + 1, n // KC + 1):
         starts[later] = count
-    columns[count] = n
-    starts[n // KC + 1] = count + 1
+    end_list(columns, starts, count, n)
 
 
 @kernel
@@ -129,24 +142,31 @@ def list_nonzero(columns, starts, X, batch, rows):
 
     The last, n, is the constant input of the biases. Up to UNROLL more are written behind it.
     starts[b]: where the columns of block b of KC inputs begin in the list. columns (n + 1 +
-    UNROLL,); starts (n // KC + 2,).
+    UNROLL,); starts (n // KC + 2,). rows: MR samples at most.
     """
-    count, n = 0, X.n
     if X.kind == CSR:
         list_csr(columns, starts, X, batch, rows)
         return
-    for k in range(0, n, 64):
+    count = 0
+    for k in range(0, X.n, 64):
         if k % KC == 0:
             starts[k // KC] = count
-        mask = nonzero_pixels(X, batch, rows, k)
-        for first in range(k, min(k + 64, n), UNROLL):
-            store_set_bits(columns, count, mask, first)
-            count += count_bits(mask & 255)
-            mask >>= 8
-    if n % KC == 0:
-        starts[n // KC] = count
-    columns[count] = n
-    starts[n // KC + 1] = count + 1
+        count = list_mask(columns, count, nonzero_pixels(X, batch, rows, k), k, X.n)
+    end_list(columns, starts, count, X.n)
+
+
+@kernel
+def list_nonzero_of_many(columns, starts, X, batch, rows):
+    """list_nonzero for any number of samples, but not of compressed sparse rows."""
+    count = 0
+    for k in range(0, X.n, 64):
+        if k % KC == 0:
+            starts[k // KC] = count
+        mask = np.int64(0)
+        for i in range(0, rows, MR):
+            mask |= nonzero_pixels(X, at(batch, i), min(MR, rows - i), k)
+        count = list_mask(columns, count, mask, k, X.n)
+    end_list(columns, starts, count, X.n)
 
 
 @kernel
