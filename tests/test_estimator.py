@@ -1,8 +1,11 @@
 """fastbp.estimator: scikit-learn's checks and conventions, with its MLPs as the oracle."""
 
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 import warnings
 
 import joblib
@@ -319,6 +322,31 @@ def test_ctrl_c_keeps_what_was_learned(iris):
     assert network.n_iter_ == 3
     other = NetworkClassifier(max_iter=3, random_state=0).fit(*iris)
     assert_same_parameters(network, other, rtol=0)
+
+
+def test_signals_come_between_mini_batches(digits):
+    """Ctrl-C ends the training; a handler that returns changes no bit."""
+    X, y = np.tile(digits[0], (100, 1)), np.tile(digits[1], 100)
+    network = NetworkClassifier(max_iter=10**6, n_iter_no_change=np.inf, random_state=0)
+    clone(network).set_params(max_iter=1).fit(X, y)  # compiles
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, y)
+    assert network.score(X, y) > 0.99
+    assert len(network.loss_curve_) == network.n_iter_ < 10**6
+
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *args: seen.append(args))
+    try:
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        network.set_params(max_iter=10).fit(X, y)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(seen) == 1
+    assert_same_parameters(network, clone(network).fit(X, y), rtol=0)
 
 
 def test_divergence_in_words(iris):
