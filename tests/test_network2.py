@@ -342,7 +342,7 @@ class Subclass(CrossEntropyCost):
     [{}, dict(momentum=0.5, l1=1.0, max_norm=2.0), dict(optimizer="adam", epsilon=1e-3)],
     ids=str,
 )
-def test_a_cost_of_the_users_own_runs_on_the_reference_path(cost, rules, training, evaluation, capsys):
+def test_an_own_cost_runs_on_the_reference_path(cost, rules, training, evaluation, capsys):
     data = training[0][:300], training[1][:300]
     asked = dict(evaluation_data=evaluation, monitor_evaluation_cost=True, lmbda=2.0, **rules)
     net, compiled = seeded(SIZES, cost), seeded(SIZES)
