@@ -313,11 +313,7 @@ class Network(base.CompiledNetwork):
         ValueError
             If weights or biases do not fit sizes, or are not finite.
         """
-        flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
-        parameters.check_finite_parameters(self)
-        weights, biases = parameters.views(flat, self._plan)
-        content = {f"weights_{l}": w for l, w in enumerate(weights)}
-        content |= {f"biases_{l}": b for l, b in enumerate(biases)}
+        content = parameters.by_name(*self._finite_copies())
         with files.write_atomically(path) as file:
             np.savez(
                 file,

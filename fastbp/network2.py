@@ -347,9 +347,7 @@ class Network(base.CompiledNetwork):
         ValueError
             If weights or biases do not fit sizes, or are not finite.
         """
-        flat = parameters.flatten(self.weights, self.biases, self._plan, self.dtype)
-        parameters.check_finite_parameters(self)
-        weights, biases = parameters.views(flat, self._plan)
+        weights, biases = self._finite_copies()
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
         content = {
             "sizes": list(self._plan.sizes),

@@ -69,10 +69,7 @@ def contents_of(net, form):
         activations, cost = tuple(net.activations), net._cost_name()
     plan, dtype = net._plan, arguments.check_dtype(net.dtype)
     _refuse_overridden(net, chapter, activations, form)
-    flat = parameters.flatten(net.weights, net.biases, plan, dtype)
-    parameters.check_finite_parameters(net)
-    weights, biases = parameters.unflatten(flat, plan)
-    return Contents(chapter, plan.sizes, activations, cost, dtype, weights, biases)
+    return Contents(chapter, plan.sizes, activations, cost, dtype, *net._finite_copies())
 
 
 def _refuse_overridden(net, chapter, activations, form):

@@ -65,8 +65,7 @@ def save_safetensors(net, path):
         "cost": costs.COSTS[contents.cost].__name__,
         "dtype": contents.dtype.name,
     }
-    tensors = {f"weights_{l}": w for l, w in enumerate(contents.weights)}
-    tensors |= {f"biases_{l}": b for l, b in enumerate(contents.biases)}
+    tensors = parameters.by_name(contents.weights, contents.biases)
     content = numpy_form.save(tensors, metadata)
     with files.write_atomically(path) as file:
         file.write(content)

@@ -31,6 +31,13 @@ def views(flat, plan):
     return [w for w, _ in layers], [b.reshape(-1, 1) for _, b in layers]
 
 
+def by_name(weights, biases):
+    """Return {"weights_0": ..., "biases_0": ...}: the names that arrays have in files."""
+    return {f"weights_{l}": w for l, w in enumerate(weights)} | {
+        f"biases_{l}": b for l, b in enumerate(biases)
+    }
+
+
 def check_layers(weights, biases, plan):
     """Return (weights, biases) as lists of arrays that fit the network.
 

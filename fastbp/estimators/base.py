@@ -24,6 +24,7 @@ from fastbp.estimators.fit_settings import (
 )
 from fastbp.estimators.fitting import Fitting, TrainingState
 from fastbp.estimators.training_data import TrainingData, canonical
+from fastbp.kernels.activations import SIGMOID
 from fastbp.training import engine
 from fastbp.training.plans import plan_of
 
@@ -121,7 +122,7 @@ class BaseNetwork(BaseEstimator):
 
     def _initial_parameters(self, plan, generator, dtype):
         """Return a flat vector; the numbers are those of MLPClassifier, in the same order."""
-        factor = 2.0 if plan.codes[0, 0] == 0 and len(plan.sizes) > 2 else 6.0
+        factor = 2.0 if plan.codes[0, 0] == SIGMOID and len(plan.sizes) > 2 else 6.0
         weights, biases = [], []
         for n_in, n_out in itertools.pairwise(plan.sizes):
             bound = np.sqrt(factor / (n_in + n_out))
@@ -131,7 +132,7 @@ class BaseNetwork(BaseEstimator):
 
     def _flat_parameters(self, plan):
         """Return coefs_ and intercepts_ as a flat vector, or raise where they do not fit."""
-        sizes = *(len(w) for w in self.coefs_), len(self.intercepts_[-1])
+        sizes = self._fitted_sizes()
         if sizes != plan.sizes:
             raise ValueError(
                 f"the fitted network has the sizes {sizes}, expected {plan.sizes} by "
@@ -141,8 +142,11 @@ class BaseNetwork(BaseEstimator):
         biases = [np.asarray(b).reshape(-1, 1) for b in self.intercepts_]
         return parameters.flatten(weights, biases, plan, self.coefs_[0].dtype)
 
+    def _fitted_sizes(self):
+        return *(len(w) for w in self.coefs_), len(self.intercepts_[-1])
+
     def _fitted_plan(self):
-        sizes = *(len(w) for w in self.coefs_), len(self.intercepts_[-1])
+        sizes = self._fitted_sizes()
         output, cost = self._output_and_cost()
         hidden = fit_settings(self).activation
         return plan_of(sizes, (hidden,) * (len(sizes) - 2) + (output,), cost)

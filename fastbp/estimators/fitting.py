@@ -11,7 +11,6 @@ import numpy as np
 
 from fastbp.data.parameters import layer_views
 from fastbp.kernels.costs import QUADRATIC
-from fastbp.kernels.dropout import GOLDEN
 from fastbp.training import callbacks, engine, signals
 from fastbp.training.divergence import Diverged
 from fastbp.training.progress_bar import progress_bar
@@ -105,10 +104,9 @@ class Fitting:
 
     def _train(self):
         """Train for an epoch; return its loss, see NetworkClassifier."""
-        state, key = self.state, 0
-        if self.rule_settings.dropout:
-            key = (state.dropout_key + state.epoch * GOLDEN) % 2**32
-        rules = self.rule_settings.for_epoch(self.batch_weight, key)
+        state = self.state
+        key = state.dropout_key if self.rule_settings.dropout else 0  # else nothing is drawn
+        rules = self.rule_settings.for_epoch(self.batch_weight, state.epoch, key)
         penalty = 0.0
         if rules.l2:
             layers = layer_views(self.params, self.plan)

@@ -95,6 +95,12 @@ def weight_scale(rules, steps):
 
 
 @kernel
+def steps_of_period(net, rules, start):
+    """Return how many steps of the period come before the mini-batch at order[start]."""
+    return start // net.m % rules.period
+
+
+@kernel
 def ends_period(net, rules, start):
     """Tell whether no input lags after the mini-batch that begins at order[start]."""
     return start + net.m >= net.n_samples or (start // net.m + 1) % rules.period == 0
@@ -135,7 +141,7 @@ def find_lagging(net, rules, start):
     if not net.sparse or not is_linear(net, rules) or only_gradients(rules) or is_scaled(rules):
         return  # none lags
     n, number = size_of(net, 0), start // net.m
-    steps = number % rules.period
+    steps = steps_of_period(net, rules, start)
     if number == 0:
         list_batch(net, rules, 0)
     taken, stepping = input_list(rules, TAKEN, n).columns, stepping_inputs(net, rules, number)

@@ -6,7 +6,7 @@ from fastbp.kernels.activations import LINEAR, activate
 from fastbp.kernels.costs import sample_cost
 from fastbp.kernels.dropout import drop_rows, drop_threshold, drop_values
 from fastbp.kernels.jit import kernel, routine
-from fastbp.kernels.lagging import is_scaled, weight_scale
+from fastbp.kernels.lagging import is_scaled, steps_of_period, weight_scale
 from fastbp.kernels.layers import (
     backward_layer,
     forward_layer,
@@ -126,7 +126,7 @@ def forward(net, rules, start, l, thread_id, n_threads):
         forward_first(net, start, layer, mine)
         if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
             if is_scaled(rules):
-                scale = weight_scale(rules, start // net.m % rules.period)
+                scale = weight_scale(rules, steps_of_period(net, rules, start))
                 for p in range(mine.p1 - mine.p0):
                     scale_rows(block(Z, 0, mine.m, p * lanes(Z.place)), scale)
     else:
@@ -181,7 +181,7 @@ def backward(net, rules, start, l, factor, thread_id, n_threads):
     S = block(panels(layer.S, mine.p0, mine.p1), 0, mine.p1 - mine.p0, mine.first * v)
     if rules is not None:
         if l == 1 and net.sparse:
-            factor = factor / weight_scale(rules, start // net.m % rules.period + 1)
+            factor = factor / weight_scale(rules, steps_of_period(net, rules, start) + 1)
         multiply_slope(Delta, A, S, mine.n, factor, 1 - rules.dropout[l], layer.slope)
         if rules.dropout[l] > 0:
             drop(Delta, rules, batch, mine.p0 * v, mine.n, l)

@@ -12,6 +12,7 @@ from fastbp.kernels.lagging import (
     input_list,
     is_scaled,
     stepping_inputs,
+    steps_of_period,
     weight_scale,
 )  # fmt: skip
 from fastbp.kernels.layers import is_half, transpose_weights, update_layer
@@ -68,7 +69,7 @@ def update_sparse(net, rules, layer, p, start, size, eta):
     if rules is None or only_gradients(rules):
         add_groups(net, size, W, S, 0, blocks, half)
     elif is_scaled(rules):
-        steps = start // net.m % rules.period
+        steps = steps_of_period(net, rules, start)
         before, after = weight_scale(rules, steps), weight_scale(rules, steps + 1)
         scale_rows(block(panel(layer.target_W, p), n, 1, 0), before / after)  # biases do not decay
         add_groups(net, size, W, S, 0, blocks, half)
@@ -112,11 +113,11 @@ def update_dense(net, rules, l, mine, start, eta, turn):
 
     turn: (the first vector, the distance to the next).
     """
-    thread_id, n_threads = turn
+    first, distance = turn
     layer, A, n_in = layer_of(net, l), inputs_of(net, l), size_of(net, l - 1)
     A, v = block(A, 0, mine.size, 0), lanes(A.place)
     W, S = panels(layer.target_W, mine.p0, mine.p1), panels(layer.S, mine.p0, mine.p1)
-    for k in range(thread_id * v, n_in + 1, n_threads * v):
+    for k in range(first * v, n_in + 1, distance * v):
         rows = min(v, n_in + 1 - k)
         if rules is not None:
             update_with_rules(net, rules, l, mine, start, eta, (k, rows))

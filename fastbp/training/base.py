@@ -155,6 +155,15 @@ class CompiledNetwork:
         """Return (weights, biases) as they are now, sure to fit the network."""
         return parameters.check_layers(self.weights, self.biases, self._plan)
 
+    def _finite_copies(self):
+        """Return (weights, biases): lists of new arrays of the network's type, or raise.
+
+        Raises ValueError or TypeError for what does not fit the network, or is not finite.
+        """
+        flat = self._parameters()
+        parameters.check_finite_parameters(self)
+        return parameters.unflatten(flat, self._plan)
+
     def _check_weights(self):
         """Raise ValueError if weights or biases are not finite."""
         if self._checks_finite:

@@ -13,7 +13,6 @@ import warnings
 import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
-from fastbp.kernels.dropout import GOLDEN
 from fastbp.training import callbacks, checkpoint, engine, run_state, signals
 from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
 from fastbp.training.progress_bar import progress_bar
@@ -197,10 +196,7 @@ class Run:
         state = self.state
         if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        key = (
-            (state.dropout_key + state.epoch * GOLDEN) % 2**32 if self.rule_settings.dropout else 0
-        )
-        return self.rule_settings.for_epoch(self.training_set.n, key)
+        return self.rule_settings.for_epoch(self.training_set.n, state.epoch, state.dropout_key)
 
     def _measure(self, midway):
         """Return what the monitor measures; if it is interrupted, what it drew is undone."""

@@ -91,14 +91,6 @@ def checked_vector(vector, name, net, check_finite):
 # ------------------------------------------------ weights
 
 
-def weights_to_file(net):
-    """Return a network's weights and biases, arrays by name."""
-    weights, biases = parameters.check_layers(net.weights, net.biases, net._plan)
-    return {f"weights_{l}": w for l, w in enumerate(weights)} | {
-        f"biases_{l}": b for l, b in enumerate(biases)
-    }
-
-
 def weights_from_file(arrays, net, any_type, check_finite):
     """Return (weights, biases) of a checkpoint that fit the network, or raise ValueError.
 
@@ -122,4 +114,6 @@ def write(checkpointer, config, state, net, extra):
     about, more = state.to_file()
     extra_about, extra_arrays = extra
     about |= random_about | extra_about
-    checkpointer.write(config, about, arrays | more | extra_arrays | weights_to_file(net))
+    layers = parameters.check_layers(net.weights, net.biases, net._plan)
+    arrays |= more | extra_arrays | parameters.by_name(*layers)
+    checkpointer.write(config, about, arrays)

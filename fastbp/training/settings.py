@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from fastbp.data import arguments, messages
+from fastbp.kernels.dropout import GOLDEN
 from fastbp.training.callbacks import check_callbacks
 from fastbp.training.rules import Rules
 
@@ -96,8 +97,9 @@ class RuleSettings:
             return "first_moment", "second_moment"
         return ("velocity",) if self.momentum else ()
 
-    def for_epoch(self, n, key=0):
-        """Return the Rules of training on n samples; key: of the masks of dropout."""
+    def for_epoch(self, n, epoch, dropout_key):
+        """Return the Rules of an epoch of n samples; dropout_key: of the run's masks of dropout."""
+        key = (dropout_key + epoch * GOLDEN) % 2**32 if self.dropout else 0
         adam = self.optimizer == "adam"
         momentum = self.betas[0] if adam else self.momentum
         return Rules(
