@@ -439,10 +439,9 @@ def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
 
 def misses():
     """Return how many functions this process has compiled, and how many it uses."""
-    found = [routine.cache_hits for routine in jit._compiled.values()]
-    used = [drivers.sgd_steps, drivers.sgd_steps_parallel]
-    found += [hits for driver in used for hits in driver.stats.cache_hits.values()]
-    count = len(jit._compiled) + sum(len(driver.signatures) for driver in used)
+    used = [drivers.sgd_steps, drivers.sgd_steps_parallel, *jit._compiled.values()]
+    found = [hits for function in used for hits in function.stats.cache_hits.values()]
+    count = sum(len(function.signatures) for function in used)
     return count - sum(found), count
 
 

@@ -178,7 +178,7 @@ for name in names or jit._routines:
     for variant in signatures.values():  # one, where no argument is a rule
         jit._compile(name, dtype, variant)
         symbol = jit.SYMBOL.format(name, dtype, variant)
-        text = jit._compiled[symbol].inspect_llvm()
+        (text,) = jit._compiled[symbol].inspect_llvm().values()
         assert "llvm.x86" not in text, symbol
         lines = [line for line in text.splitlines() if not line.startswith("target ")]
         module = llvm.parse_assembly("\\n".join([f'target triple = "{triple}"', *lines]))

@@ -77,11 +77,12 @@ def lanes_of(dtype, size=VECTOR):
 
 
 def call_symbol(context, builder, symbol, signature, arguments):
-    """Emit the call of a C function that the process knows by a name (see jit.routine)."""
-    kinds = [context.get_value_type(kind) for kind in signature.args]
-    kind = ir.FunctionType(context.get_value_type(signature.return_type), kinds)
+    """Emit the call of a compiled function that the process knows by a name (see jit.routine)."""
+    convention, kinds = context.call_conv, (signature.return_type, signature.args)
+    kind = convention.get_function_type(*kinds)
     function = cgutils.get_or_insert_function(builder.module, kind, symbol)
-    return builder.call(function, arguments)
+    _, result = convention.call_function(builder, function, *kinds, arguments)  # none raises
+    return result
 
 
 # ------------------------------------------------ places

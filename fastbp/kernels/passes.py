@@ -47,8 +47,11 @@ I = types.intp
 def read_input(net, rules, start, thread_id, n_threads):
     """Write the input layer, or the lists of what in it is not zero; prefetch the rows of Y."""
     mine = thread_range(net, start, 0, False, thread_id, n_threads)
+    ahead = mine.size if start + 2 * mine.size <= net.n_samples else 0
     for i in range(mine.m):
-        prefetch(at(net.Y, net.order[start + mine.first + i] * size_of(net, net.top)), 0)
+        y = at(net.Y, net.order[start + ahead + mine.first + i] * size_of(net, net.top))
+        prefetch(y, 0)
+        prefetch(y, size_of(net, net.top) - 1)
     if net.sparse:
         read_sparse(net, rules, start, mine)
     else:

@@ -172,13 +172,10 @@ def list_nonzero_of_many(columns, starts, X, batch, rows):
 @kernel
 def listed_values(values, columns, count, x, n, batch, rows, scale):
     """read_values for rows of n pixels at x, but for the last column."""
-    i, j = rows // 2, rows - 1  # the samples of a group are 0, i and j: some of these may be equal
-    a, b, c = at(x, batch[0] * n), at(x, batch[i] * n), at(x, batch[j] * n)
-    for t in range(count):
-        k, to = columns[t], at(values, t * rows)
-        to[0] = a[k] * scale
-        to[i] = b[k] * scale
-        to[j] = c[k] * scale
+    for i in range(rows):
+        a = at(x, batch[i] * n)
+        for t in range(count):
+            values[t * rows + i] = a[columns[t]] * scale
 
 
 @kernel
