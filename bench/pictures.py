@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 from bench import tables
 
@@ -59,10 +59,12 @@ def _bars(axis, case):
     axis.set_yticks(range(len(peers)), names)
     axis.tick_params(axis="y", length=0)
     axis.set_xlim(0, max(values) * 1.2)
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     what = "times faster than the book's algorithm" if oracle else "images per second"
     axis.set_xlabel(what, fontsize=8)
     title = tables.network(case["sizes"], case["m"], case["dtype"])
-    axis.set_title(title, loc="left", fontsize=10, weight="bold")
+    axis.set_title(title, loc="left", fontsize=9, weight="bold")
 
 
 def roofline(kernels, fma, bandwidths, path):
