@@ -7,7 +7,7 @@ from reference2 import DERIVATIVES, FUNCTIONS, Oracle2, costs, dropout_mask
 from test_kernels import activated, call_multiply_slope, compiled, guards, padded, read_sparsely  # noqa: F401
 
 from fastbp.data import parameters
-from fastbp.kernels import activations, drivers, dropout, layout, ranges
+from fastbp.kernels import activations, drivers, dropout, lagging, layout, ranges
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.training import calls, engine, threads
@@ -318,6 +318,23 @@ def test_lagging_inputs_catch_up(dtype, l2, momentum, nesterov, rng, monkeypatch
         close(velocity, results[0][1], dtype)
         none_lags = momentum == 0 and (l2 == 0 or l2 > LARGE_DECAY)
         assert (params == results[0][0]).all() == none_lags
+
+
+@pytest.mark.skipif(not JIT, reason="a mini-batch of a hundred samples takes long in Python")
+def test_no_input_lags_in_a_large_mini_batch(rng, monkeypatch):
+    X = rng.random((700, 137)) * (rng.random((700, 137)) < 0.01)
+    plan, Y, results = plan_of((137, 20, 10)), rng.random((700, 10)), []
+    start = rng.standard_normal(plan.n_params)
+    for m in (lagging.MANY, lagging.MANY - 1):
+        for most in (1, 1000):
+            monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", most)
+            params = start.copy()
+            how = dict(rules=Rules(l2=0.01, momentum=0.9), moments=[np.zeros_like(start)])
+            engine.train(params, plan, Samples(X, Y), np.arange(700), m, 1.0, 1, **how)
+            results.append(params)
+    np.testing.assert_array_equal(results[0], results[1])
+    close(results[2], results[3], np.float64)
+    assert (results[2] != results[3]).any()
 
 
 def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):

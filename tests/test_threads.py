@@ -102,7 +102,9 @@ def test_a_wrong_first_guess_does_not_last_and_trials_are_cheap(slowdown):
         tuner.note(way, samples * 0.01 * (1.0 if way else slowdown), samples)
     for _ in range(10_000):
         way, probing = tuner.parallel, tuner.probing
-        samples = 0.02 / (0.01 * (1.0 if way else slowdown)) if probing else 10
+        samples = 10
+        if probing:
+            samples = threads.PROBE_SECONDS / (0.01 * (1.0 if way else slowdown))
         seconds = samples * 0.01 * (1.0 if way else slowdown)
         tuner.note(way, seconds, samples)
         total += seconds

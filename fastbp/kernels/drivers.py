@@ -14,6 +14,7 @@ from fastbp.kernels.lagging import find_lagging
 from fastbp.kernels.layout import batch_size, block, layer_of, places_of, row, size_of
 from fastbp.kernels.optimizer import factor_of, rule_places_of
 from fastbp.kernels.passes import backward, forward, read_input
+from fastbp.kernels.ranges import needs_others
 from fastbp.kernels.simd import float_mode
 from fastbp.kernels.updates import limit_layer, update
 
@@ -117,30 +118,26 @@ def difference_quotients(net, rules, out, which, cost, h):
 # ------------------------------------------------ parallel regions
 
 
+@kernel
+def run_stage(net, rules, start, s, factor, thread_id, n_threads):
+    """Stage s of a mini-batch: 0 reads the input; forward pass 1 to top; backward pass top to 1."""
+    if s == 0:
+        read_input(net, rules, start, thread_id, n_threads)
+    elif s <= net.top:
+        forward(net, rules, start, s, thread_id, n_threads)
+    else:
+        backward(net, rules, start, 2 * net.top + 1 - s, factor, thread_id, n_threads)
+
+
 @parallel_kernel
-def read_parallel(net, rules, start, n_threads):
-    """read_input on n_threads threads."""
+def stages_parallel(net, rules, start, first, last, factor, n_threads):
+    """The stages first to last of a mini-batch on n_threads threads, which do not wait between."""
     for t in prange(n_threads):
         mode = float_mode(0)  # each thread has its own
-        read_input(places_of(net), rule_places_of(rules), start, np.intp(t), n_threads)
-        float_mode(mode)
-
-
-@parallel_kernel
-def forward_parallel(net, rules, start, l, n_threads):
-    """forward on n_threads threads."""
-    for t in prange(n_threads):
-        mode = float_mode(0)
-        forward(places_of(net), rule_places_of(rules), start, l, np.intp(t), n_threads)
-        float_mode(mode)
-
-
-@parallel_kernel
-def backward_parallel(net, rules, start, l, factor, n_threads):
-    """backward on n_threads threads."""
-    for t in prange(n_threads):
-        mode = float_mode(0)
-        backward(places_of(net), rule_places_of(rules), start, l, factor, np.intp(t), n_threads)
+        for s in range(first, last):
+            run_stage(
+                places_of(net), rule_places_of(rules), start, s, factor, np.intp(t), n_threads
+            )
         float_mode(mode)
 
 
@@ -168,18 +165,19 @@ def limit_parallel(net, rules, n_threads):
 
 
 @kernel
-def forward_pass_parallel(net, rules, start, n_threads):
-    """forward_pass on n_threads threads."""
-    read_parallel(net, rules, start, n_threads)
-    for l in range(1, net.top + 1):
-        forward_parallel(net, rules, start, l, n_threads)
+def passes_parallel(net, rules, start, last, factor, n_threads):
+    """The stages before `last` of a mini-batch, in as few regions as can be."""
+    first = 0
+    for s in range(1, last + 1):
+        if s == last or needs_others(places_of(net), s, n_threads):
+            stages_parallel(net, rules, start, first, s, factor, n_threads)
+            first = s
 
 
 @kernel
 def descend_parallel(net, rules, start, eta, factor, n_threads):
-    """descend on n_threads threads."""
-    for l in range(net.top, 0, -1):
-        backward_parallel(net, rules, start, l, factor, n_threads)
+    """The passes of a mini-batch, and its step, as descend has it, on n_threads threads."""
+    passes_parallel(net, rules, start, 2 * net.top + 1, factor, n_threads)
     if rules is not None:
         find_lagging(places_of(net), rule_places_of(rules), start)
     update_parallel(net, rules, start, eta, n_threads)
@@ -192,7 +190,6 @@ def descend_parallel(net, rules, start, eta, factor, n_threads):
 def sgd_steps_parallel(net, rules, eta, n_threads):
     """sgd_steps on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
-        forward_pass_parallel(net, rules, start, n_threads)
         factor = factor_of(rules, eta, batch_size(net, start))
         descend_parallel(net, rules, start, eta, factor, n_threads)
 
@@ -201,7 +198,6 @@ def sgd_steps_parallel(net, rules, eta, n_threads):
 def backprop_batch_parallel(net, rules, n_threads):
     """backprop_batch on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
-        forward_pass_parallel(net, rules, start, n_threads)
         descend_parallel(net, rules, start, 0.0, 1.0, n_threads)
 
 
@@ -209,5 +205,5 @@ def backprop_batch_parallel(net, rules, n_threads):
 def feedforward_batch_parallel(net, rules, out, n_threads):
     """feedforward_batch on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
-        forward_pass_parallel(net, rules, start, n_threads)
+        passes_parallel(net, rules, start, net.top + 1, 1.0, n_threads)
         copy_outputs(out, places_of(net), start, 0, batch_size(net, start))

@@ -29,6 +29,7 @@ InputList = namedtuple("InputList", "columns starts")
 # lists by turns; of those that lag; by how many steps these lag; and, for each input, the number
 # of steps that its weights have taken.
 ALL, BATCH, LAGGING, LAGS, TAKEN, TABLE_ROWS = 0, 1, 3, 4, 5, 6
+MANY = 100  # samples of a mini-batch from which on no input lags
 I, COLUMNS = types.intp, types.CPointer(types.int32)
 
 # ------------------------------------------------ in Python
@@ -77,9 +78,10 @@ def input_list(rules, r, n):
 def is_linear(net, rules):
     """Tell whether a step without a gradient is a linear map of weights and velocities.
 
-    And whether the inputs of a whole mini-batch can be listed: not those in compressed sparse rows.
+    And whether the inputs of a whole mini-batch are to be listed: not those in compressed sparse
+    rows, and not of many samples, where few inputs lag.
     """
-    return rules.l1 == 0 and rules.adam == 0 and net.kind != CSR
+    return rules.l1 == 0 and rules.adam == 0 and net.kind != CSR and net.m < MANY
 
 
 @kernel

@@ -54,6 +54,23 @@ def passes_by_neurons(net, l, n_threads):
 
 
 @kernel
+def stage_by_neurons(net, s, n_threads):
+    """Tell whether stage s of a mini-batch (see drivers.run_stage) is divided by neurons."""
+    if s == net.top + 1:  # the costs of the output layer are sums over its neurons
+        return False
+    return passes_by_neurons(net, s if s <= net.top else 2 * net.top + 1 - s, n_threads)
+
+
+@kernel
+def needs_others(net, s, n_threads):
+    """Tell whether in stage s a thread reads what others wrote in the one before.
+
+    Not so where both are divided by samples, since these are the same ones in all stages.
+    """
+    return stage_by_neurons(net, s - 1, n_threads) or stage_by_neurons(net, s, n_threads)
+
+
+@kernel
 def thread_range(net, start, l, by_neurons, thread_id, n_threads):
     """Return one thread's ThreadRange of layer l."""
     size = batch_size(net, start)

@@ -14,8 +14,8 @@ from fastbp.kernels import jit
 
 TRIALS = 3  # calls on one thread and on all of them, in turns, before one way is chosen
 CLEAR = 1.5  # so many times faster needs no second trial
-PROBE_SECONDS = 0.02  # how long a trial takes
-PROBE_COST = 0.005  # the most that trials may cost, as a share of all time
+PROBE_SECONDS = 0.01  # how long a trial takes
+PROBE_COST = 0.008  # the most that trials may cost, as a share of all time
 mode = "auto"  # or "always", "never": for tests and measurements
 
 
