@@ -45,7 +45,7 @@ def round_half_up(x):
 
 
 def _first_pixel(mass):
-    """Return where a row (or column) begins if its centre of mass is at SIDE / 2, as MNIST has it."""
+    """Return where rows (or columns) begin if their centre of mass is at SIDE / 2, as in MNIST."""
     centre = (mass @ np.arange(mass.size)) / mass.sum()
     first = round_half_up(SIDE / 2 - centre)
     return min(max(first, 0), SIDE - mass.size)
