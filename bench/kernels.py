@@ -6,6 +6,7 @@ array counted once; blas is the shape (m, k, n) of the matrix product that it am
 
 import dataclasses
 import functools
+import unittest.mock
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from bench import peaks, pictures, tables, timing
 from fastbp.data import parameters
 from fastbp.kernels import jit, passes, updates
 from fastbp.kernels.layout import places_of
-from fastbp.training import engine
+from fastbp.training import engine, threads
 from fastbp.training.plans import plan_of
 from fastbp.training.samples import Samples
 
@@ -155,19 +156,23 @@ def _sparse_kernels():
 def _whole_passes():
     plan, shape = plan_of((784, 100, 10)), "784 x 100 x 10"
 
-    def make(dtype, m, gradient, threads):
+    def make(dtype, m, gradient, n_threads):
         params, X, Y = randoms(dtype, plan.n_params, (m, 784), (m, 10))
+        call = functools.partial(engine.feedforward, params, plan, X, n_threads)
         if gradient:
-            return functools.partial(engine.gradient, params, plan, X, Y, threads)
-        return functools.partial(engine.feedforward, params, plan, X, threads)
+            call = functools.partial(engine.gradient, params, plan, X, Y, n_threads)
+        if n_threads > 1:
+            with unittest.mock.patch.object(threads, "mode", "always"):
+                call()  # waits until the parallel driver is compiled
+        return call
 
-    for threads in (1, 2):
+    for n_threads in (1, 2):
         for name, m, flops in (
             ("feedforward", 10_000, plan.forward_flops), ("gradient", 1_000, plan.flops),
         ):  # fmt: skip
-            call = functools.partial(make, m=m, gradient=name == "gradient", threads=threads)
-            name = f"{name} {m:,} x {shape}, {threads} thread(s)"
-            yield Kernel(name, call, flops * m, threads=threads)
+            call = functools.partial(make, m=m, gradient=name == "gradient", n_threads=n_threads)
+            name = f"{name} {m:,} x {shape}, {n_threads} thread(s)"
+            yield Kernel(name, call, flops * m, threads=n_threads)
 
 
 def _make_shuffle(dtype):

@@ -81,6 +81,14 @@ def prepare(X, labels, threads, sizes, images, m, eta, dtype, **more):
     return net, call
 
 
+def warm_up(call, seconds):
+    """Call twice at least, and for so long: parallel code is compiled beside the first calls."""
+    start, calls = time.perf_counter(), 0
+    while calls < 2 or time.perf_counter() - start < seconds:
+        call()
+        calls += 1
+
+
 def main():
     images, labels = (np.load(path) for path in sys.argv[1:3])
     prepared = {}
@@ -88,8 +96,7 @@ def main():
         name, threads = json.loads(line)
         if (name, threads) not in prepared:
             prepared[name, threads] = prepare(images, labels, threads, **CALLS[name])
-            for _ in range(4 if threads > 1 else 2):  # compile, find out how many threads pay
-                prepared[name, threads][1]()
+            warm_up(prepared[name, threads][1], 5.0 if threads > 1 else 0.0)
         net, call = prepared[name, threads]
         start = time.perf_counter()
         call()
