@@ -6,8 +6,13 @@ import io
 import itertools
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
 from fastbp.data import files
+from fastbp.typing import Path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
 MOST_DOTS = 40  # of a curve that has a dot for each epoch
@@ -18,7 +23,7 @@ AXES = (
 )
 
 
-class History(collections.UserList):
+class History(collections.UserList[dict[str, Any]]):
     """A list of the figures of each epoch, filled by a call of SGD that has it as its callback.
 
     Notes
@@ -36,11 +41,11 @@ class History(collections.UserList):
     >>> history.plot("run.png")
     """
 
-    def __call__(self, figures):
+    def __call__(self, figures: dict[str, Any]) -> None:
         """Append the figures of an epoch, a dictionary."""
         self.append(dict(figures))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """Return an epoch by its number, some of them by a slice, or a column by its name."""
         if not isinstance(index, str):
             return super().__getitem__(index)
@@ -49,16 +54,16 @@ class History(collections.UserList):
             raise KeyError(f"the history has no column {index!r}; its columns: {known}")
         return [figures.get(index) for figures in self]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return how many epochs there are, not all of their figures."""
         return f"<History of {len(self)} epoch{'s' * (len(self) != 1)}>"
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """The names of the figures, in the order in which they came."""
         return list(dict.fromkeys(name for figures in self for name in figures))
 
-    def to_csv(self, path):
+    def to_csv(self, path: Path) -> None:
         """Write a line of names, and a line for each epoch, to a file.
 
         Parameters
@@ -81,7 +86,7 @@ class History(collections.UserList):
         with files.write_atomically(path) as file:
             file.write(text.getvalue().encode())
 
-    def plot(self, path=None):
+    def plot(self, path: Path | None = None) -> "Figure":
         """Draw the accuracies and the costs of each epoch, on an axis each.
 
         Parameters

@@ -5,12 +5,15 @@ other location is tried instead.
 """
 
 import os
+from typing import Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastbp.data import arguments, digits, download
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
+from fastbp.typing import AnySets, DataSets, PairLists, Path, PixelSets
 
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "
@@ -22,7 +25,17 @@ class DataNotFoundError(FileNotFoundError):
     """MNIST is in none of the default locations and could not be downloaded."""
 
 
-def load_data(path=None, *, pixels=False, transpose=False):
+@overload
+def load_data(
+    path: Path | None = None, *, pixels: Literal[False] = False, transpose: bool = False
+) -> DataSets: ...
+@overload
+def load_data(
+    path: Path | None = None, *, pixels: Literal[True], transpose: bool = False
+) -> PixelSets: ...
+def load_data(
+    path: Path | None = None, *, pixels: bool = False, transpose: bool = False
+) -> DataSets | PixelSets:
     """Return the training, validation and test set of MNIST, or of another data set in a file.
 
     Parameters
@@ -104,7 +117,7 @@ def load_data(path=None, *, pixels=False, transpose=False):
     return find.load(folder, **options)
 
 
-def load_data_wrapper(path=None, *, transpose=False):
+def load_data_wrapper(path: Path | None = None, *, transpose: bool = False) -> PairLists:
     """Return load_data's three sets as the book's lists of pairs.
 
     Parameters
@@ -135,7 +148,7 @@ def load_data_wrapper(path=None, *, transpose=False):
     return wrap(load_data(path, transpose=transpose))
 
 
-def wrap(data):
+def wrap(data: AnySets) -> PairLists:
     """Return the three sets of load_data as the book's lists of pairs.
 
     Parameters
@@ -159,7 +172,7 @@ def wrap(data):
     return pairs, list(_columns(validation)), list(_columns(test))
 
 
-def count_outputs(data):
+def count_outputs(data: AnySets) -> int:
     """Return how many output neurons a network for these data needs.
 
     Parameters
@@ -191,7 +204,7 @@ def count_outputs(data):
     return n_out
 
 
-def vectorized_result(j, n=10):
+def vectorized_result(j: int, n: int = 10) -> NDArray[np.float64]:
     """Return the target of a label as a one-hot column.
 
     Parameters
@@ -225,7 +238,20 @@ def vectorized_result(j, n=10):
     return e
 
 
-def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels=False):
+@overload
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0,
+    pixels: Literal[False] = False,
+) -> DataSets: ...  # fmt: skip
+@overload
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0, *,
+    pixels: Literal[True],
+) -> PixelSets: ...  # fmt: skip
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0,
+    pixels: bool = False,
+) -> DataSets | PixelSets:  # fmt: skip
     """Return three sets of synthetic images of handwritten digits.
 
     Parameters

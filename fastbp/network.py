@@ -6,20 +6,23 @@ SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> f
 """
 
 import itertools
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastbp.data import (
     arguments,
     containers,
     datasets,
-    files,
     messages,
     npz,
+    npz_model,
     numeric_arrays,
     parameters,
     predictions,
 )
+from fastbp.data.npz_model import FORMAT_VERSION  # noqa: F401  (a public name)
 from fastbp.data.warn import public
 from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
@@ -29,13 +32,13 @@ from fastbp.training.rules import NO_RULES
 from fastbp.training.run import Run
 from fastbp.training.settings import RuleSettings, RunSettings
 from fastbp.training.training_set import TrainingSet
+from fastbp.typing import Callbacks, Data, FloatArray, Path
 
-FORMAT_VERSION = 1
 OUTPUT = "sigmoid"  # the activation of the output layer
 
 
 @np.errstate(under="ignore")
-def sigmoid_prime(z):
+def sigmoid_prime(z: ArrayLike) -> FloatArray:
     """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
     s = sigmoid(z)
     return s * (1 - s)
@@ -80,8 +83,11 @@ class Network(base.CompiledNetwork):
     """
 
     _gradient_parts = "backprop", "cost_derivative", "sigmoid"
+    history: list[int]
 
-    def __init__(self, sizes, *, dtype=np.float64, threads=None):
+    def __init__(
+        self, sizes: list[int], *, dtype: DTypeLike = np.float64, threads: int | None = None
+    ) -> None:
         checked = self._prepare(sizes, dtype, threads)
         biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
         weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
@@ -90,7 +96,7 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
-    def feedforward(self, a):
+    def feedforward(self, a: ArrayLike) -> FloatArray:
         """Return the output of the network.
 
         Parameters
@@ -116,10 +122,12 @@ class Network(base.CompiledNetwork):
 
     @public
     def SGD(
-        self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
-    ):  # fmt: skip
+        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        test_data: Data | None = None, *, progress: bool | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
+        checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
+        callback: Callbacks = None,
+    ) -> None:  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
         Parameters
@@ -192,7 +200,7 @@ class Network(base.CompiledNetwork):
         run.train(checkpointer, progress)
 
     @public
-    def update_mini_batch(self, mini_batch, eta):
+    def update_mini_batch(self, mini_batch: Data, eta: float) -> None:
         """Take one step of gradient descent: w - (eta/m) * sum of the m gradients.
 
         Parameters
@@ -229,7 +237,7 @@ class Network(base.CompiledNetwork):
         self.weights, self.biases = weights, biases
 
     @public(ignore=("under", "over", "invalid"))
-    def backprop(self, x, y):
+    def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return the gradient of the cost C_x = 1/2 ||a - y||^2 of one sample.
 
         Parameters
@@ -258,7 +266,7 @@ class Network(base.CompiledNetwork):
         return self._gradient_of_one(x, y, self._functions(plan), self._output_error)
 
     @public
-    def evaluate(self, test_data):
+    def evaluate(self, test_data: Data) -> int:
         """Return how many samples the network gets right: argmax(output) == label.
 
         Parameters
@@ -292,13 +300,13 @@ class Network(base.CompiledNetwork):
         with self._translate_errors("test_data", X):
             return self._count_correct(X, labels, self._checks_finite)
 
-    def cost_derivative(self, output_activations, y):
+    def cost_derivative(self, output_activations: FloatArray, y: FloatArray) -> FloatArray:
         """Return the partial derivatives of C_x by the output activations: a - y."""
         return output_activations - y
 
     # ------------------------------------------------ files
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write the network to an .npz file that holds numbers only, no pickle.
 
         Parameters
@@ -313,16 +321,7 @@ class Network(base.CompiledNetwork):
         ValueError
             If weights or biases do not fit sizes, or are not finite.
         """
-        content = parameters.by_name(*self._finite_copies())
-        with files.write_atomically(path) as file:
-            np.savez(
-                file,
-                format_version=FORMAT_VERSION,
-                kind="network",
-                sizes=np.array(self._plan.sizes),
-                dtype=self.dtype.name,
-                **content,
-            )
+        npz_model.write(path, self._plan.sizes, self.dtype, *self._finite_copies())
 
     # ------------------------------------------------ evaluation
 
@@ -387,7 +386,7 @@ def _counter(net, data, own_test, sets):
     return lambda: net._count_correct(X, labels), n_test
 
 
-def load(path, *, threads=None):
+def load(path: Path, *, threads: int | None = None) -> Network:
     """Return the Network that `Network.save` wrote to a file.
 
     Parameters
@@ -409,49 +408,13 @@ def load(path, *, threads=None):
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
-    what = "is not a model written by Network.save"
     try:
         with npz.NpzReader(path) as content:
-            version, kind, dtype = (
-                _single(content, name) for name in ("format_version", "kind", "dtype")
-            )
-            if version != FORMAT_VERSION or kind != "network":
-                raise ValueError(
-                    f"it holds a {messages.shorten(kind, 30)!r} in format {version}, expected a "
-                    f"'network' in format {FORMAT_VERSION}; a newer fastbp may read it"
-                )
-            shape, _ = content.header("sizes")
-            if len(shape) != 1 or shape[0] > len(content):  # no file has so many layers
-                raise ValueError(f"sizes has shape {shape}, expected a list")
-            sizes = content["sizes"].tolist()
-            what = "is not a whole model"
-            if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
-                seen = messages.shorten(dtype, 30)
-                raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
+            sizes, dtype = npz_model.read_header(content)
             net = Network.__new__(Network)
             net._prepare(sizes, dtype, threads)
-            net._bind_parameters(_parameters(content, net._plan, net.dtype))
+            net._bind_parameters(npz_model.read_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} {what}: {messages.shorten(error, 300)}") from None
+        why = messages.shorten(error, 300)
+        raise ValueError(f"{path} is not a model written by Network.save: {why}") from None
     return net
-
-
-def _single(content, name):
-    """Return the one string or integer that stands under a name in a model."""
-    shape, dtype = content.header(name)
-    if shape != () or dtype.kind not in "iuU":
-        raise ValueError(f"{name} has shape {shape} and dtype {dtype}, expected one value")
-    return content[name].item()
-
-
-def _parameters(content, plan, dtype):
-    """Return the flat vector of a model's numbers, all of whose shapes fit before one is read."""
-    lists = ("weights", lambda n_in, n_out: (n_out, n_in)), ("biases", lambda _, n_out: (n_out, 1))
-    for name, shape_of in lists:
-        for l, wanted in enumerate(itertools.starmap(shape_of, itertools.pairwise(plan.sizes))):
-            shape, kind = content.header(f"{name}_{l}")
-            if kind.kind not in "fiub":
-                raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
-            if shape != wanted:
-                raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
-    return parameters.read_flat(plan, dtype, lambda name, l: content[f"{name}_{l}"])

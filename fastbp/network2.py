@@ -6,22 +6,23 @@ book's form of a call does not have comes as keyword-only arguments.
 
 import functools
 import itertools
-import json
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastbp.data import (
     arguments,
     containers,
     datasets,
-    files,
     json_model,
     messages,
     numeric_arrays,
     parameters,
     predictions,
 )
-from fastbp.data.json_model import FORMAT_VERSION
+from fastbp.data.json_model import FORMAT_VERSION  # noqa: F401  (a public name)
 from fastbp.data.warn import public
 from fastbp.mnist_loader import vectorized_result  # noqa: F401  (a public name)
 from fastbp.training import base, chapter3, costs, reference_path
@@ -38,10 +39,11 @@ from fastbp.training.plans import check_activations, plan_of
 from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
 from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
+from fastbp.typing import Callbacks, Cost, Data, FloatArray, Path, StopOn
 
 
 @np.errstate(under="ignore")
-def sigmoid_prime(z):
+def sigmoid_prime(z: ArrayLike) -> FloatArray:
     """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
     s = sigmoid(z)
     return s * (1 - s)
@@ -83,12 +85,14 @@ class Network(base.CompiledNetwork):
     """
 
     _gradient_parts = "backprop", "cost", "sigmoid"
-    activations = ()
+    cost: type[Cost] | Cost
+    activations: tuple[str, ...] = ()
 
     def __init__(
-        self, sizes, cost=CrossEntropyCost, *, activation="sigmoid", output=None,
-        dtype=np.float64, threads=None,
-    ):  # fmt: skip
+        self, sizes: list[int], cost: type[Cost] | Cost = CrossEntropyCost, *,
+        activation: str | list[str] | tuple[str, ...] = "sigmoid", output: str | None = None,
+        dtype: DTypeLike = np.float64, threads: int | None = None,
+    ) -> None:  # fmt: skip
         checked = self._prepare(sizes, dtype, threads)
         self.cost = costs.check_cost(cost)
         self.activations = check_activations(activation, output, checked, self._cost_name())
@@ -97,12 +101,12 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ initialisers
 
     @public
-    def default_weight_initializer(self):
+    def default_weight_initializer(self) -> None:
         """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
         self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
 
     @public
-    def large_weight_initializer(self):
+    def large_weight_initializer(self) -> None:
         """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
         self._draw(np.random.randn)
 
@@ -115,7 +119,7 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
-    def feedforward(self, a):
+    def feedforward(self, a: ArrayLike) -> FloatArray:
         """Return the output of the network; see `fastbp.network.Network.feedforward`."""
         a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
         out = reference_path.feedforward(a, *self._layers(), self._functions())
@@ -123,15 +127,21 @@ class Network(base.CompiledNetwork):
 
     @public
     def SGD(
-        self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
-        monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
-        monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
-        *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, optimizer="sgd",
-        betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
-        stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
-    ):  # fmt: skip
+        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        lmbda: float = 0.0, evaluation_data: Data | None = None,
+        monitor_evaluation_cost: bool = False, monitor_evaluation_accuracy: bool = False,
+        monitor_training_cost: bool = False, monitor_training_accuracy: bool = False,
+        early_stopping_n: int = 0, *, l1: float = 0.0, momentum: float = 0.0,
+        nesterov: bool = False, dropout: float | list[float] | tuple[float, ...] = 0.0,
+        max_norm: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd",
+        betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
+        schedule: Literal["halve"] | Callable[[int], float] | None = None,
+        stop_on: StopOn = "evaluation_accuracy", monitor_subset: int | None = None,
+        monitor_every: int | None = None, progress: bool | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
+        checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
+        callback: Callbacks = None,
+    ) -> tuple[list[float], list[int], list[float], list[int]]:  # fmt: skip
         r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
@@ -220,7 +230,7 @@ class Network(base.CompiledNetwork):
         return tuple(run.state.history[name] for name in MONITORS)
 
     @public
-    def update_mini_batch(self, mini_batch, eta, lmbda, n):
+    def update_mini_batch(self, mini_batch: Data, eta: float, lmbda: float, n: int) -> None:
         """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the m gradients.
 
         Parameters
@@ -255,7 +265,7 @@ class Network(base.CompiledNetwork):
         )
 
     @public(ignore=("under", "over", "invalid"))
-    def backprop(self, x, y):
+    def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return the gradient of the cost of one sample, without regularisation.
 
         Parameters, results and errors as for `fastbp.network.Network.backprop`. Source: book,
@@ -267,7 +277,7 @@ class Network(base.CompiledNetwork):
         return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
-    def accuracy(self, data, convert=False):
+    def accuracy(self, data: Data, convert: bool = False) -> int:
         """Return how many samples the network gets right.
 
         Parameters
@@ -303,7 +313,7 @@ class Network(base.CompiledNetwork):
             return self._accuracy(X, labels)
 
     @public
-    def total_cost(self, data, lmbda, convert=False):
+    def total_cost(self, data: Data, lmbda: float, convert: bool = False) -> float:
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
 
         Parameters
@@ -331,7 +341,7 @@ class Network(base.CompiledNetwork):
             return self._total_cost(X, Y, lmbda, 0.0)
 
     @public
-    def save(self, filename):
+    def save(self, filename: Path) -> None:
         """Write the network to a JSON file that the book's load reads, too.
 
         Parameters
@@ -349,18 +359,16 @@ class Network(base.CompiledNetwork):
         """
         weights, biases = self._finite_copies()
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
-        content = {
-            "sizes": list(self._plan.sizes),
-            "weights": [w.tolist() for w in weights],
-            "biases": [b.tolist() for b in biases],
-            "cost": cost.__name__,
-            "activations": list(self.activations),
-            "dtype": self.dtype.name,
-            "own_cost": self._has_own_cost(),
-            "fastbp_format": FORMAT_VERSION,
-        }
-        with files.write_atomically(filename) as file:
-            file.write(json.dumps(content).encode())
+        json_model.write(
+            filename,
+            sizes=self._plan.sizes,
+            weights=[w.tolist() for w in weights],
+            biases=[b.tolist() for b in biases],
+            cost=cost.__name__,
+            activations=self.activations,
+            dtype=self.dtype.name,
+            own_cost=self._has_own_cost(),
+        )
 
     # ------------------------------------------------ how it is done
 
@@ -443,7 +451,9 @@ _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "accuracy", "tot
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-def load(filename, cost=None, *, threads=None):
+def load(
+    filename: Path, cost: type[Cost] | Cost | None = None, *, threads: int | None = None
+) -> Network:
     """Return the Network that `Network.save`, or the book's own code, wrote to a JSON file.
 
     Parameters

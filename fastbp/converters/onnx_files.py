@@ -3,6 +3,8 @@
 import fastbp
 from fastbp.converters.contents import contents_of, require
 from fastbp.data import files
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Path
 
 # The oldest that have all that is needed, in float64 too: any runtime since 2020 can read them.
 OPSET, IR_VERSION = 13, 7
@@ -16,7 +18,7 @@ OPERATORS = {
 }
 
 
-def to_onnx(net, path):
+def to_onnx(net: CompiledNetwork, path: Path) -> None:
     """Write a network to an ONNX file, for onnxruntime and others.
 
     Parameters

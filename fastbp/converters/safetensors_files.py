@@ -8,9 +8,12 @@ import itertools
 import json
 import os
 
+from fastbp import network, network2
 from fastbp.converters.contents import contents_of, empty_network, require
 from fastbp.data import arguments, files, messages, parameters
 from fastbp.training import costs
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Path
 
 FORMAT_VERSION = "1"
 MAX_HEADER = 1 << 24  # bytes: some 90,000 layers
@@ -19,7 +22,7 @@ COSTS = {cost.__name__: (name, cost) for name, cost in costs.COSTS.items()}
 KEYS = "fastbp_format", "network", "sizes", "activations", "cost", "dtype"
 
 
-def save_safetensors(net, path):
+def save_safetensors(net: CompiledNetwork, path: Path) -> None:
     """Write a network to a safetensors file.
 
     Parameters
@@ -71,7 +74,9 @@ def save_safetensors(net, path):
         file.write(content)
 
 
-def load_safetensors(path, *, threads=None):
+def load_safetensors(
+    path: Path, *, threads: int | None = None
+) -> network.Network | network2.Network:
     """Return the network that `save_safetensors` wrote to a file.
 
     Parameters

@@ -1,15 +1,18 @@
 """Networks of scikit-learn's multi-layer perceptrons."""
 
+from typing import Any
+
 import numpy as np
 
 from fastbp.converters.contents import Layer, network2_of, require
 from fastbp.data import messages
+from fastbp.network2 import Network
 
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax"}
 
 
-def from_sklearn(mlp):
+def from_sklearn(mlp: Any) -> Network:
     """Return the network that a fitted perceptron of scikit-learn is.
 
     Parameters

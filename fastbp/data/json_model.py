@@ -10,10 +10,16 @@ import json
 
 import numpy as np
 
-from fastbp.data import messages, parameters
+from fastbp.data import files, messages, parameters
 
 FORMAT_VERSION = 1
 TYPES = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cost=bool)
+
+
+def write(filename, **content):
+    """Write the content of a network, keys as in TYPES and activations, to a file."""
+    with files.write_atomically(filename) as file:
+        file.write(json.dumps(content | {"fastbp_format": FORMAT_VERSION}).encode())
 
 
 def parse(text):

@@ -5,8 +5,10 @@ byte * scale.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 class Pixels:
@@ -55,7 +57,10 @@ class Pixels:
     # The public import path: a pickle names it, and must not depend on the internal layout.
     __module__ = "fastbp"
 
-    def __init__(self, X, scale=1 / 256):
+    array: NDArray[np.uint8]
+    scale: float
+
+    def __init__(self, X: ArrayLike, scale: float = 1 / 256) -> None:
         if isinstance(X, Pixels):
             raise TypeError("X is Pixels already, expected an array of bytes; use X.array")
         array = X if isinstance(X, np.ndarray) and type(X) is not np.matrix else np.asarray(X)
@@ -79,25 +84,25 @@ class Pixels:
         self.array, self.scale = array, float(scale)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         return self.array.shape
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return self.array.ndim
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.array.size
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[np.uint8]:
         return self.array.dtype
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         part = self.array[index]
         if part.ndim == 2:
             return Pixels(part, self.scale)
@@ -105,7 +110,7 @@ class Pixels:
             return Pixels(part[None], self.scale).values(np.dtype(np.float32)).T
         raise IndexError(f"Pixels take one index, for images; use X.array[{index!r}] for bytes")
 
-    def values(self, dtype):
+    def values(self, dtype: DTypeLike) -> NDArray[Any]:
         """Return the pixel values, byte * scale, as an array.
 
         Parameters
@@ -122,5 +127,5 @@ class Pixels:
         with np.errstate(all="ignore"):
             return self.array.astype(dtype) * dtype.type(self.scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Pixels(shape={self.shape}, scale={self.scale:g})"

@@ -6,11 +6,14 @@ import pathlib
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, overload
 
 import numpy as np
 
 from fastbp.data.pixels import Pixels
 
+P, R = ParamSpec("P"), TypeVar("R")
 LARGE = 16  # inputs above this are most often pixels 0..255 that have not been scaled
 _PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
 
@@ -25,6 +28,10 @@ class _CallState(threading.local):
 _call_state = _CallState()
 
 
+@overload
+def public(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def public(*, ignore: tuple[str, ...]) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def public(function=None, *, ignore=("under",)):
     """Decorate a public function or method: ignore these kinds of floating-point errors in it.
 

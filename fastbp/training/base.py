@@ -8,8 +8,10 @@ import contextlib
 import contextvars
 import functools
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
@@ -18,13 +20,14 @@ from fastbp.training.divergence import Diverged
 from fastbp.training.plans import plan_of
 from fastbp.training.rules import NO_RULES
 from fastbp.training.samples import NonFiniteInput, Samples, check_inputs
+from fastbp.typing import Data, FloatArray, Inputs
 
 # The networks whose methods do not raise for what is not finite: those that a run trains.
 _unchecked_networks = contextvars.ContextVar("unchecked_networks", default=())
 
 
 @np.errstate(under="ignore")
-def sigmoid(z):
+def sigmoid(z: ArrayLike) -> FloatArray:
     """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
     z = np.asarray(z)
     if z.dtype.kind in "biu":  # -z of an unsigned integer wraps around
@@ -43,10 +46,15 @@ class CompiledNetwork:
     that trains works on a copy, and binds new lists of new arrays.
     """
 
-    dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
-    threads = None
-    _original = {}  # what may be overridden, by name, as this package has it
-    _gradient_parts = ()  # the names of what the gradient depends on
+    sizes: list[int]
+    num_layers: int
+    weights: list[FloatArray]
+    biases: list[FloatArray]
+    # Defaults for a subclass with a constructor of its own:
+    dtype: np.dtype[np.floating] = np.dtype(np.float64)
+    threads: int | None = None
+    _original: dict[str, Any] = {}  # what may be overridden, by name, as this package has it
+    _gradient_parts: tuple[str, ...] = ()  # the names of what the gradient depends on
 
     def _prepare(self, sizes, dtype, threads):
         """Set all but the parameters, or raise; return the checked sizes."""
@@ -70,7 +78,7 @@ class CompiledNetwork:
             raise
 
     @public
-    def backprop_batch(self, X, Y):
+    def backprop_batch(self, X: Inputs, Y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return the gradient of the cost, summed over a mini-batch.
 
         Parameters
@@ -112,7 +120,7 @@ class CompiledNetwork:
         return nabla_b, nabla_w
 
     @public
-    def gradient_norms(self, data):
+    def gradient_norms(self, data: Data) -> list[float]:
         """Return the length of the gradient by the biases of each layer, averaged over data.
 
         Parameters

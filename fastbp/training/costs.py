@@ -4,6 +4,7 @@ import numpy as np
 
 from fastbp.data import messages
 from fastbp.training.base import sigmoid
+from fastbp.typing import FloatArray
 
 
 class QuadraticCost:
@@ -13,13 +14,13 @@ class QuadraticCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> float:
         """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
         return 0.5 * np.linalg.norm(a - y) ** 2
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
         """Return the error of the output layer, for sigmoid outputs."""
         s = sigmoid(z)
         return (a - y) * (s * (1 - s))
@@ -32,14 +33,14 @@ class CrossEntropyCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> float:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
         """Return the error of the output layer; z is not used, as in the book."""
         return a - y
 
@@ -51,14 +52,14 @@ class LogLikelihoodCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> float:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a)))
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
         """Return the error of the output layer; z is not used."""
         return a - y
 

@@ -8,13 +8,17 @@ import numpy as np
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters
 from fastbp.data.warn import public
 from fastbp.training import engine, reference_path, threads
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Data
 
 MOST = 20_000  # weights that are checked, where nothing else is said
 TASKS = 8  # for each thread
 
 
 @public
-def gradient_check(net, data, *, h=1e-5, most=MOST):
+def gradient_check(
+    net: CompiledNetwork, data: Data, *, h: float = 1e-5, most: int | None = MOST
+) -> list[float]:
     """Return the worst error of backprop in each layer, against finite differences.
 
     Parameters

@@ -6,13 +6,15 @@ sigmoid), and for single samples, where a compiled call would cost more than it 
 
 import numpy as np
 
+from fastbp.typing import FloatArray
+
 
 def sigmoid(z):
     """Return 1 / (1 + exp(-z))."""
     return 1.0 / (1.0 + np.exp(-z))
 
 
-def softmax(z):
+def softmax(z: FloatArray) -> FloatArray:
     """Return exp(z) / sum of exp(z) of each column."""
     e = np.exp(z - np.max(z, axis=0))
     return e / e.sum(axis=0)
