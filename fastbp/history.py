@@ -14,6 +14,7 @@ from fastbp.typing import Path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["History"]
 COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
 MOST_DOTS = 40  # of a curve that has a dot for each epoch
 # Each axis of the picture: (its title, the columns that it shows).

@@ -15,6 +15,10 @@ from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
 from fastbp.typing import AnySets, DataSets, PairLists, Path, PixelSets
 
+__all__ = [
+    "HOW_TO_GET_IT", "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper",
+    "synthetic", "vectorized_result", "wrap",
+]  # fmt: skip
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "
     "FASTBP_DATA to it, or use the built-in digits, mnist_loader.synthetic()"

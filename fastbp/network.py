@@ -22,7 +22,7 @@ from fastbp.data import (
     parameters,
     predictions,
 )
-from fastbp.data.npz_model import FORMAT_VERSION  # noqa: F401  (a public name)
+from fastbp.data.npz_model import FORMAT_VERSION
 from fastbp.data.warn import public
 from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
@@ -34,6 +34,7 @@ from fastbp.training.settings import RuleSettings, RunSettings
 from fastbp.training.training_set import TrainingSet
 from fastbp.typing import Callbacks, Data, FloatArray, Path
 
+__all__ = ["FORMAT_VERSION", "OUTPUT", "Network", "load", "sigmoid", "sigmoid_prime"]
 OUTPUT = "sigmoid"  # the activation of the output layer
 
 
@@ -229,9 +230,9 @@ class Network(base.CompiledNetwork):
             return
         pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        rules, m = NO_RULES, len(pairs)
+        weights, biases = self._layers()
         weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, (), eta, m, rules
+            weights, biases, nabla_b, nabla_w, (), eta, len(pairs), NO_RULES
         )
         self._check_step(weights, biases)
         self.weights, self.biases = weights, biases

@@ -22,24 +22,25 @@ from fastbp.data import (
     parameters,
     predictions,
 )
-from fastbp.data.json_model import FORMAT_VERSION  # noqa: F401  (a public name)
+from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.mnist_loader import vectorized_result  # noqa: F401  (a public name)
+from fastbp.mnist_loader import vectorized_result
 from fastbp.training import base, chapter3, costs, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
-from fastbp.training.costs import (  # noqa: F401  (public names)
-    COSTS,
-    CrossEntropyCost,
-    LogLikelihoodCost,
-    QuadraticCost,
-)
-from fastbp.training.early_stopping import PATIENCE, SMALLEST  # noqa: F401  (public names)
+from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
+from fastbp.training.early_stopping import PATIENCE, SMALLEST
 from fastbp.training.plans import check_activations, plan_of
-from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
+from fastbp.training.reference_path import softmax
 from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
 from fastbp.typing import Callbacks, Cost, Data, FloatArray, Path, StopOn
+
+__all__ = [
+    "COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST", "CrossEntropyCost",
+    "LogLikelihoodCost", "Network", "QuadraticCost", "load", "sigmoid", "sigmoid_prime", "softmax",
+    "vectorized_result",
+]  # fmt: skip
 
 
 @np.errstate(under="ignore")
@@ -122,7 +123,8 @@ class Network(base.CompiledNetwork):
     def feedforward(self, a: ArrayLike) -> FloatArray:
         """Return the output of the network; see `fastbp.network.Network.feedforward`."""
         a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
-        out = reference_path.feedforward(a, *self._layers(), self._functions())
+        weights, biases = self._layers()
+        out = reference_path.feedforward(a, weights, biases, self._functions())
         return self._finite_output(out)
 
     @public
@@ -260,9 +262,8 @@ class Network(base.CompiledNetwork):
         if not self._is_overridden("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules)
             return
-        self._reference_step(
-            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules
-        )
+        pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
+        chapter3.reference_step(self, pairs, eta, rules)
 
     @public(ignore=("under", "over", "invalid"))
     def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
@@ -425,17 +426,6 @@ class Network(base.CompiledNetwork):
             return (a - y) * slope(z, a)
         return self.cost.delta(z, a, y)
 
-    def _reference_step(self, pairs, eta, rules, moments=(), steps=0):
-        """Take a step by backprop, sample by sample; moments: flat vectors, see rules.Rules."""
-        plan = self._plan
-        nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        moments = [parameters.views(moment, plan) for moment in moments]
-        weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, moments, eta, len(pairs), rules, steps
-        )
-        self._check_step(weights, biases)
-        self.weights, self.biases = weights, biases
-
 
 @functools.lru_cache(maxsize=64)
 def _plan_of(sizes, activations, cost_name):
@@ -482,16 +472,10 @@ def load(
         text = file.read()
     try:
         content = json_model.parse(text)
-        known = {c.__name__: c for c in COSTS.values()}
-        if cost is None and (content["own_cost"] or content["cost"] not in known):
-            name = messages.shorten(content["cost"], 60)
-            raise ValueError(
-                f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
-                f"your own: load({str(filename)!r}, cost={name})"
-            )
+        cost = cost or costs.saved_cost(content["cost"], content["own_cost"], filename)
         net = Network.__new__(Network)
         checked = net._prepare(content["sizes"], content["dtype"], threads)
-        net.cost = known[content["cost"]] if cost is None else cost
+        net.cost = cost
         hidden, output = "sigmoid", None
         if content["activations"] is not None:
             hidden, output = content["activations"][:-1], content["activations"][-1]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastbp.data.pixels import Pixels
 
 __all__ = [
+    "Activation",
     "AnySets",
     "Callback",
     "Callbacks",
@@ -28,6 +29,7 @@ __all__ = [
     "Path",
     "PixelSet",
     "PixelSets",
+    "RandomState",
     "StopOn",
 ]
 Path: TypeAlias = str | os.PathLike[str]
@@ -61,6 +63,10 @@ Callbacks: TypeAlias = Callback | list[Callback] | tuple[Callback, ...] | None
 StopOn: TypeAlias = Literal[
     "evaluation_accuracy", "evaluation_cost", "training_accuracy", "training_cost"
 ]
+
+# Of the estimators.
+Activation: TypeAlias = Literal["relu", "logistic", "sigmoid", "tanh", "identity"]
+RandomState: TypeAlias = int | np.random.RandomState | np.random.Generator | None
 
 
 class Cost(Protocol):

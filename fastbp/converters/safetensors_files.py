@@ -49,7 +49,7 @@ def save_safetensors(net: CompiledNetwork, path: Path) -> None:
     sizes, activations, cost and dtype. A subclass is saved as the Network that it extends.
     """
     contents = contents_of(net, "a safetensors file")
-    if contents.cost is None:
+    if isinstance(net, network2.Network) and contents.cost is None:
         raise ValueError(
             f"cost is {messages.describe(net.cost)} with functions of its own, and a safetensors "
             f"file has no place for Python code; expected the original {' or '.join(COSTS)}"

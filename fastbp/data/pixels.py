@@ -77,7 +77,7 @@ class Pixels:
                 f"X has shape {array.shape}, expected (n, n_in), one image a row"
                 + (f"; use {hint}" if array.ndim else "")
             )
-        if isinstance(scale, (str, bytes)) or not np.isscalar(scale):
+        if not _is_number(scale):
             raise TypeError(f"scale is {scale!r}, expected a number, e.g. 1/256")
         if not abs(scale) <= sys.float_info.max or scale == 0:
             raise ValueError(f"scale is {scale}, expected a finite number that is not 0")
@@ -123,9 +123,13 @@ class Pixels:
         ndarray of dtype, shape (n, n_in)
             Values beyond the range of dtype are infinite; there is no warning.
         """
-        dtype = np.dtype(dtype)
+        number: type[Any] = np.dtype(dtype).type
         with np.errstate(all="ignore"):
-            return self.array.astype(dtype) * dtype.type(self.scale)
+            return self.array.astype(number) * number(self.scale)
 
     def __repr__(self) -> str:
         return f"Pixels(shape={self.shape}, scale={self.scale:g})"
+
+
+def _is_number(value):
+    return np.isscalar(value) and not isinstance(value, (str, bytes))

@@ -13,9 +13,10 @@ import numpy as np
 
 from fastbp.data.pixels import Pixels
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 LARGE = 16  # inputs above this are most often pixels 0..255 that have not been scaled
-_PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
+_PACKAGES = tuple(f"{pathlib.Path(m.__path__[0])}/" for m in (np, sys.modules["fastbp"]))
 
 
 class _CallState(threading.local):

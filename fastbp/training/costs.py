@@ -14,7 +14,7 @@ class QuadraticCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a: FloatArray, y: FloatArray) -> float:
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
         return 0.5 * np.linalg.norm(a - y) ** 2
 
@@ -33,7 +33,7 @@ class CrossEntropyCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a: FloatArray, y: FloatArray) -> float:
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
@@ -52,7 +52,7 @@ class LogLikelihoodCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a: FloatArray, y: FloatArray) -> float:
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a)))
@@ -83,6 +83,18 @@ def name_of(cost):
         ):
             return name
     return None
+
+
+def saved_cost(name, is_own, filename):
+    """Return the cost that a file names, or raise ValueError for one of the user's own."""
+    known = {cost.__name__: cost for cost in COSTS.values()}
+    if is_own or name not in known:
+        name = messages.shorten(name, 60)
+        raise ValueError(
+            f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass your "
+            f"own: load({str(filename)!r}, cost={name})"
+        )
+    return known[name]
 
 
 def total_cost(cost, out, Y, weights, lmbda, l1):
