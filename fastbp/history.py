@@ -1,6 +1,8 @@
 """The figures of a run, epoch by epoch: a callback of SGD that collects, writes and draws them."""
 
+import base64
 import collections
+import contextlib
 import csv
 import io
 import itertools
@@ -8,7 +10,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from fastbp.data import files
+from fastbp.data import files, html_tables, messages
 from fastbp.typing import Path
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
+SHOWN_ROWS = 10  # of the table in a notebook: the last epochs
 MOST_DOTS = 40  # of a curve that has a dot for each epoch
 # Each axis of the picture: (its title, the columns that it shows).
 AXES = (
@@ -58,6 +61,19 @@ class History(collections.UserList[dict[str, Any]]):
     def __repr__(self) -> str:
         """Return how many epochs there are, not all of their figures."""
         return f"<History of {len(self)} epoch{'s' * (len(self) != 1)}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the last epochs as a table, and the plot if there is one."""
+        columns = self.columns
+        rows = [[_cell(row.get(name)) for name in columns] for row in self[-SHOWN_ROWS:]]
+        caption = repr(self)[1:-1] + (f", the last {len(rows)}" if len(rows) < len(self) else "")
+        shown = html_tables.table(columns, rows, caption)
+        with contextlib.suppress(ImportError, ValueError):  # no matplotlib, or nothing to draw
+            picture = io.BytesIO()
+            self.plot().savefig(picture, dpi=100, format="png")
+            text = base64.b64encode(picture.getvalue()).decode()
+            shown += f'\n<img alt="learning curves" src="data:image/png;base64,{text}">'
+        return shown
 
     @property
     def columns(self) -> list[str]:
@@ -173,3 +189,10 @@ class History(collections.UserList[dict[str, Any]]):
             raise ValueError(
                 "the history is empty, expected an epoch at least: call SGD with callback=history"
             )
+
+
+def _cell(value):
+    """Return a figure as the table in a notebook shows it."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else messages.shorten(value, 40)

@@ -147,7 +147,8 @@ class Network(base.CompiledNetwork):
         test_data : as for `evaluate`, optional
             With it, every epoch ends with an evaluation.
         progress : bool, optional
-            Whether to show a progress bar on standard error; None for one on a terminal.
+            Whether to show a progress bar; None for one on a terminal (standard error), and in a
+            notebook with ipywidgets.
         on_divergence : {"stop", "continue"}
             What happens when weights are no longer finite: the call ends with a FloatingPointError
             that names the epoch and the mini-batch, and keeps the last finite weights; or it goes
@@ -330,6 +331,15 @@ class Network(base.CompiledNetwork):
         """Return how many are right; check: outputs that are not finite are an error."""
         out = self._outputs_of(X, "test_data", check)
         return int((predictions.predict_labels(out, OUTPUT) == labels).sum())
+
+    # ------------------------------------------------ what is shown of it
+
+    def _activation_names(self):
+        return [OUTPUT] * (len(self.sizes) - 1)
+
+    def _cost_text(self):
+        own = self._is_overridden("cost_derivative")
+        return "a cost of its own" if own else "quadratic cost"
 
     # ------------------------------------------------ the reference path
 

@@ -411,6 +411,14 @@ class Network(base.CompiledNetwork):
             out = self._outputs(X).astype(np.float64)
             return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
 
+    # ------------------------------------------------ what is shown of it
+
+    def _activation_names(self):
+        return self.activations
+
+    def _cost_text(self):
+        return getattr(self.cost, "__name__", type(self.cost).__name__)
+
     # ------------------------------------------------ the reference path
 
     def _functions(self):

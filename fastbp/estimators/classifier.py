@@ -74,7 +74,8 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         "seconds", "loss" and, with validation data, "validation_loss" and "validation_score". One
         that returns True ends the training.
     progress : bool or None
-        Whether a progress bar is shown; None: where standard error is a terminal.
+        Whether a progress bar is shown; None: where standard error is a terminal, and in a notebook
+        with ipywidgets.
     dtype : numpy.float32, numpy.float64 or None
         Of weights and computation; None: float32 if X is, else float64.
     n_jobs : int or None

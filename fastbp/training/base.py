@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
-from fastbp.training import engine, reference_path
+from fastbp.training import engine, reference_path, representation
 from fastbp.training.divergence import Diverged
 from fastbp.training.plans import plan_of
 from fastbp.training.rules import NO_RULES
@@ -148,6 +148,15 @@ class CompiledNetwork:
         nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
+
+    # ------------------------------------------------ what is shown of it
+
+    def __repr__(self) -> str:
+        return representation.text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks show."""
+        return representation.as_html(self)
 
     # ------------------------------------------------ parameters
 
