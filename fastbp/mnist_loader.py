@@ -4,13 +4,12 @@ Invariant: the first location that is given or exists is used; an error there is
 other location is tried instead.
 """
 
-import os
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.data import arguments, digits, download
+from fastbp.data import arguments, digits, download, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
 from fastbp.typing import AnySets, DataSets, PairLists, Path, PixelSets
@@ -106,14 +105,14 @@ def load_data(
     )
     if path is not None:
         return find.load(path, **options)
-    if os.environ.get("FASTBP_DATA"):
-        try:
-            return find.load(os.environ["FASTBP_DATA"], **options)
-        except (OSError, ValueError) as error:
-            raise type(error)(f"FASTBP_DATA: {error}") from None
-    for location in ("mnist.pkl.gz", "../data/mnist.pkl.gz"):
-        if os.path.isfile(location):
-            return find.load(location, **options)
+    for place in locations.look():
+        if place.is_used:
+            try:
+                return find.load(place.path, **options)
+            except (OSError, ValueError) as error:
+                if "FASTBP_DATA" not in place.name:
+                    raise
+                raise type(error)(f"FASTBP_DATA: {error}") from None
     try:
         folder = download.cached_or_downloaded(find.is_complete)
     except download.DownloadError as error:

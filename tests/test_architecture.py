@@ -31,7 +31,7 @@ LEVELS = [
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
     "tqdm", "pooch", "requests", "matplotlib",
-    "onnx", "onnxruntime", "safetensors", "sklearn", "torch",
+    "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "shtab", "IPython", "ipywidgets",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.
