@@ -1,5 +1,7 @@
 """The figures of a run, epoch by epoch: a callback of SGD that collects, writes and draws them."""
 
+from __future__ import annotations
+
 import base64
 import collections
 import contextlib
@@ -103,7 +105,7 @@ class History(collections.UserList[dict[str, Any]]):
         with files.write_atomically(path) as file:
             file.write(text.getvalue().encode())
 
-    def plot(self, path: Path | None = None) -> "Figure":
+    def plot(self, path: Path | None = None) -> Figure:
         """Draw the accuracies and the costs of each epoch, on an axis each.
 
         Parameters

@@ -4,6 +4,8 @@ Invariant: the first location that is given or exists is used; an error there is
 other location is tried instead.
 """
 
+from __future__ import annotations
+
 from typing import Literal, overload
 
 import numpy as np

@@ -5,6 +5,8 @@ been changed, the reference path runs instead of the kernels: the book's own str
 SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> feedforward.
 """
 
+from __future__ import annotations
+
 import itertools
 from typing import Literal
 

@@ -4,7 +4,8 @@ Invariant: as in network.py, what is overridden is used, a cost of the user's ow
 book's form of a call does not have comes as keyword-only arguments.
 """
 
-import functools
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable
 from typing import Literal
@@ -30,7 +31,7 @@ from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
 from fastbp.training.early_stopping import PATIENCE, SMALLEST
-from fastbp.training.plans import check_activations, plan_of
+from fastbp.training.plans import check_activations, checked_plan_of
 from fastbp.training.reference_path import softmax
 from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
@@ -380,7 +381,7 @@ class Network(base.CompiledNetwork):
                 f"activations is {messages.describe(self.activations)}, expected a name for each "
                 f"layer"
             )
-        return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
+        return self._plan_by(checked_plan_of, tuple(self.activations), self._cost_name())
 
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the user's own."""
@@ -435,16 +436,6 @@ class Network(base.CompiledNetwork):
         return self.cost.delta(z, a, y)
 
 
-@functools.lru_cache(maxsize=64)
-def _plan_of(sizes, activations, cost_name):
-    """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
-    sizes = arguments.check_sizes(sizes)
-    check_activations(activations[:-1], activations[-1], sizes, cost_name)
-    if cost_name is None:
-        return plan_of(sizes)  # its shapes only: the reference path runs
-    return plan_of(sizes, activations, cost_name)
-
-
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "accuracy", "total_cost")
 Network._original = base.originals(Network, _OVERRIDABLE)
 
@@ -476,21 +467,19 @@ def load(
     if threads is not None:
         arguments.check_count("threads", threads, 1)
     cost = None if cost is None else costs.check_cost(cost)
-    with open(filename, "rb") as file:
-        text = file.read()
-    try:
-        content = json_model.parse(text)
-        cost = cost or costs.saved_cost(content["cost"], content["own_cost"], filename)
-        net = Network.__new__(Network)
-        checked = net._prepare(content["sizes"], content["dtype"], threads)
-        net.cost = cost
-        hidden, output = "sigmoid", None
-        if content["activations"] is not None:
-            hidden, output = content["activations"][:-1], content["activations"][-1]
-        net.activations = check_activations(hidden, output, checked, net._cost_name())
-        net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
-            RecursionError) as error:  # fmt: skip
-        why = messages.shorten(error, 300)
-        raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
+    return json_model.read(filename, lambda content: _restored(content, cost, threads, filename))
+
+
+def _restored(content, cost, threads, filename):
+    """Return the Network with the content of a file, as json_model.parse returns it."""
+    if cost is None:
+        cost = costs.saved_cost(content["cost"], content["own_cost"], filename)
+    net = Network.__new__(Network)
+    checked = net._prepare(content["sizes"], content["dtype"], threads)
+    net.cost = cost
+    hidden, output = "sigmoid", None
+    if content["activations"] is not None:
+        hidden, output = content["activations"][:-1], content["activations"][-1]
+    net.activations = check_activations(hidden, output, checked, net._cost_name())
+    net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
     return net

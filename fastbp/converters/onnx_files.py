@@ -1,5 +1,7 @@
 """Networks as ONNX models: a Gemm and an activation for each layer."""
 
+from __future__ import annotations
+
 import fastbp
 from fastbp.converters.contents import contents_of, require
 from fastbp.data import files

@@ -4,6 +4,8 @@ Invariant: everything in a header is held to the sizes of the network, and the h
 the file, before memory is taken for weights.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import os

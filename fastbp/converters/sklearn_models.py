@@ -1,5 +1,7 @@
 """Networks of scikit-learn's multi-layer perceptrons."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Networks to and from PyTorch: nn.Sequential modules of Linear layers and activations."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

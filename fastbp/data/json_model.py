@@ -22,6 +22,21 @@ def write(filename, **content):
         file.write(json.dumps(content | {"fastbp_format": FORMAT_VERSION}).encode())
 
 
+def read(filename, restore):
+    """Return restore(content) for a file; raise ValueError for what is no network, naming it.
+
+    restore: a function of a dictionary as `parse` returns it.
+    """
+    with open(filename, "rb") as file:
+        text = file.read()
+    try:
+        return restore(parse(text))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+            RecursionError) as error:  # fmt: skip
+        why = messages.shorten(error, 300)
+        raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
+
+
 def parse(text):
     """Return the content of a file as a dictionary, with defaults for what the book does not write.
 

@@ -4,6 +4,8 @@ Invariants: the bytes are not changed, and not copied by the constructor; a pixe
 byte * scale.
 """
 
+from __future__ import annotations
+
 import sys
 from typing import Any
 

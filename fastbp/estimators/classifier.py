@@ -1,5 +1,7 @@
 """The classifier: its parameters, and what it predicts."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 

@@ -1,5 +1,7 @@
 """The regressor: its parameters, what it predicts, and targets that are numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal, Self
 

@@ -4,6 +4,8 @@ Invariant: what a subclass, an instance or a module overrides is used. A network
 changed on it, on its class or in its module; then the reference path runs instead of the kernels.
 """
 
+from __future__ import annotations
+
 import contextlib
 import contextvars
 import functools

@@ -1,5 +1,7 @@
 """The costs of chapters 1 and 3, as functions of NumPy arrays; the kernels know them by a code."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from fastbp.data import messages

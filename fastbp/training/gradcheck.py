@@ -1,5 +1,7 @@
 """Finite differences against backprop: the check that chapter 2 describes."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import copy
 

@@ -4,6 +4,8 @@ It runs where a part of the algorithm is overridden (a method, a cost, the modul
 sigmoid), and for single samples, where a compiled call would cost more than it saves.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from fastbp.typing import FloatArray
