@@ -421,13 +421,14 @@ def load(path: Path, *, threads: int | None = None) -> Network:
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
+    what = "is not a model written by Network.save"
     try:
         with npz.NpzReader(path) as content:
             sizes, dtype = npz_model.read_header(content)
+            what = "is not a whole model"
             net = Network.__new__(Network)
             net._prepare(sizes, dtype, threads)
             net._bind_parameters(npz_model.read_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        why = messages.shorten(error, 300)
-        raise ValueError(f"{path} is not a model written by Network.save: {why}") from None
+        raise ValueError(f"{path} {what}: {messages.shorten(error, 300)}") from None
     return net
