@@ -41,10 +41,19 @@ class History(collections.UserList[dict[str, Any]]):
 
     Examples
     --------
-    >>> history = fastbp.History()
-    >>> net.SGD(training_data, 30, 10, 3.0, test_data=test_data, callback=history)
-    >>> max(history["test_accuracy"])
-    >>> history.plot("run.png")
+    >>> import fastbp
+    >>> from fastbp import mnist_loader
+    >>> training_data, _, test_data = mnist_loader.synthetic(1000, 0, 100)
+    >>> net, history = fastbp.Network([784, 30, 10]), fastbp.History()
+    >>> net.SGD(training_data, 3, 10, 3.0, test_data=test_data, callback=history)
+    Epoch 0: ... / 100
+    Epoch 1: ... / 100
+    Epoch 2: ... / 100
+    >>> history
+    <History of 3 epochs>
+    >>> len(history["test_accuracy"]), history[0]["eta"]
+    (3, 3.0)
+    >>> figure = history.plot("run.png")
     """
 
     def __call__(self, figures: dict[str, Any]) -> None:

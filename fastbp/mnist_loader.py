@@ -100,6 +100,17 @@ def load_data(
     -----
     Source: book, chapter 1, mnist_loader.py. Pickles are read by a reader of arrays, which
     executes nothing in them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import mnist_loader
+    >>> (X, y), _, (X_test, y_test) = mnist_loader.synthetic(50, 0, 20, pixels=True)
+    >>> np.savez("mnist.npz", x_train=X.array.reshape(50, 28, 28), y_train=y,
+    ...          x_test=X_test.array.reshape(20, 28, 28), y_test=y_test)
+    >>> training, validation, test = mnist_loader.load_data("mnist.npz")
+    >>> training[0].shape, validation[0].shape, test[1].shape
+    ((42, 784), (8, 784), (20,))
     """
     options = dict(
         pixels=arguments.check_flag("pixels", pixels),
@@ -149,6 +160,17 @@ def load_data_wrapper(path: Path | None = None, *, transpose: bool = False) -> P
     -----
     Source: book, chapter 1, mnist_loader.py. As in Python 2, where the book's code calls zip, these
     are lists and not iterators, so that they can be read several times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import mnist_loader
+    >>> (X, labels), _, _ = mnist_loader.synthetic(60, 0, 0)
+    >>> np.savetxt("digits.csv", np.c_[labels, X * 256], fmt="%d", delimiter=",")
+    >>> training, validation, test = mnist_loader.load_data_wrapper("digits.csv")
+    >>> x, y = training[0]
+    >>> len(training), x.shape, y.shape
+    (42, (784, 1), (10, 1))
     """
     return wrap(load_data(path, transpose=transpose))
 
@@ -170,6 +192,13 @@ def wrap(data: AnySets) -> PairLists:
     ------
     ValueError, TypeError
         A label is not an integer 0..999.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> training, _, test = mnist_loader.wrap(mnist_loader.synthetic(50, 10, 20))
+    >>> len(training), len(test), test[0][0].shape
+    (50, 20, (784, 1))
     """
     n_out = count_outputs(data)
     training, validation, test = data
@@ -195,6 +224,12 @@ def count_outputs(data: AnySets) -> int:
     ------
     ValueError, TypeError
         A label is not an integer 0..999.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> mnist_loader.count_outputs(mnist_loader.synthetic(50, 10, 20))
+    10
     """
     n_out = image_sets.MIN_OUTPUTS
     for name, (_, labels) in zip(("training", "validation", "test"), data):
@@ -234,6 +269,14 @@ def vectorized_result(j: int, n: int = 10) -> NDArray[np.float64]:
     Notes
     -----
     Source: book, chapter 1, mnist_loader.py.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> mnist_loader.vectorized_result(1, 3)
+    array([[0.],
+           [1.],
+           [0.]])
     """
     j = arguments.check_count("j", j, 0)
     if not 0 <= j < n:
@@ -285,6 +328,13 @@ def synthetic(
     -----
     Stroke shapes of this package with random variant, slant, rotation, scale, shift, thickness and
     ink. For the book's networks they are about as hard as MNIST; 70,000 take a few seconds.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> (X, labels), _, _ = mnist_loader.synthetic(100, 0, 0, seed=1)
+    >>> X.shape, X.dtype, labels.shape
+    ((100, 784), dtype('float32'), (100,))
     """
     arguments.check_flag("pixels", pixels)
     counts = (n_train, n_validation, n_test)

@@ -42,7 +42,7 @@ OUTPUT = "sigmoid"  # the activation of the output layer
 
 @np.errstate(under="ignore")
 def sigmoid_prime(z: ArrayLike) -> FloatArray:
-    """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
+    """Return sigmoid(z) (1 - sigmoid(z)), the sigmoid's derivative, elementwise; z: any array."""
     s = sigmoid(z)
     return s * (1 - s)
 
@@ -83,6 +83,15 @@ class Network(base.CompiledNetwork):
     -----
     Assign to weights and biases, or change them in place, between calls as you like: the next call
     uses what it finds. Source: book, chapters 1 and 2.
+
+    Examples
+    --------
+    >>> from fastbp import network
+    >>> net = network.Network([784, 30, 10])
+    >>> net
+    <Network [784, 30, 10]: sigmoid, sigmoid; quadratic cost; 23,860 parameters; float64>
+    >>> [w.shape for w in net.weights], [b.shape for b in net.biases]
+    ([(30, 784), (10, 30)], [(30, 1), (10, 1)])
     """
 
     _gradient_parts = "backprop", "cost_derivative", "sigmoid"
@@ -115,6 +124,16 @@ class Network(base.CompiledNetwork):
         ------
         ValueError, TypeError
             For another shape, for what is not a number or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import network
+        >>> net = network.Network([3, 2])
+        >>> net.weights[0][:], net.biases[0][:] = 0, 0
+        >>> net.feedforward(np.ones((3, 1)))
+        array([[0.5],
+               [0.5]])
         """
         plan = self._plan
         a = numeric_arrays.as_columns(a, plan.sizes[0], self.dtype, "a")
@@ -194,6 +213,15 @@ class Network(base.CompiledNetwork):
         it leaves (ValueError if that is not finite). Ctrl-C waits for its end; a second one does
         not. An exception in it ends the call like any error: the network keeps the weights of the
         epoch, and a checkpoint is one of before. Source: book, chapter 1.
+
+        Examples
+        --------
+        >>> from fastbp import mnist_loader, network
+        >>> training_data, _, test_data = mnist_loader.synthetic(1000, 0, 100)
+        >>> net = network.Network([784, 30, 10])
+        >>> net.SGD(training_data, 2, 10, 3.0, test_data=test_data)
+        Epoch 0: ... / 100
+        Epoch 1: ... / 100
         """
         settings = RunSettings(
             self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
@@ -263,6 +291,15 @@ class Network(base.CompiledNetwork):
         Notes
         -----
         Source: book, chapter 2, equations BP1 to BP4.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import network
+        >>> net = network.Network([3, 2])
+        >>> nabla_b, nabla_w = net.backprop(np.ones((3, 1)), np.array([[1.0], [0.0]]))
+        >>> nabla_b[0].shape, nabla_w[0].shape
+        ((2, 1), (2, 3))
         """
         plan = self._plan
         x = numeric_arrays.as_columns(x, plan.sizes[0], self.dtype, "x", 1)
@@ -292,6 +329,13 @@ class Network(base.CompiledNetwork):
         -----
         One output neuron answers 1 where its output is at least 0.5, else 0, and the labels are 0
         and 1: the book's argmax over one output is always 0.
+
+        Examples
+        --------
+        >>> from fastbp import mnist_loader, network
+        >>> _, _, (X, labels) = mnist_loader.synthetic(0, 0, 100)
+        >>> 0 <= network.Network([784, 30, 10]).evaluate((X, labels)) <= 100
+        True
         """
         test_data = containers.materialise(test_data, "test_data")
         if self._is_overridden("feedforward", "sigmoid"):
@@ -305,7 +349,7 @@ class Network(base.CompiledNetwork):
             return self._count_correct(X, labels, self._checks_finite)
 
     def cost_derivative(self, output_activations: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the partial derivatives of C_x by the output activations: a - y."""
+        """Return the derivatives of C_x by a, the output_activations, for the target y: a - y."""
         return output_activations - y
 
     # ------------------------------------------------ files
@@ -418,6 +462,13 @@ def load(path: Path, *, threads: int | None = None) -> Network:
     Notes
     -----
     Nothing in the file is executed, and no random numbers are drawn.
+
+    Examples
+    --------
+    >>> from fastbp import network
+    >>> network.Network([784, 30, 10]).save("model.npz")
+    >>> network.load("model.npz").sizes
+    [784, 30, 10]
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)

@@ -46,7 +46,7 @@ __all__ = [
 
 @np.errstate(under="ignore")
 def sigmoid_prime(z: ArrayLike) -> FloatArray:
-    """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
+    """Return sigmoid(z) (1 - sigmoid(z)), the derivative of this module's sigmoid; z: any array."""
     s = sigmoid(z)
     return s * (1 - s)
 
@@ -84,6 +84,17 @@ class Network(base.CompiledNetwork):
     Notes
     -----
     Source: book, chapter 3.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader, network2
+    >>> training_data, validation_data, _ = mnist_loader.synthetic(1000, 100, 0)
+    >>> net = network2.Network([784, 30, 10], cost=network2.CrossEntropyCost)
+    >>> _, accuracy, _, _ = net.SGD(
+    ...     training_data, 2, 10, 0.5, lmbda=0.1, evaluation_data=validation_data,
+    ...     monitor_evaluation_accuracy=True, verbose=False)
+    >>> len(accuracy), net.accuracy(validation_data) == accuracy[-1]
+    (2, True)
     """
 
     _gradient_parts = "backprop", "cost", "sigmoid"
@@ -122,7 +133,7 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def feedforward(self, a: ArrayLike) -> FloatArray:
-        """Return the output of the network; see `fastbp.network.Network.feedforward`."""
+        """Return the output for the columns a, as `fastbp.network.Network.feedforward` does."""
         a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
         weights, biases = self._layers()
         out = reference_path.feedforward(a, weights, biases, self._functions())
@@ -145,19 +156,20 @@ class Network(base.CompiledNetwork):
         checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
         callback: Callbacks = None,
     ) -> tuple[list[float], list[int], list[float], list[int]]:  # fmt: skip
-        r"""Train by mini-batch stochastic gradient descent; return what was monitored.
+        """Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
-        training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback
-            As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
-            by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
+        training_data, epochs, mini_batch_size, eta, progress, on_divergence
+            As for `fastbp.network.Network.SGD`.
+        checkpoint, checkpoint_every, resume, verbose, callback
+            As there. A callback gets what is measured after the epoch, by the names that `stop_on`
+            has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
-        monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost, \
-        monitor_training_accuracy : bool
+        monitor_evaluation_cost, monitor_evaluation_accuracy : bool
+        monitor_training_cost, monitor_training_accuracy : bool
             What is printed after each epoch, and returned.
         early_stopping_n : int
             End after so many epochs in which `stop_on` did not improve; 0: never.
@@ -268,7 +280,7 @@ class Network(base.CompiledNetwork):
 
     @public(ignore=("under", "over", "invalid"))
     def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return the gradient of the cost of one sample, without regularisation.
+        """Return the gradient of the cost of one sample (x, y), without regularisation.
 
         Parameters, results and errors as for `fastbp.network.Network.backprop`. Source: book,
         chapters 2 and 3.
@@ -364,8 +376,8 @@ class Network(base.CompiledNetwork):
         json_model.write(
             filename,
             sizes=self._plan.sizes,
-            weights=[w.tolist() for w in weights],
-            biases=[b.tolist() for b in biases],
+            weights=weights,
+            biases=biases,
             cost=cost.__name__,
             activations=self.activations,
             dtype=self.dtype.name,

@@ -46,6 +46,19 @@ def to_onnx(net: CompiledNetwork, path: Path) -> None:
     for any number of them; its output ``output`` is ``(batch, n_out)``, the transposed of what
     `feedforward` returns. The cost is no part of a model that computes outputs only, so networks
     with a cost of your own can be written, too. Opset 13, IR version 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> from fastbp import exchange, network
+    >>> net = network.Network([784, 30, 10], dtype=np.float32)
+    >>> exchange.to_onnx(net, "net.onnx")
+    >>> session = onnxruntime.InferenceSession("net.onnx")
+    >>> X = np.zeros((5, 784), np.float32)
+    >>> (outputs,) = session.run(None, {"x": X})
+    >>> np.allclose(outputs, net.feedforward(X.T).T)
+    True
     """
     contents = contents_of(net, "an ONNX file")
     n_bytes = sum(array.nbytes for array in (*contents.weights, *contents.biases))

@@ -49,6 +49,13 @@ def save_safetensors(net: CompiledNetwork, path: Path) -> None:
     Tensors are ``weights_0`` ``(n_out, n_in)``, ``biases_0`` ``(n_out, 1)`` and so on, in the
     network's dtype. The metadata say the rest: fastbp_format, network ("network" or "network2"),
     sizes, activations, cost and dtype. A subclass is saved as the Network that it extends.
+
+    Examples
+    --------
+    >>> from fastbp import exchange, network2
+    >>> exchange.save_safetensors(network2.Network([784, 30, 10]), "net.safetensors")
+    >>> exchange.load_safetensors("net.safetensors")
+    <Network [784, 30, 10]: sigmoid, sigmoid; CrossEntropyCost; 23,860 parameters; float64>
     """
     contents = contents_of(net, "a safetensors file")
     if isinstance(net, network2.Network) and contents.cost is None:

@@ -17,7 +17,12 @@ TYPES = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cos
 
 
 def write(filename, **content):
-    """Write the content of a network, keys as in TYPES and activations, to a file."""
+    """Write the content of a network, keys as in TYPES and activations, to a file.
+
+    weights, biases: lists of arrays.
+    """
+    for name in ("weights", "biases"):
+        content[name] = [array.tolist() for array in content[name]]
     with files.write_atomically(filename) as file:
         file.write(json.dumps(content | {"fastbp_format": FORMAT_VERSION}).encode())
 

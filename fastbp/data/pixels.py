@@ -54,6 +54,19 @@ class Pixels:
     Training on ``Pixels(X)`` gives the same bits as training on ``X / 256`` in float32.
     ``pixels[i]`` with an integer is the column (n_in, 1), float32, that the book's lists hold; with
     a slice or an array of indices it is Pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbp
+    >>> images = np.array([[0, 128, 255]], np.uint8)
+    >>> fastbp.Pixels(images)
+    Pixels(shape=(1, 3), scale=0.00390625)
+    >>> fastbp.Pixels(images).values(np.float64)
+    array([[0.        , 0.5       , 0.99609375]])
+    >>> net = fastbp.Network([3, 10])
+    >>> net.evaluate((fastbp.Pixels(images), [7])) in (0, 1)
+    True
     """
 
     # The public import path: a pickle names it, and must not depend on the internal layout.
@@ -87,18 +100,22 @@ class Pixels:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """The shape of the bytes, (n, n_in)."""
         return self.array.shape
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions, 2."""
         return self.array.ndim
 
     @property
     def size(self) -> int:
+        """The number of bytes, n * n_in."""
         return self.array.size
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:
+        """The dtype of the bytes, uint8."""
         return self.array.dtype
 
     def __len__(self) -> int:

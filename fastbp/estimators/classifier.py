@@ -121,6 +121,18 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
     Of samples with weights, each mini-batch's gradient is divided by its number of samples times
     the mean weight of all. If the weights diverge, or training is interrupted, the estimator keeps
     the last finite ones.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastbp.estimator import NetworkClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = NetworkClassifier((20,), learning_rate_init=0.02, random_state=1, tol=0.01)
+    >>> model = make_pipeline(StandardScaler(), classifier)
+    >>> model.fit(X, y).score(X, y) > 0.9
+    True
     """
 
     __module__ = "fastbp.estimator"  # where users and pickles find it

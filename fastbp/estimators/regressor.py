@@ -36,6 +36,15 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     -----
     As for `NetworkClassifier`, with scikit-learn's `MLPRegressor`. Targets are used as they are:
     where they are large, e.g. beyond +-100, scale them, e.g. by a TransformedTargetRegressor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp.estimator import NetworkRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> model = NetworkRegressor((20,), learning_rate_init=0.02, random_state=1)
+    >>> model.fit(X, X[:, 0] ** 2).score(X, X[:, 0] ** 2) > 0.9
+    True
     """
 
     __module__ = "fastbp.estimator"  # where users and pickles find it

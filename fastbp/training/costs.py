@@ -23,7 +23,7 @@ class QuadraticCost:
     @staticmethod
     @np.errstate(under="ignore")
     def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the error of the output layer, for sigmoid outputs."""
+        """Return BP1, the error of sigmoid outputs a = sigmoid(z) for the wanted output y."""
         s = sigmoid(z)
         return (a - y) * (s * (1 - s))
 
@@ -43,7 +43,7 @@ class CrossEntropyCost:
     @staticmethod
     @np.errstate(under="ignore")
     def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the error of the output layer; z is not used, as in the book."""
+        """Return a - y, the error of the output layer; z is not used, as in the book."""
         return a - y
 
 
@@ -62,7 +62,7 @@ class LogLikelihoodCost:
     @staticmethod
     @np.errstate(under="ignore")
     def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the error of the output layer; z is not used."""
+        """Return a - y, the error of the output layer; z is not used."""
         return a - y
 
 

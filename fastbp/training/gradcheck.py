@@ -50,6 +50,15 @@ def gradient_check(
     Notes
     -----
     Source: book, chapter 2.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> from fastbp import mnist_loader
+    >>> (X, labels), _, _ = mnist_loader.synthetic(5, 0, 0)
+    >>> errors = fastbp.gradient_check(fastbp.Network([784, 30, 10]), (X, labels), most=200)
+    >>> max(errors) < 1e-5
+    True
     """
     plan, wide = net._plan, np.dtype(np.float64)
     h = arguments.check_range("h", h, wide, 1e-12)

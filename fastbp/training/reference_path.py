@@ -17,7 +17,7 @@ def sigmoid(z):
 
 
 def softmax(z: FloatArray) -> FloatArray:
-    """Return exp(z) / sum of exp(z) of each column."""
+    """Return exp(z) / sum of exp(z) of each column of z, (n_out, m)."""
     e = np.exp(z - np.max(z, axis=0))
     return e / e.sum(axis=0)
 
