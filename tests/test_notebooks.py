@@ -1,6 +1,7 @@
 """What is shown of objects: lines of text, tables in notebooks, and the progress bar there."""
 
 import base64
+import contextlib
 import re
 import subprocess
 import sys
@@ -144,14 +145,31 @@ def test_a_history_is_a_table_without_matplotlib(monkeypatch):
 def test_a_bar_in_a_notebook_that_shows_widgets_and_lines_in_others(widgets, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", object())
     monkeypatch.setattr(progress_bar, "_has_widgets", lambda: widgets)
-    monkeypatch.setattr(progress_bar, "_tqdm", lambda: lambda **options: BAR)
-    assert (progress_bar.progress_bar(None, 10) is BAR) == widgets
-    assert progress_bar.progress_bar(True, 10) is BAR
-    assert progress_bar.progress_bar(False, 10) is not BAR
+    monkeypatch.setattr(progress_bar, "_tqdm", lambda: Bar)
+    for progress, wanted in ((None, widgets), (True, True), (False, False)):
+        with progress_bar.progress_bar(progress, 10) as bar:
+            assert isinstance(bar, Bar) == wanted
 
 
-class BAR:
-    """Stands for a bar of tqdm."""
+class Bar(contextlib.nullcontext):
+    """Stands for tqdm."""
+
+    n = 0
+
+    def __init__(self, **options):
+        super().__init__(self)
+
+
+def test_a_run_that_ends_early_is_no_error_to_the_bar(monkeypatch):
+    """A bar that is not at its end stays in a notebook, in red."""
+    monkeypatch.setattr(progress_bar, "_tqdm", lambda: Bar)
+    with progress_bar.progress_bar(True, 10) as bar:
+        bar.n, bar.total = 4, 10
+    assert bar.total == 4
+    with contextlib.suppress(KeyboardInterrupt), progress_bar.progress_bar(True, 10) as bar:
+        bar.n, bar.total = 4, 10
+        raise KeyboardInterrupt
+    assert bar.total == 10
 
 
 def test_no_warning_where_ipywidgets_is_missing():

@@ -3,6 +3,7 @@
 Invariant: lines go to standard output, whether there is a bar or not.
 """
 
+import contextlib
 import functools
 import importlib.util
 import sys
@@ -51,7 +52,15 @@ def progress_bar(progress, total):
             sys.stdout.flush()  # it may be a file or a pipe, with the bar elsewhere
 
     bar.write = write
-    return bar
+    return _until_the_end(bar)
+
+
+@contextlib.contextmanager
+def _until_the_end(bar):
+    """Give a bar; where the block ends early but without an error, it has come to its end."""
+    with bar:
+        yield bar
+        bar.total = bar.n  # else a notebook keeps it, in red
 
 
 def _is_terminal():
