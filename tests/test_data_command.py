@@ -11,7 +11,7 @@ from helpers import refused, run_command
 from fastbp import mnist_loader
 from fastbp.data import locations
 from fastbp.data.readers import checksums
-from fastbp.report import contact_sheet
+from fastbp.report import labelled_sheet
 
 
 def lines(*arguments, **environment):
@@ -124,7 +124,7 @@ def test_the_checksum_of_mnist_is_known_from_any_format(real_mnist, tmp_path):
 
 def test_the_sheet_has_a_row_of_images_for_each_class(tmp_path, raw):
     images, labels = raw[0].reshape(60, 784), np.arange(60) % 3 + 4
-    sheet = contact_sheet._sheet(images, labels, np.array([4, 5, 6]))
+    sheet = labelled_sheet._sheet(images, labels, np.array([4, 5, 6]))
     assert sheet.shape == (3 * 30, 16 * 30)
     for row in range(3):
         for column in (0, 1, 15):
@@ -144,7 +144,7 @@ def test_the_sheet_is_written(name, start, mnist_folder, tmp_path):
 
 def test_a_sheet_of_one_class_and_of_many(tmp_path):
     for n_classes in (1, 80):
-        contact_sheet.draw(np.ones((90, 4)), np.arange(90) % n_classes, tmp_path / "sheet.png")
+        labelled_sheet.draw(np.ones((90, 4)), np.arange(90) % n_classes, tmp_path / "sheet.png")
         assert (tmp_path / "sheet.png").stat().st_size > 100
 
 
@@ -152,7 +152,9 @@ def test_a_sheet_that_cannot_be_drawn(mnist_folder, tmp_path, monkeypatch):
     assert "no data set for the sheet: use --download" in refused_after_lines("--sheet", "a.png")
     assert "folder" in refused("data", mnist_folder, "--sheet", tmp_path / "no" / "a.png")
     with pytest.raises(ValueError, match="images have 6 pixels, expected a square number"):
-        contact_sheet.draw(np.ones((3, 6)), np.arange(3), tmp_path / "a.png")
+        labelled_sheet.draw(np.ones((3, 6)), np.arange(3), tmp_path / "a.png")
+    with pytest.raises(ValueError, match="no training images"):
+        labelled_sheet.draw(np.ones((0, 4)), np.arange(0), tmp_path / "a.png")
     assert "'doc' is not supported" in refused_after_lines(mnist_folder, "--sheet", "a.doc")
     assert not pathlib.Path("a.doc").exists()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

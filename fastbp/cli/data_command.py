@@ -7,13 +7,13 @@ from fastbp.cli.data_options import as_pixels_if_exact
 from fastbp.data import download, files, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import checksums, find
-from fastbp.report import contact_sheet
+from fastbp.report import labelled_sheet
 
 
 def describe_data(options):
     """Print the places that were looked at and what is in the data set; draw its sheet."""
     if options.sheet is not None:
-        contact_sheet.figure_class()  # raises now, not after reading, if matplotlib is missing
+        labelled_sheet.figure_class()  # raises now, not after reading, if matplotlib is missing
         files.check_writable(options.sheet)
     sets = _find(options)
     if sets is None:
@@ -28,7 +28,7 @@ def describe_data(options):
     print(f"checksum    {_describe_checksum(sets)}")
     if options.sheet is not None:
         images, labels = sets[0]
-        contact_sheet.draw(getattr(images, "array", images), labels, options.sheet)
+        labelled_sheet.draw(getattr(images, "array", images), labels, options.sheet)
         print(f"sheet       {options.sheet}")
 
 

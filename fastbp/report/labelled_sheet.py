@@ -1,4 +1,4 @@
-"""A contact sheet of a data set: some images of each class, beside their label. Extra: report."""
+"""A contact sheet of a data set: some images of each class, beside the label. Extra: report."""
 
 import math
 import os
@@ -9,7 +9,8 @@ from fastbp.data import files
 
 IMAGES_PER_CLASS = 16
 MOST_CLASSES = 64  # a row each
-PIXEL = 2  # pixels of the picture for one of an image
+PIXEL, DPI = 2, 100  # pixels of the picture for one of an image, and for an inch
+MARGIN = 0.6  # inches, for the labels
 
 
 def figure_class():
@@ -27,17 +28,16 @@ def draw(images, labels, path):
     """Write a picture with the first images of each class, a class in each row, to a file.
 
     images (n, n_in): square images, white ink on black; labels (n,); the ending of path tells the
-    format. Raises ValueError for images that are not square or a format that is not known.
+    format. Raises ValueError for images that are none or not square, and for another format.
     """
     classes = np.unique(labels)[:MOST_CLASSES]
     sheet = _sheet(images, labels, classes)
-    height, width = sheet.shape
-    figure = figure_class()(figsize=(width * PIXEL / 100 + 0.6, height * PIXEL / 100), dpi=100)
-    axis = figure.add_axes(
-        (0.6 / figure.get_figwidth(), 0, width * PIXEL / 100 / figure.get_figwidth(), 1)
-    )
+    height, width = (n * PIXEL / DPI for n in sheet.shape)
+    total = MARGIN + width
+    figure = figure_class()(figsize=(total, height), dpi=DPI)
+    axis = figure.add_axes((MARGIN / total, 0, width / total, 1))
     axis.imshow(sheet, cmap="gray_r", interpolation="nearest", aspect="auto")
-    step = height / len(classes)
+    step = len(sheet) / len(classes)
     axis.set_yticks(step * (np.arange(len(classes)) + 0.5), classes, fontsize=14)
     axis.tick_params(length=0)
     axis.set_xticks([])
@@ -49,6 +49,8 @@ def draw(images, labels, path):
 
 def _sheet(images, labels, classes):
     """Return one grey image (height, width), with a row of IMAGES_PER_CLASS for each class."""
+    if not len(images):
+        raise ValueError("there are no training images, expected some for a sheet")
     n_in = images.shape[1]
     side = math.isqrt(n_in)
     if side * side != n_in:
