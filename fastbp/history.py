@@ -1,15 +1,26 @@
 """The figures of a run, epoch by epoch: a callback of SGD that collects, writes and draws them."""
 
+from __future__ import annotations
+
+import base64
 import collections
+import contextlib
 import csv
 import io
 import itertools
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
-from fastbp.data import files
+from fastbp.data import files, html_tables, messages
+from fastbp.typing import Path
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["History"]
 COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
+SHOWN_ROWS = 10  # of the table in a notebook: the last epochs
 MOST_DOTS = 40  # of a curve that has a dot for each epoch
 # Each axis of the picture: (its title, the columns that it shows).
 AXES = (
@@ -18,7 +29,7 @@ AXES = (
 )
 
 
-class History(collections.UserList):
+class History(collections.UserList[dict[str, Any]]):
     """A list of the figures of each epoch, filled by a call of SGD that has it as its callback.
 
     Notes
@@ -30,17 +41,26 @@ class History(collections.UserList):
 
     Examples
     --------
-    >>> history = fastbp.History()
-    >>> net.SGD(training_data, 30, 10, 3.0, test_data=test_data, callback=history)
-    >>> max(history["test_accuracy"])
-    >>> history.plot("run.png")
+    >>> import fastbp
+    >>> from fastbp import mnist_loader
+    >>> training_data, _, test_data = mnist_loader.synthetic(1000, 0, 100)
+    >>> net, history = fastbp.Network([784, 30, 10]), fastbp.History()
+    >>> net.SGD(training_data, 3, 10, 3.0, test_data=test_data, callback=history)
+    Epoch 0: ... / 100
+    Epoch 1: ... / 100
+    Epoch 2: ... / 100
+    >>> history
+    <History of 3 epochs>
+    >>> len(history["test_accuracy"]), history[0]["eta"]
+    (3, 3.0)
+    >>> figure = history.plot("run.png")
     """
 
-    def __call__(self, figures):
+    def __call__(self, figures: dict[str, Any]) -> None:
         """Append the figures of an epoch, a dictionary."""
         self.append(dict(figures))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """Return an epoch by its number, some of them by a slice, or a column by its name."""
         if not isinstance(index, str):
             return super().__getitem__(index)
@@ -49,16 +69,29 @@ class History(collections.UserList):
             raise KeyError(f"the history has no column {index!r}; its columns: {known}")
         return [figures.get(index) for figures in self]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return how many epochs there are, not all of their figures."""
         return f"<History of {len(self)} epoch{'s' * (len(self) != 1)}>"
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the last epochs as a table, and the plot if there is one."""
+        columns = self.columns
+        rows = [[_cell(row.get(name)) for name in columns] for row in self[-SHOWN_ROWS:]]
+        caption = repr(self)[1:-1] + (f", the last {len(rows)}" if len(rows) < len(self) else "")
+        shown = html_tables.table(columns, rows, caption)
+        with contextlib.suppress(ImportError, ValueError):  # no matplotlib, or nothing to draw
+            picture = io.BytesIO()
+            self.plot().savefig(picture, dpi=100, format="png")
+            text = base64.b64encode(picture.getvalue()).decode()
+            shown += f'\n<img alt="learning curves" src="data:image/png;base64,{text}">'
+        return shown
+
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """The names of the figures, in the order in which they came."""
         return list(dict.fromkeys(name for figures in self for name in figures))
 
-    def to_csv(self, path):
+    def to_csv(self, path: Path) -> None:
         """Write a line of names, and a line for each epoch, to a file.
 
         Parameters
@@ -81,7 +114,7 @@ class History(collections.UserList):
         with files.write_atomically(path) as file:
             file.write(text.getvalue().encode())
 
-    def plot(self, path=None):
+    def plot(self, path: Path | None = None) -> Figure:
         """Draw the accuracies and the costs of each epoch, on an axis each.
 
         Parameters
@@ -167,3 +200,10 @@ class History(collections.UserList):
             raise ValueError(
                 "the history is empty, expected an epoch at least: call SGD with callback=history"
             )
+
+
+def _cell(value):
+    """Return a figure as the table in a notebook shows it."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else messages.shorten(value, 40)

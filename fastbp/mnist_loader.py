@@ -4,14 +4,22 @@ Invariant: the first location that is given or exists is used; an error there is
 other location is tried instead.
 """
 
-import os
+from __future__ import annotations
+
+from typing import Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastbp.data import arguments, digits, download
+from fastbp.data import arguments, digits, download, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
+from fastbp.typing import AnySets, DataSets, PairLists, Path, PixelSets
 
+__all__ = [
+    "HOW_TO_GET_IT", "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper",
+    "synthetic", "vectorized_result", "wrap",
+]  # fmt: skip
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "
     "FASTBP_DATA to it, or use the built-in digits, mnist_loader.synthetic()"
@@ -22,7 +30,17 @@ class DataNotFoundError(FileNotFoundError):
     """MNIST is in none of the default locations and could not be downloaded."""
 
 
-def load_data(path=None, *, pixels=False, transpose=False):
+@overload
+def load_data(
+    path: Path | None = None, *, pixels: Literal[False] = False, transpose: bool = False
+) -> DataSets: ...
+@overload
+def load_data(
+    path: Path | None = None, *, pixels: Literal[True], transpose: bool = False
+) -> PixelSets: ...
+def load_data(
+    path: Path | None = None, *, pixels: bool = False, transpose: bool = False
+) -> DataSets | PixelSets:
     """Return the training, validation and test set of MNIST, or of another data set in a file.
 
     Parameters
@@ -82,6 +100,17 @@ def load_data(path=None, *, pixels=False, transpose=False):
     -----
     Source: book, chapter 1, mnist_loader.py. Pickles are read by a reader of arrays, which
     executes nothing in them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import mnist_loader
+    >>> (X, y), _, (X_test, y_test) = mnist_loader.synthetic(50, 0, 20, pixels=True)
+    >>> np.savez("mnist.npz", x_train=X.array.reshape(50, 28, 28), y_train=y,
+    ...          x_test=X_test.array.reshape(20, 28, 28), y_test=y_test)
+    >>> training, validation, test = mnist_loader.load_data("mnist.npz")
+    >>> training[0].shape, validation[0].shape, test[1].shape
+    ((42, 784), (8, 784), (20,))
     """
     options = dict(
         pixels=arguments.check_flag("pixels", pixels),
@@ -89,14 +118,14 @@ def load_data(path=None, *, pixels=False, transpose=False):
     )
     if path is not None:
         return find.load(path, **options)
-    if os.environ.get("FASTBP_DATA"):
-        try:
-            return find.load(os.environ["FASTBP_DATA"], **options)
-        except (OSError, ValueError) as error:
-            raise type(error)(f"FASTBP_DATA: {error}") from None
-    for location in ("mnist.pkl.gz", "../data/mnist.pkl.gz"):
-        if os.path.isfile(location):
-            return find.load(location, **options)
+    for place in locations.look():
+        if place.is_used:
+            try:
+                return find.load(place.path, **options)
+            except (OSError, ValueError) as error:
+                if "FASTBP_DATA" not in place.name:
+                    raise
+                raise type(error)(f"FASTBP_DATA: {error}") from None
     try:
         folder = download.cached_or_downloaded(find.is_complete)
     except download.DownloadError as error:
@@ -104,7 +133,7 @@ def load_data(path=None, *, pixels=False, transpose=False):
     return find.load(folder, **options)
 
 
-def load_data_wrapper(path=None, *, transpose=False):
+def load_data_wrapper(path: Path | None = None, *, transpose: bool = False) -> PairLists:
     """Return load_data's three sets as the book's lists of pairs.
 
     Parameters
@@ -131,11 +160,22 @@ def load_data_wrapper(path=None, *, transpose=False):
     -----
     Source: book, chapter 1, mnist_loader.py. As in Python 2, where the book's code calls zip, these
     are lists and not iterators, so that they can be read several times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import mnist_loader
+    >>> (X, labels), _, _ = mnist_loader.synthetic(60, 0, 0)
+    >>> np.savetxt("digits.csv", np.c_[labels, X * 256], fmt="%d", delimiter=",")
+    >>> training, validation, test = mnist_loader.load_data_wrapper("digits.csv")
+    >>> x, y = training[0]
+    >>> len(training), x.shape, y.shape
+    (42, (784, 1), (10, 1))
     """
     return wrap(load_data(path, transpose=transpose))
 
 
-def wrap(data):
+def wrap(data: AnySets) -> PairLists:
     """Return the three sets of load_data as the book's lists of pairs.
 
     Parameters
@@ -152,6 +192,13 @@ def wrap(data):
     ------
     ValueError, TypeError
         A label is not an integer 0..999.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> training, _, test = mnist_loader.wrap(mnist_loader.synthetic(50, 10, 20))
+    >>> len(training), len(test), test[0][0].shape
+    (50, 20, (784, 1))
     """
     n_out = count_outputs(data)
     training, validation, test = data
@@ -159,7 +206,7 @@ def wrap(data):
     return pairs, list(_columns(validation)), list(_columns(test))
 
 
-def count_outputs(data):
+def count_outputs(data: AnySets) -> int:
     """Return how many output neurons a network for these data needs.
 
     Parameters
@@ -177,6 +224,12 @@ def count_outputs(data):
     ------
     ValueError, TypeError
         A label is not an integer 0..999.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> mnist_loader.count_outputs(mnist_loader.synthetic(50, 10, 20))
+    10
     """
     n_out = image_sets.MIN_OUTPUTS
     for name, (_, labels) in zip(("training", "validation", "test"), data):
@@ -191,7 +244,7 @@ def count_outputs(data):
     return n_out
 
 
-def vectorized_result(j, n=10):
+def vectorized_result(j: int, n: int = 10) -> NDArray[np.float64]:
     """Return the target of a label as a one-hot column.
 
     Parameters
@@ -216,6 +269,14 @@ def vectorized_result(j, n=10):
     Notes
     -----
     Source: book, chapter 1, mnist_loader.py.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> mnist_loader.vectorized_result(1, 3)
+    array([[0.],
+           [1.],
+           [0.]])
     """
     j = arguments.check_count("j", j, 0)
     if not 0 <= j < n:
@@ -225,7 +286,20 @@ def vectorized_result(j, n=10):
     return e
 
 
-def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels=False):
+@overload
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0,
+    pixels: Literal[False] = False,
+) -> DataSets: ...  # fmt: skip
+@overload
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0, *,
+    pixels: Literal[True],
+) -> PixelSets: ...  # fmt: skip
+def synthetic(
+    n_train: int = 50_000, n_validation: int = 10_000, n_test: int = 10_000, seed: int = 0,
+    pixels: bool = False,
+) -> DataSets | PixelSets:  # fmt: skip
     """Return three sets of synthetic images of handwritten digits.
 
     Parameters
@@ -254,6 +328,13 @@ def synthetic(n_train=50_000, n_validation=10_000, n_test=10_000, seed=0, pixels
     -----
     Stroke shapes of this package with random variant, slant, rotation, scale, shift, thickness and
     ink. For the book's networks they are about as hard as MNIST; 70,000 take a few seconds.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader
+    >>> (X, labels), _, _ = mnist_loader.synthetic(100, 0, 0, seed=1)
+    >>> X.shape, X.dtype, labels.shape
+    ((100, 784), dtype('float32'), (100,))
     """
     arguments.check_flag("pixels", pixels)
     counts = (n_train, n_validation, n_test)

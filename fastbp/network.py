@@ -5,21 +5,26 @@ been changed, the reference path runs instead of the kernels: the book's own str
 SGD -> update_mini_batch -> backprop -> cost_derivative and SGD -> evaluate -> feedforward.
 """
 
+from __future__ import annotations
+
 import itertools
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastbp.data import (
     arguments,
     containers,
     datasets,
-    files,
     messages,
     npz,
+    npz_model,
     numeric_arrays,
     parameters,
     predictions,
 )
+from fastbp.data.npz_model import FORMAT_VERSION
 from fastbp.data.warn import public
 from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
@@ -29,14 +34,15 @@ from fastbp.training.rules import NO_RULES
 from fastbp.training.run import Run
 from fastbp.training.settings import RuleSettings, RunSettings
 from fastbp.training.training_set import TrainingSet
+from fastbp.typing import Callbacks, Data, FloatArray, Path
 
-FORMAT_VERSION = 1
+__all__ = ["FORMAT_VERSION", "OUTPUT", "Network", "load", "sigmoid", "sigmoid_prime"]
 OUTPUT = "sigmoid"  # the activation of the output layer
 
 
 @np.errstate(under="ignore")
-def sigmoid_prime(z):
-    """Return the derivative of the sigmoid, sigmoid(z) (1 - sigmoid(z)), elementwise."""
+def sigmoid_prime(z: ArrayLike) -> FloatArray:
+    """Return sigmoid(z) (1 - sigmoid(z)), the sigmoid's derivative, elementwise; z: any array."""
     s = sigmoid(z)
     return s * (1 - s)
 
@@ -77,11 +83,23 @@ class Network(base.CompiledNetwork):
     -----
     Assign to weights and biases, or change them in place, between calls as you like: the next call
     uses what it finds. Source: book, chapters 1 and 2.
+
+    Examples
+    --------
+    >>> from fastbp import network
+    >>> net = network.Network([784, 30, 10])
+    >>> net
+    <Network [784, 30, 10]: sigmoid, sigmoid; quadratic cost; 23,860 parameters; float64>
+    >>> [w.shape for w in net.weights], [b.shape for b in net.biases]
+    ([(30, 784), (10, 30)], [(30, 1), (10, 1)])
     """
 
     _gradient_parts = "backprop", "cost_derivative", "sigmoid"
+    history: list[int]
 
-    def __init__(self, sizes, *, dtype=np.float64, threads=None):
+    def __init__(
+        self, sizes: list[int], *, dtype: DTypeLike = np.float64, threads: int | None = None
+    ) -> None:
         checked = self._prepare(sizes, dtype, threads)
         biases = [np.random.randn(n_out, 1) for n_out in checked[1:]]
         weights = [np.random.randn(n_out, n_in) for n_in, n_out in itertools.pairwise(checked)]
@@ -90,7 +108,7 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
-    def feedforward(self, a):
+    def feedforward(self, a: ArrayLike) -> FloatArray:
         """Return the output of the network.
 
         Parameters
@@ -106,6 +124,16 @@ class Network(base.CompiledNetwork):
         ------
         ValueError, TypeError
             For another shape, for what is not a number or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import network
+        >>> net = network.Network([3, 2])
+        >>> net.weights[0][:], net.biases[0][:] = 0, 0
+        >>> net.feedforward(np.ones((3, 1)))
+        array([[0.5],
+               [0.5]])
         """
         plan = self._plan
         a = numeric_arrays.as_columns(a, plan.sizes[0], self.dtype, "a")
@@ -116,10 +144,12 @@ class Network(base.CompiledNetwork):
 
     @public
     def SGD(
-        self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
-    ):  # fmt: skip
+        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        test_data: Data | None = None, *, progress: bool | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
+        checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
+        callback: Callbacks = None,
+    ) -> None:  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
         Parameters
@@ -138,7 +168,8 @@ class Network(base.CompiledNetwork):
         test_data : as for `evaluate`, optional
             With it, every epoch ends with an evaluation.
         progress : bool, optional
-            Whether to show a progress bar on standard error; None for one on a terminal.
+            Whether to show a progress bar; None for one on a terminal (standard error), and in a
+            notebook with ipywidgets.
         on_divergence : {"stop", "continue"}
             What happens when weights are no longer finite: the call ends with a FloatingPointError
             that names the epoch and the mini-batch, and keeps the last finite weights; or it goes
@@ -182,6 +213,15 @@ class Network(base.CompiledNetwork):
         it leaves (ValueError if that is not finite). Ctrl-C waits for its end; a second one does
         not. An exception in it ends the call like any error: the network keeps the weights of the
         epoch, and a checkpoint is one of before. Source: book, chapter 1.
+
+        Examples
+        --------
+        >>> from fastbp import mnist_loader, network
+        >>> training_data, _, test_data = mnist_loader.synthetic(1000, 0, 100)
+        >>> net = network.Network([784, 30, 10])
+        >>> net.SGD(training_data, 2, 10, 3.0, test_data=test_data)
+        Epoch 0: ... / 100
+        Epoch 1: ... / 100
         """
         settings = RunSettings(
             self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
@@ -192,7 +232,7 @@ class Network(base.CompiledNetwork):
         run.train(checkpointer, progress)
 
     @public
-    def update_mini_batch(self, mini_batch, eta):
+    def update_mini_batch(self, mini_batch: Data, eta: float) -> None:
         """Take one step of gradient descent: w - (eta/m) * sum of the m gradients.
 
         Parameters
@@ -221,15 +261,15 @@ class Network(base.CompiledNetwork):
             return
         pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
         nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        rules, m = NO_RULES, len(pairs)
+        weights, biases = self._layers()
         weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, (), eta, m, rules
+            weights, biases, nabla_b, nabla_w, (), eta, len(pairs), NO_RULES
         )
         self._check_step(weights, biases)
         self.weights, self.biases = weights, biases
 
     @public(ignore=("under", "over", "invalid"))
-    def backprop(self, x, y):
+    def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return the gradient of the cost C_x = 1/2 ||a - y||^2 of one sample.
 
         Parameters
@@ -251,6 +291,15 @@ class Network(base.CompiledNetwork):
         Notes
         -----
         Source: book, chapter 2, equations BP1 to BP4.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import network
+        >>> net = network.Network([3, 2])
+        >>> nabla_b, nabla_w = net.backprop(np.ones((3, 1)), np.array([[1.0], [0.0]]))
+        >>> nabla_b[0].shape, nabla_w[0].shape
+        ((2, 1), (2, 3))
         """
         plan = self._plan
         x = numeric_arrays.as_columns(x, plan.sizes[0], self.dtype, "x", 1)
@@ -258,7 +307,7 @@ class Network(base.CompiledNetwork):
         return self._gradient_of_one(x, y, self._functions(plan), self._output_error)
 
     @public
-    def evaluate(self, test_data):
+    def evaluate(self, test_data: Data) -> int:
         """Return how many samples the network gets right: argmax(output) == label.
 
         Parameters
@@ -280,6 +329,13 @@ class Network(base.CompiledNetwork):
         -----
         One output neuron answers 1 where its output is at least 0.5, else 0, and the labels are 0
         and 1: the book's argmax over one output is always 0.
+
+        Examples
+        --------
+        >>> from fastbp import mnist_loader, network
+        >>> _, _, (X, labels) = mnist_loader.synthetic(0, 0, 100)
+        >>> 0 <= network.Network([784, 30, 10]).evaluate((X, labels)) <= 100
+        True
         """
         test_data = containers.materialise(test_data, "test_data")
         if self._is_overridden("feedforward", "sigmoid"):
@@ -292,13 +348,13 @@ class Network(base.CompiledNetwork):
         with self._translate_errors("test_data", X):
             return self._count_correct(X, labels, self._checks_finite)
 
-    def cost_derivative(self, output_activations, y):
-        """Return the partial derivatives of C_x by the output activations: a - y."""
+    def cost_derivative(self, output_activations: FloatArray, y: FloatArray) -> FloatArray:
+        """Return the derivatives of C_x by a, the output_activations, for the target y: a - y."""
         return output_activations - y
 
     # ------------------------------------------------ files
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write the network to an .npz file that holds numbers only, no pickle.
 
         Parameters
@@ -313,16 +369,7 @@ class Network(base.CompiledNetwork):
         ValueError
             If weights or biases do not fit sizes, or are not finite.
         """
-        content = parameters.by_name(*self._finite_copies())
-        with files.write_atomically(path) as file:
-            np.savez(
-                file,
-                format_version=FORMAT_VERSION,
-                kind="network",
-                sizes=np.array(self._plan.sizes),
-                dtype=self.dtype.name,
-                **content,
-            )
+        npz_model.write(path, self._plan.sizes, self.dtype, *self._finite_copies())
 
     # ------------------------------------------------ evaluation
 
@@ -330,6 +377,15 @@ class Network(base.CompiledNetwork):
         """Return how many are right; check: outputs that are not finite are an error."""
         out = self._outputs_of(X, "test_data", check)
         return int((predictions.predict_labels(out, OUTPUT) == labels).sum())
+
+    # ------------------------------------------------ what is shown of it
+
+    def _activation_names(self):
+        return [OUTPUT] * (len(self.sizes) - 1)
+
+    def _cost_text(self):
+        own = self._is_overridden("cost_derivative")
+        return "a cost of its own" if own else "quadratic cost"
 
     # ------------------------------------------------ the reference path
 
@@ -387,7 +443,7 @@ def _counter(net, data, own_test, sets):
     return lambda: net._count_correct(X, labels), n_test
 
 
-def load(path, *, threads=None):
+def load(path: Path, *, threads: int | None = None) -> Network:
     """Return the Network that `Network.save` wrote to a file.
 
     Parameters
@@ -406,52 +462,24 @@ def load(path, *, threads=None):
     Notes
     -----
     Nothing in the file is executed, and no random numbers are drawn.
+
+    Examples
+    --------
+    >>> from fastbp import network
+    >>> network.Network([784, 30, 10]).save("model.npz")
+    >>> network.load("model.npz").sizes
+    [784, 30, 10]
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
     what = "is not a model written by Network.save"
     try:
         with npz.NpzReader(path) as content:
-            version, kind, dtype = (
-                _single(content, name) for name in ("format_version", "kind", "dtype")
-            )
-            if version != FORMAT_VERSION or kind != "network":
-                raise ValueError(
-                    f"it holds a {messages.shorten(kind, 30)!r} in format {version}, expected a "
-                    f"'network' in format {FORMAT_VERSION}; a newer fastbp may read it"
-                )
-            shape, _ = content.header("sizes")
-            if len(shape) != 1 or shape[0] > len(content):  # no file has so many layers
-                raise ValueError(f"sizes has shape {shape}, expected a list")
-            sizes = content["sizes"].tolist()
+            sizes, dtype = npz_model.read_header(content)
             what = "is not a whole model"
-            if dtype not in ("float64", "float32"):  # NumPy would read a text as a program
-                seen = messages.shorten(dtype, 30)
-                raise ValueError(f"dtype is {seen!r}, expected float64 or float32")
             net = Network.__new__(Network)
             net._prepare(sizes, dtype, threads)
-            net._bind_parameters(_parameters(content, net._plan, net.dtype))
+            net._bind_parameters(npz_model.read_parameters(content, net._plan, net.dtype))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} {what}: {messages.shorten(error, 300)}") from None
     return net
-
-
-def _single(content, name):
-    """Return the one string or integer that stands under a name in a model."""
-    shape, dtype = content.header(name)
-    if shape != () or dtype.kind not in "iuU":
-        raise ValueError(f"{name} has shape {shape} and dtype {dtype}, expected one value")
-    return content[name].item()
-
-
-def _parameters(content, plan, dtype):
-    """Return the flat vector of a model's numbers, all of whose shapes fit before one is read."""
-    lists = ("weights", lambda n_in, n_out: (n_out, n_in)), ("biases", lambda _, n_out: (n_out, 1))
-    for name, shape_of in lists:
-        for l, wanted in enumerate(itertools.starmap(shape_of, itertools.pairwise(plan.sizes))):
-            shape, kind = content.header(f"{name}_{l}")
-            if kind.kind not in "fiub":
-                raise ValueError(f"{name}[{l}] has dtype {kind}, expected real numbers")
-            if shape != wanted:
-                raise ValueError(f"{name}[{l}] has shape {shape}, expected {wanted}")
-    return parameters.read_flat(plan, dtype, lambda name, l: content[f"{name}_{l}"])

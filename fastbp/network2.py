@@ -4,17 +4,19 @@ Invariant: as in network.py, what is overridden is used, a cost of the user's ow
 book's form of a call does not have comes as keyword-only arguments.
 """
 
-import functools
+from __future__ import annotations
+
 import itertools
-import json
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastbp.data import (
     arguments,
     containers,
     datasets,
-    files,
     json_model,
     messages,
     numeric_arrays,
@@ -23,26 +25,28 @@ from fastbp.data import (
 )
 from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.mnist_loader import vectorized_result  # noqa: F401  (a public name)
+from fastbp.mnist_loader import vectorized_result
 from fastbp.training import base, chapter3, costs, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
-from fastbp.training.costs import (  # noqa: F401  (public names)
-    COSTS,
-    CrossEntropyCost,
-    LogLikelihoodCost,
-    QuadraticCost,
-)
-from fastbp.training.early_stopping import PATIENCE, SMALLEST  # noqa: F401  (public names)
-from fastbp.training.plans import check_activations, plan_of
-from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
+from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
+from fastbp.training.early_stopping import PATIENCE, SMALLEST
+from fastbp.training.plans import check_activations, checked_plan_of
+from fastbp.training.reference_path import softmax
 from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
+from fastbp.typing import Callbacks, Cost, Data, FloatArray, Path, StopOn
+
+__all__ = [
+    "COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST", "CrossEntropyCost",
+    "LogLikelihoodCost", "Network", "QuadraticCost", "load", "sigmoid", "sigmoid_prime", "softmax",
+    "vectorized_result",
+]  # fmt: skip
 
 
 @np.errstate(under="ignore")
-def sigmoid_prime(z):
-    """Return the derivative of this module's sigmoid, sigmoid(z) (1 - sigmoid(z))."""
+def sigmoid_prime(z: ArrayLike) -> FloatArray:
+    """Return sigmoid(z) (1 - sigmoid(z)), the derivative of this module's sigmoid; z: any array."""
     s = sigmoid(z)
     return s * (1 - s)
 
@@ -80,15 +84,28 @@ class Network(base.CompiledNetwork):
     Notes
     -----
     Source: book, chapter 3.
+
+    Examples
+    --------
+    >>> from fastbp import mnist_loader, network2
+    >>> training_data, validation_data, _ = mnist_loader.synthetic(1000, 100, 0)
+    >>> net = network2.Network([784, 30, 10], cost=network2.CrossEntropyCost)
+    >>> _, accuracy, _, _ = net.SGD(
+    ...     training_data, 2, 10, 0.5, lmbda=0.1, evaluation_data=validation_data,
+    ...     monitor_evaluation_accuracy=True, verbose=False)
+    >>> len(accuracy), net.accuracy(validation_data) == accuracy[-1]
+    (2, True)
     """
 
     _gradient_parts = "backprop", "cost", "sigmoid"
-    activations = ()
+    cost: type[Cost] | Cost
+    activations: tuple[str, ...] = ()
 
     def __init__(
-        self, sizes, cost=CrossEntropyCost, *, activation="sigmoid", output=None,
-        dtype=np.float64, threads=None,
-    ):  # fmt: skip
+        self, sizes: list[int], cost: type[Cost] | Cost = CrossEntropyCost, *,
+        activation: str | list[str] | tuple[str, ...] = "sigmoid", output: str | None = None,
+        dtype: DTypeLike = np.float64, threads: int | None = None,
+    ) -> None:  # fmt: skip
         checked = self._prepare(sizes, dtype, threads)
         self.cost = costs.check_cost(cost)
         self.activations = check_activations(activation, output, checked, self._cost_name())
@@ -97,12 +114,12 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ initialisers
 
     @public
-    def default_weight_initializer(self):
+    def default_weight_initializer(self) -> None:
         """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
         self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
 
     @public
-    def large_weight_initializer(self):
+    def large_weight_initializer(self) -> None:
         """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
         self._draw(np.random.randn)
 
@@ -115,36 +132,44 @@ class Network(base.CompiledNetwork):
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
-    def feedforward(self, a):
-        """Return the output of the network; see `fastbp.network.Network.feedforward`."""
+    def feedforward(self, a: ArrayLike) -> FloatArray:
+        """Return the output for the columns a, as `fastbp.network.Network.feedforward` does."""
         a = numeric_arrays.as_columns(a, self._plan.sizes[0], self.dtype, "a")
-        out = reference_path.feedforward(a, *self._layers(), self._functions())
+        weights, biases = self._layers()
+        out = reference_path.feedforward(a, weights, biases, self._functions())
         return self._finite_output(out)
 
     @public
     def SGD(
-        self, training_data, epochs, mini_batch_size, eta, lmbda=0.0, evaluation_data=None,
-        monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
-        monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
-        *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, optimizer="sgd",
-        betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
-        stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
-        on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
-    ):  # fmt: skip
-        r"""Train by mini-batch stochastic gradient descent; return what was monitored.
+        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        lmbda: float = 0.0, evaluation_data: Data | None = None,
+        monitor_evaluation_cost: bool = False, monitor_evaluation_accuracy: bool = False,
+        monitor_training_cost: bool = False, monitor_training_accuracy: bool = False,
+        early_stopping_n: int = 0, *, l1: float = 0.0, momentum: float = 0.0,
+        nesterov: bool = False, dropout: float | list[float] | tuple[float, ...] = 0.0,
+        max_norm: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd",
+        betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
+        schedule: Literal["halve"] | Callable[[int], float] | None = None,
+        stop_on: StopOn = "evaluation_accuracy", monitor_subset: int | None = None,
+        monitor_every: int | None = None, progress: bool | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
+        checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
+        callback: Callbacks = None,
+    ) -> tuple[list[float], list[int], list[float], list[int]]:  # fmt: skip
+        """Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
-        training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback
-            As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
-            by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
+        training_data, epochs, mini_batch_size, eta, progress, on_divergence
+            As for `fastbp.network.Network.SGD`.
+        checkpoint, checkpoint_every, resume, verbose, callback
+            As there. A callback gets what is measured after the epoch, by the names that `stop_on`
+            has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
-        monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost, \
-        monitor_training_accuracy : bool
+        monitor_evaluation_cost, monitor_evaluation_accuracy : bool
+        monitor_training_cost, monitor_training_accuracy : bool
             What is printed after each epoch, and returned.
         early_stopping_n : int
             End after so many epochs in which `stop_on` did not improve; 0: never.
@@ -220,7 +245,7 @@ class Network(base.CompiledNetwork):
         return tuple(run.state.history[name] for name in MONITORS)
 
     @public
-    def update_mini_batch(self, mini_batch, eta, lmbda, n):
+    def update_mini_batch(self, mini_batch: Data, eta: float, lmbda: float, n: int) -> None:
         """Take one step: w (1 - eta lmbda/n) - (eta/m) * sum of the m gradients.
 
         Parameters
@@ -250,13 +275,12 @@ class Network(base.CompiledNetwork):
         if not self._is_overridden("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules)
             return
-        self._reference_step(
-            datasets.training_pairs(mini_batch, plan, dtype, "mini_batch"), eta, rules
-        )
+        pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
+        chapter3.reference_step(self, pairs, eta, rules)
 
     @public(ignore=("under", "over", "invalid"))
-    def backprop(self, x, y):
-        """Return the gradient of the cost of one sample, without regularisation.
+    def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return the gradient of the cost of one sample (x, y), without regularisation.
 
         Parameters, results and errors as for `fastbp.network.Network.backprop`. Source: book,
         chapters 2 and 3.
@@ -267,7 +291,7 @@ class Network(base.CompiledNetwork):
         return self._gradient_of_one(x, y, self._functions(), self._output_error)
 
     @public
-    def accuracy(self, data, convert=False):
+    def accuracy(self, data: Data, convert: bool = False) -> int:
         """Return how many samples the network gets right.
 
         Parameters
@@ -303,7 +327,7 @@ class Network(base.CompiledNetwork):
             return self._accuracy(X, labels)
 
     @public
-    def total_cost(self, data, lmbda, convert=False):
+    def total_cost(self, data: Data, lmbda: float, convert: bool = False) -> float:
         """Return the cost, averaged over data, plus 0.5 lmbda/len(data) * sum of all w^2.
 
         Parameters
@@ -331,7 +355,7 @@ class Network(base.CompiledNetwork):
             return self._total_cost(X, Y, lmbda, 0.0)
 
     @public
-    def save(self, filename):
+    def save(self, filename: Path) -> None:
         """Write the network to a JSON file that the book's load reads, too.
 
         Parameters
@@ -349,18 +373,16 @@ class Network(base.CompiledNetwork):
         """
         weights, biases = self._finite_copies()
         cost = self.cost if isinstance(self.cost, type) else type(self.cost)
-        content = {
-            "sizes": list(self._plan.sizes),
-            "weights": [w.tolist() for w in weights],
-            "biases": [b.tolist() for b in biases],
-            "cost": cost.__name__,
-            "activations": list(self.activations),
-            "dtype": self.dtype.name,
-            "own_cost": self._has_own_cost(),
-            "fastbp_format": FORMAT_VERSION,
-        }
-        with files.write_atomically(filename) as file:
-            file.write(json.dumps(content).encode())
+        json_model.write(
+            filename,
+            sizes=self._plan.sizes,
+            weights=weights,
+            biases=biases,
+            cost=cost.__name__,
+            activations=self.activations,
+            dtype=self.dtype.name,
+            own_cost=self._has_own_cost(),
+        )
 
     # ------------------------------------------------ how it is done
 
@@ -371,7 +393,7 @@ class Network(base.CompiledNetwork):
                 f"activations is {messages.describe(self.activations)}, expected a name for each "
                 f"layer"
             )
-        return self._plan_by(_plan_of, tuple(self.activations), self._cost_name())
+        return self._plan_by(checked_plan_of, tuple(self.activations), self._cost_name())
 
     def _cost_name(self):
         """Return the kernels' name of the cost, or None for one of the user's own."""
@@ -402,6 +424,14 @@ class Network(base.CompiledNetwork):
             out = self._outputs(X).astype(np.float64)
             return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
 
+    # ------------------------------------------------ what is shown of it
+
+    def _activation_names(self):
+        return self.activations
+
+    def _cost_text(self):
+        return getattr(self.cost, "__name__", type(self.cost).__name__)
+
     # ------------------------------------------------ the reference path
 
     def _functions(self):
@@ -417,33 +447,14 @@ class Network(base.CompiledNetwork):
             return (a - y) * slope(z, a)
         return self.cost.delta(z, a, y)
 
-    def _reference_step(self, pairs, eta, rules, moments=(), steps=0):
-        """Take a step by backprop, sample by sample; moments: flat vectors, see rules.Rules."""
-        plan = self._plan
-        nabla_b, nabla_w = reference_path.summed_gradient(self.backprop, pairs)
-        moments = [parameters.views(moment, plan) for moment in moments]
-        weights, biases = reference_path.update(
-            *self._layers(), nabla_b, nabla_w, moments, eta, len(pairs), rules, steps
-        )
-        self._check_step(weights, biases)
-        self.weights, self.biases = weights, biases
-
-
-@functools.lru_cache(maxsize=64)
-def _plan_of(sizes, activations, cost_name):
-    """Return the Plan, or raise: someone may have assigned to sizes, activations or cost."""
-    sizes = arguments.check_sizes(sizes)
-    check_activations(activations[:-1], activations[-1], sizes, cost_name)
-    if cost_name is None:
-        return plan_of(sizes)  # its shapes only: the reference path runs
-    return plan_of(sizes, activations, cost_name)
-
 
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "accuracy", "total_cost")
 Network._original = base.originals(Network, _OVERRIDABLE)
 
 
-def load(filename, cost=None, *, threads=None):
+def load(
+    filename: Path, cost: type[Cost] | Cost | None = None, *, threads: int | None = None
+) -> Network:
     """Return the Network that `Network.save`, or the book's own code, wrote to a JSON file.
 
     Parameters
@@ -468,27 +479,19 @@ def load(filename, cost=None, *, threads=None):
     if threads is not None:
         arguments.check_count("threads", threads, 1)
     cost = None if cost is None else costs.check_cost(cost)
-    with open(filename, "rb") as file:
-        text = file.read()
-    try:
-        content = json_model.parse(text)
-        known = {c.__name__: c for c in COSTS.values()}
-        if cost is None and (content["own_cost"] or content["cost"] not in known):
-            name = messages.shorten(content["cost"], 60)
-            raise ValueError(
-                f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass "
-                f"your own: load({str(filename)!r}, cost={name})"
-            )
-        net = Network.__new__(Network)
-        checked = net._prepare(content["sizes"], content["dtype"], threads)
-        net.cost = known[content["cost"]] if cost is None else cost
-        hidden, output = "sigmoid", None
-        if content["activations"] is not None:
-            hidden, output = content["activations"][:-1], content["activations"][-1]
-        net.activations = check_activations(hidden, output, checked, net._cost_name())
-        net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
-            RecursionError) as error:  # fmt: skip
-        why = messages.shorten(error, 300)
-        raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
+    return json_model.read(filename, lambda content: _restored(content, cost, threads, filename))
+
+
+def _restored(content, cost, threads, filename):
+    """Return the Network with the content of a file, as json_model.parse returns it."""
+    if cost is None:
+        cost = costs.saved_cost(content["cost"], content["own_cost"], filename)
+    net = Network.__new__(Network)
+    checked = net._prepare(content["sizes"], content["dtype"], threads)
+    net.cost = cost
+    hidden, output = "sigmoid", None
+    if content["activations"] is not None:
+        hidden, output = content["activations"][:-1], content["activations"][-1]
+    net.activations = check_activations(hidden, output, checked, net._cost_name())
+    net._bind_parameters(json_model.parameters_of(content, net._plan, net.dtype))
     return net

@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(fastbp.__file__).parent
 LEVELS = [
     {"kernels"},
     {"data"},
+    {"typing"},  # the names of types, for annotations
     {"training", "mnist_loader", "history"},
     {"network"},
     {"network2"},
@@ -30,7 +31,7 @@ LEVELS = [
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
     "tqdm", "pooch", "requests", "matplotlib",
-    "onnx", "onnxruntime", "safetensors", "sklearn", "torch",
+    "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "shtab", "IPython", "ipywidgets",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.

@@ -29,6 +29,11 @@ NAMES = {
         "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",
     ],
 }  # fmt: skip
+TYPES = [
+    "Activation", "AnySets", "Callback", "Callbacks", "Cost", "Data", "DataSets", "FloatArray",
+    "FloatSet", "Inputs", "LabelledInputs", "PairLists", "Pairs", "Path", "PixelSet", "PixelSets",
+    "RandomState", "StopOn",
+]  # fmt: skip
 METHODS = {
     "fastbp.network": [
         "SGD", "backprop", "backprop_batch", "cost_derivative", "evaluate", "feedforward",
@@ -66,6 +71,16 @@ def test_functions_and_classes(name):
     for public in NAMES[name]:
         assert public == "__version__" or callable(getattr(module, public)), public
     assert set(public_names_of(module)) <= set(NAMES[name])
+
+
+def test_types():
+    assert sorted(fastbp.typing.__all__) == TYPES
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "fastbp"])
+def test_star_imports_give_all_of_them(name):
+    module = importlib.import_module(name)
+    assert set(module.__all__) == {*NAMES[name], *CONSTANTS.get(name, ())}
 
 
 @pytest.mark.parametrize("name", CONSTANTS)

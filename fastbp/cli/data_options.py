@@ -11,14 +11,14 @@ def read_data(choice, transpose):
         return _synthetic()
     path, name = (None, "MNIST") if choice == "auto" else (choice, choice)
     try:
-        return *_as_pixels_if_exact(path, transpose), name
+        return *as_pixels_if_exact(path, transpose), name
     except mnist_loader.DataNotFoundError as error:
         reason = messages.one_line(error).partition("; give load_data")[0]
         log(f"using the built-in synthetic digits: {reason}; to use your own, --data PATH")
         return _synthetic()
 
 
-def _as_pixels_if_exact(path, transpose):
+def as_pixels_if_exact(path, transpose):
     """Return load_data's sets with Pixels, or with floats if these are not integers / 256."""
     try:
         return mnist_loader.load_data(path, pixels=True, transpose=transpose)

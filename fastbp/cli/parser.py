@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.cli import book_command, data_command, model_commands, train_command, warmup_command
+from fastbp.cli.completion import SHELLS, PrintCompletion
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
+  fastbp data --sheet digits.png                 which data set is used, why, and what is in it
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -52,6 +54,10 @@ def _parse_interval(text):
 def _add_data_options(add):
     """Add --data and --transpose to a command."""
     add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
+    _add_transpose(add)
+
+
+def _add_transpose(add):
     add("--transpose", action="store_true",
         help="exchange rows and columns of each image, as EMNIST needs it")  # fmt: skip
 
@@ -73,11 +79,14 @@ def make_parser():
     common = dict(formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES)
     parser = _Parser(prog="fastbp", description=sys.modules["fastbp"].__doc__, **common)
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS,
+        help="print a script for completion in this shell (extra: completion)")  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command, add_options, summary in (
         ("train", train_command.train, _add_train_options, "train a network, evaluate every epoch"),
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
+        ("data", data_command.describe_data, _add_data_command_options, "which data, and why"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
@@ -144,6 +153,16 @@ def _add_predict_options(parser):
     _add_model(parser.add_argument)
     parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
         help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+
+
+def _add_data_command_options(parser):
+    """Add the options of fastbp data."""
+    add = parser.add_argument
+    add("path", nargs="?", metavar="PATH", help="a folder or file, or synthetic (default: what the "
+        "other commands use)")  # fmt: skip
+    _add_transpose(add)
+    add("--download", action="store_true", help="download MNIST if it is not found")
+    add("--sheet", metavar="sheet.png", help="draw images of each class (extra: report)")
 
 
 def _add_book_options(parser):

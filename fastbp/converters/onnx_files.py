@@ -1,8 +1,12 @@
 """Networks as ONNX models: a Gemm and an activation for each layer."""
 
+from __future__ import annotations
+
 import fastbp
 from fastbp.converters.contents import contents_of, require
 from fastbp.data import files
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Path
 
 # The oldest that have all that is needed, in float64 too: any runtime since 2020 can read them.
 OPSET, IR_VERSION = 13, 7
@@ -16,7 +20,7 @@ OPERATORS = {
 }
 
 
-def to_onnx(net, path):
+def to_onnx(net: CompiledNetwork, path: Path) -> None:
     """Write a network to an ONNX file, for onnxruntime and others.
 
     Parameters
@@ -42,6 +46,19 @@ def to_onnx(net, path):
     for any number of them; its output ``output`` is ``(batch, n_out)``, the transposed of what
     `feedforward` returns. The cost is no part of a model that computes outputs only, so networks
     with a cost of your own can be written, too. Opset 13, IR version 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> from fastbp import exchange, network
+    >>> net = network.Network([784, 30, 10], dtype=np.float32)
+    >>> exchange.to_onnx(net, "net.onnx")
+    >>> session = onnxruntime.InferenceSession("net.onnx")
+    >>> X = np.zeros((5, 784), np.float32)
+    >>> (outputs,) = session.run(None, {"x": X})
+    >>> np.allclose(outputs, net.feedforward(X.T).T)
+    True
     """
     contents = contents_of(net, "an ONNX file")
     n_bytes = sum(array.nbytes for array in (*contents.weights, *contents.biases))

@@ -4,13 +4,18 @@ Invariant: everything in a header is held to the sizes of the network, and the h
 the file, before memory is taken for weights.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import os
 
+from fastbp import network, network2
 from fastbp.converters.contents import contents_of, empty_network, require
 from fastbp.data import arguments, files, messages, parameters
 from fastbp.training import costs
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Path
 
 FORMAT_VERSION = "1"
 MAX_HEADER = 1 << 24  # bytes: some 90,000 layers
@@ -19,7 +24,7 @@ COSTS = {cost.__name__: (name, cost) for name, cost in costs.COSTS.items()}
 KEYS = "fastbp_format", "network", "sizes", "activations", "cost", "dtype"
 
 
-def save_safetensors(net, path):
+def save_safetensors(net: CompiledNetwork, path: Path) -> None:
     """Write a network to a safetensors file.
 
     Parameters
@@ -44,9 +49,16 @@ def save_safetensors(net, path):
     Tensors are ``weights_0`` ``(n_out, n_in)``, ``biases_0`` ``(n_out, 1)`` and so on, in the
     network's dtype. The metadata say the rest: fastbp_format, network ("network" or "network2"),
     sizes, activations, cost and dtype. A subclass is saved as the Network that it extends.
+
+    Examples
+    --------
+    >>> from fastbp import exchange, network2
+    >>> exchange.save_safetensors(network2.Network([784, 30, 10]), "net.safetensors")
+    >>> exchange.load_safetensors("net.safetensors")
+    <Network [784, 30, 10]: sigmoid, sigmoid; CrossEntropyCost; 23,860 parameters; float64>
     """
     contents = contents_of(net, "a safetensors file")
-    if contents.cost is None:
+    if isinstance(net, network2.Network) and contents.cost is None:
         raise ValueError(
             f"cost is {messages.describe(net.cost)} with functions of its own, and a safetensors "
             f"file has no place for Python code; expected the original {' or '.join(COSTS)}"
@@ -71,7 +83,9 @@ def save_safetensors(net, path):
         file.write(content)
 
 
-def load_safetensors(path, *, threads=None):
+def load_safetensors(
+    path: Path, *, threads: int | None = None
+) -> network.Network | network2.Network:
     """Return the network that `save_safetensors` wrote to a file.
 
     Parameters

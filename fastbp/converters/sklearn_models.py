@@ -1,15 +1,20 @@
 """Networks of scikit-learn's multi-layer perceptrons."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from fastbp.converters.contents import Layer, network2_of, require
 from fastbp.data import messages
+from fastbp.network2 import Network
 
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax"}
 
 
-def from_sklearn(mlp):
+def from_sklearn(mlp: Any) -> Network:
     """Return the network that a fitted perceptron of scikit-learn is.
 
     Parameters
@@ -38,6 +43,19 @@ def from_sklearn(mlp):
     -----
     ``net.feedforward(X.T).T`` is ``predict_proba(X)`` (of two classes: its column 1), or
     ``predict(X)`` of a regressor, within rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> from fastbp import exchange
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> mlp = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs").fit(X, X[:, 0] ** 2)
+    >>> net = exchange.from_sklearn(mlp)
+    >>> net
+    <Network [1, 8, 1]: relu, linear; QuadraticCost; 25 parameters; float64>
+    >>> np.allclose(net.feedforward(X.T)[0], mlp.predict(X))
+    True
     """
     package = require("sklearn.neural_network", "from_sklearn", "scikit-learn")
     if type(mlp) not in (package.MLPClassifier, package.MLPRegressor):

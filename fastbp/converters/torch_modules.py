@@ -1,11 +1,18 @@
 """Networks to and from PyTorch: nn.Sequential modules of Linear layers and activations."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastbp.converters.contents import Layer, contents_of, network2_of, require
 from fastbp.data import arguments, messages
+from fastbp.network2 import Network
+from fastbp.training.base import CompiledNetwork
+from fastbp.typing import Cost
 
 # For each activation its module in torch.nn; a linear layer has none.
 MODULES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU", "softmax": "Softmax"}
@@ -13,7 +20,7 @@ IGNORED = "Identity", "Flatten", "Dropout"  # where they change nothing: see _ch
 HOOKS = "_forward_hooks", "_forward_pre_hooks"
 
 
-def to_torch(net):
+def to_torch(net: CompiledNetwork) -> Any:
     """Return a network as a module of PyTorch.
 
     Parameters
@@ -60,7 +67,10 @@ def to_torch(net):
     return torch.nn.Sequential(*modules)
 
 
-def from_torch(module_or_state_dict, activations=None, cost=None, dtype=None):
+def from_torch(
+    module_or_state_dict: Any, activations: list[str] | tuple[str, ...] | None = None,
+    cost: type[Cost] | Cost | None = None, dtype: DTypeLike | None = None,
+) -> Network:  # fmt: skip
     """Return the network that a module of PyTorch is.
 
     Parameters

@@ -52,30 +52,38 @@ def cached_or_downloaded(is_complete):
 
     is_complete(folder) tells whether a folder holds all four, readable. Raises DownloadError.
     """
-    import pooch
-
-    folder = pathlib.Path(pooch.os_cache("fastbp")) / "mnist"
+    folder = cache_folder()
     if not is_complete(folder):
         _download(folder)
     return folder
 
 
+def cache_folder():
+    """Return the path of the folder for MNIST in the user's cache."""
+    import pooch
+
+    return pathlib.Path(pooch.os_cache("fastbp")) / "mnist"
+
+
+def mirrors():
+    """Return the addresses that files are downloaded from."""
+    address = os.environ.get("FASTBP_MNIST_URL")
+    return (address.rstrip("/") + "/",) if address else MIRRORS
+
+
 def _download(folder):
     """Download the missing files into a folder, or raise DownloadError."""
-    mirrors = MIRRORS
-    if os.environ.get("FASTBP_MNIST_URL"):
-        mirrors = (os.environ["FASTBP_MNIST_URL"].rstrip("/") + "/",)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"the cache {folder} can't be made: {error.strerror}") from None
     # The time-outs of a request do not cover a name server that does not answer, or a host with
     # many dead addresses. So a thread downloads, and this one checks that bytes arrive.
-    progress = _Progress()
+    progress, addresses = _Progress(), mirrors()
     failures, complete = [], []
 
     def download():
-        for mirror in mirrors:
+        for mirror in addresses:
             try:
                 for name in FILES:
                     _download_file(mirror, name, folder, progress)

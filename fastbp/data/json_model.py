@@ -10,10 +10,36 @@ import json
 
 import numpy as np
 
-from fastbp.data import messages, parameters
+from fastbp.data import files, messages, parameters
 
 FORMAT_VERSION = 1
 TYPES = dict(sizes=list, weights=list, biases=list, cost=str, dtype=str, own_cost=bool)
+
+
+def write(filename, **content):
+    """Write the content of a network, keys as in TYPES and activations, to a file.
+
+    weights, biases: lists of arrays.
+    """
+    for name in ("weights", "biases"):
+        content[name] = [array.tolist() for array in content[name]]
+    with files.write_atomically(filename) as file:
+        file.write(json.dumps(content | {"fastbp_format": FORMAT_VERSION}).encode())
+
+
+def read(filename, restore):
+    """Return restore(content) for a file; raise ValueError for what is no network, naming it.
+
+    restore: a function of a dictionary as `parse` returns it.
+    """
+    with open(filename, "rb") as file:
+        text = file.read()
+    try:
+        return restore(parse(text))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+            RecursionError) as error:  # fmt: skip
+        why = messages.shorten(error, 300)
+        raise ValueError(f"{filename} is not a network saved as JSON: {why}") from None
 
 
 def parse(text):

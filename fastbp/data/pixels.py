@@ -4,9 +4,13 @@ Invariants: the bytes are not changed, and not copied by the constructor; a pixe
 byte * scale.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 class Pixels:
@@ -50,12 +54,28 @@ class Pixels:
     Training on ``Pixels(X)`` gives the same bits as training on ``X / 256`` in float32.
     ``pixels[i]`` with an integer is the column (n_in, 1), float32, that the book's lists hold; with
     a slice or an array of indices it is Pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbp
+    >>> images = np.array([[0, 128, 255]], np.uint8)
+    >>> fastbp.Pixels(images)
+    Pixels(shape=(1, 3), scale=0.00390625)
+    >>> fastbp.Pixels(images).values(np.float64)
+    array([[0.        , 0.5       , 0.99609375]])
+    >>> net = fastbp.Network([3, 10])
+    >>> net.evaluate((fastbp.Pixels(images), [7])) in (0, 1)
+    True
     """
 
     # The public import path: a pickle names it, and must not depend on the internal layout.
     __module__ = "fastbp"
 
-    def __init__(self, X, scale=1 / 256):
+    array: NDArray[np.uint8]
+    scale: float
+
+    def __init__(self, X: ArrayLike, scale: float = 1 / 256) -> None:
         if isinstance(X, Pixels):
             raise TypeError("X is Pixels already, expected an array of bytes; use X.array")
         array = X if isinstance(X, np.ndarray) and type(X) is not np.matrix else np.asarray(X)
@@ -72,32 +92,36 @@ class Pixels:
                 f"X has shape {array.shape}, expected (n, n_in), one image a row"
                 + (f"; use {hint}" if array.ndim else "")
             )
-        if isinstance(scale, (str, bytes)) or not np.isscalar(scale):
+        if not _is_number(scale):
             raise TypeError(f"scale is {scale!r}, expected a number, e.g. 1/256")
         if not abs(scale) <= sys.float_info.max or scale == 0:
             raise ValueError(f"scale is {scale}, expected a finite number that is not 0")
         self.array, self.scale = array, float(scale)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
+        """The shape of the bytes, (n, n_in)."""
         return self.array.shape
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
+        """The number of dimensions, 2."""
         return self.array.ndim
 
     @property
-    def size(self):
+    def size(self) -> int:
+        """The number of bytes, n * n_in."""
         return self.array.size
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[np.uint8]:
+        """The dtype of the bytes, uint8."""
         return self.array.dtype
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         part = self.array[index]
         if part.ndim == 2:
             return Pixels(part, self.scale)
@@ -105,7 +129,7 @@ class Pixels:
             return Pixels(part[None], self.scale).values(np.dtype(np.float32)).T
         raise IndexError(f"Pixels take one index, for images; use X.array[{index!r}] for bytes")
 
-    def values(self, dtype):
+    def values(self, dtype: DTypeLike) -> NDArray[Any]:
         """Return the pixel values, byte * scale, as an array.
 
         Parameters
@@ -118,9 +142,13 @@ class Pixels:
         ndarray of dtype, shape (n, n_in)
             Values beyond the range of dtype are infinite; there is no warning.
         """
-        dtype = np.dtype(dtype)
+        number: type[Any] = np.dtype(dtype).type
         with np.errstate(all="ignore"):
-            return self.array.astype(dtype) * dtype.type(self.scale)
+            return self.array.astype(number) * number(self.scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Pixels(shape={self.shape}, scale={self.scale:g})"
+
+
+def _is_number(value):
+    return np.isscalar(value) and not isinstance(value, (str, bytes))

@@ -6,13 +6,17 @@ import pathlib
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, overload
 
 import numpy as np
 
 from fastbp.data.pixels import Pixels
 
+P = ParamSpec("P")
+R = TypeVar("R")
 LARGE = 16  # inputs above this are most often pixels 0..255 that have not been scaled
-_PACKAGES = tuple(f"{pathlib.Path(m.__file__).parent}/" for m in (np, sys.modules["fastbp"]))
+_PACKAGES = tuple(f"{pathlib.Path(m.__path__[0])}/" for m in (np, sys.modules["fastbp"]))
 
 
 class _CallState(threading.local):
@@ -25,6 +29,10 @@ class _CallState(threading.local):
 _call_state = _CallState()
 
 
+@overload
+def public(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def public(*, ignore: tuple[str, ...]) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def public(function=None, *, ignore=("under",)):
     """Decorate a public function or method: ignore these kinds of floating-point errors in it.
 

@@ -1,11 +1,18 @@
 """The regressor: its parameters, what it predicts, and targets that are numbers."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from fastbp.estimators.base import BaseNetwork, trains_by_parts
+from fastbp.typing import Activation, Callbacks, FloatArray, RandomState
 
 
 class NetworkRegressor(RegressorMixin, BaseNetwork):
@@ -29,18 +36,31 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     -----
     As for `NetworkClassifier`, with scikit-learn's `MLPRegressor`. Targets are used as they are:
     where they are large, e.g. beyond +-100, scale them, e.g. by a TransformedTargetRegressor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp.estimator import NetworkRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> model = NetworkRegressor((20,), learning_rate_init=0.02, random_state=1)
+    >>> model.fit(X, X[:, 0] ** 2).score(X, X[:, 0] ** 2) > 0.9
+    True
     """
 
     __module__ = "fastbp.estimator"  # where users and pickles find it
 
     def __init__(
-        self, hidden_layer_sizes=(100,), *, activation="relu", solver="adam", alpha=1e-4,
-        batch_size="auto", learning_rate_init=1e-3, max_iter=200, tol=1e-4,
-        n_iter_no_change=10, shuffle=True, random_state=None, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, warm_start=False, verbose=False, dropout=0.0,
-        callback=None, progress=False, dtype=None, n_jobs=None,
-    ):  # fmt: skip
+        self, hidden_layer_sizes: int | Sequence[int] = (100,), *,
+        activation: Activation = "relu", solver: Literal["adam", "sgd"] = "adam",
+        alpha: float = 1e-4, batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 1e-3, max_iter: int = 200, tol: float = 1e-4,
+        n_iter_no_change: float = 10, shuffle: bool = True, random_state: RandomState = None,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, warm_start: bool = False, verbose: bool = False,
+        dropout: float | Sequence[float] = 0.0, callback: Callbacks = None,
+        progress: bool | None = False, dtype: DTypeLike | None = None, n_jobs: int | None = None,
+    ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -67,7 +87,10 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         self.dtype = dtype
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, sample_weight=None, eval_set=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None,
+        eval_set: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> Self:  # fmt: skip
         """Fit the network to samples.
 
         Parameters
@@ -87,7 +110,9 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         return self._fit(X, y, sample_weight, eval_set)
 
     @available_if(trains_by_parts)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch on samples, going on from the call before.
 
         Parameters
@@ -102,7 +127,7 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> FloatArray:
         """Return the targets (n,) or (n, n_outputs) for the rows of X.
 
         Parameters

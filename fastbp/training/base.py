@@ -4,27 +4,32 @@ Invariant: what a subclass, an instance or a module overrides is used. A network
 changed on it, on its class or in its module; then the reference path runs instead of the kernels.
 """
 
+from __future__ import annotations
+
 import contextlib
 import contextvars
 import functools
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
-from fastbp.training import engine, reference_path
+from fastbp.training import engine, reference_path, representation
 from fastbp.training.divergence import Diverged
 from fastbp.training.plans import plan_of
 from fastbp.training.rules import NO_RULES
 from fastbp.training.samples import NonFiniteInput, Samples, check_inputs
+from fastbp.typing import Data, FloatArray, Inputs
 
 # The networks whose methods do not raise for what is not finite: those that a run trains.
 _unchecked_networks = contextvars.ContextVar("unchecked_networks", default=())
 
 
 @np.errstate(under="ignore")
-def sigmoid(z):
+def sigmoid(z: ArrayLike) -> FloatArray:
     """Return 1/(1+exp(-z)), elementwise; z: any scalar or array (book, chapter 1, equation 3)."""
     z = np.asarray(z)
     if z.dtype.kind in "biu":  # -z of an unsigned integer wraps around
@@ -43,10 +48,15 @@ class CompiledNetwork:
     that trains works on a copy, and binds new lists of new arrays.
     """
 
-    dtype = np.dtype(np.float64)  # defaults for a subclass with a constructor of its own
-    threads = None
-    _original = {}  # what may be overridden, by name, as this package has it
-    _gradient_parts = ()  # the names of what the gradient depends on
+    sizes: list[int]
+    num_layers: int
+    weights: list[FloatArray]
+    biases: list[FloatArray]
+    # Defaults for a subclass with a constructor of its own:
+    dtype: np.dtype[np.floating] = np.dtype(np.float64)
+    threads: int | None = None
+    _original: dict[str, Any] = {}  # what may be overridden, by name, as this package has it
+    _gradient_parts: tuple[str, ...] = ()  # the names of what the gradient depends on
 
     def _prepare(self, sizes, dtype, threads):
         """Set all but the parameters, or raise; return the checked sizes."""
@@ -70,7 +80,7 @@ class CompiledNetwork:
             raise
 
     @public
-    def backprop_batch(self, X, Y):
+    def backprop_batch(self, X: Inputs, Y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return the gradient of the cost, summed over a mini-batch.
 
         Parameters
@@ -112,7 +122,7 @@ class CompiledNetwork:
         return nabla_b, nabla_w
 
     @public
-    def gradient_norms(self, data):
+    def gradient_norms(self, data: Data) -> list[float]:
         """Return the length of the gradient by the biases of each layer, averaged over data.
 
         Parameters
@@ -140,6 +150,15 @@ class CompiledNetwork:
         nabla_b, _ = self._summed_gradient(X, Y)
         with np.errstate(over="ignore"):  # of numbers whose squares are beyond all bounds
             return [float(np.linalg.norm(n)) / len(X) for n in nabla_b]
+
+    # ------------------------------------------------ what is shown of it
+
+    def __repr__(self) -> str:
+        return representation.text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks show."""
+        return representation.as_html(self)
 
     # ------------------------------------------------ parameters
 

@@ -2,7 +2,8 @@
 
 import functools
 
-from fastbp.data import containers, datasets, predictions
+from fastbp.data import containers, datasets, parameters, predictions
+from fastbp.training import reference_path
 from fastbp.training.monitors import CurveMonitor
 from fastbp.training.run import Run
 from fastbp.training.settings import MONITORS
@@ -50,7 +51,19 @@ def _reference_step(net, rules, n, pairs, eta, step_rules, moments, steps):
     if net._is_overridden("update_mini_batch") or not beyond:
         net.update_mini_batch(pairs, eta, rules.lmbda, n)
     else:
-        net._reference_step(pairs, eta, step_rules, moments, steps)
+        reference_step(net, pairs, eta, step_rules, moments, steps)
+
+
+def reference_step(net, pairs, eta, rules, moments=(), steps=0):
+    """Take a step by net.backprop, sample by sample; moments: flat vectors, see rules.Rules."""
+    plan = net._plan
+    nabla_b, nabla_w = reference_path.summed_gradient(net.backprop, pairs)
+    moments = [parameters.views(moment, plan) for moment in moments]
+    weights, biases = reference_path.update(
+        *net._layers(), nabla_b, nabla_w, moments, eta, len(pairs), rules, steps
+    )
+    net._check_step(weights, biases)
+    net.weights, net.biases = weights, biases
 
 
 def _config(net, rules, monitors):

@@ -1,9 +1,12 @@
 """The costs of chapters 1 and 3, as functions of NumPy arrays; the kernels know them by a code."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from fastbp.data import messages
 from fastbp.training.base import sigmoid
+from fastbp.typing import FloatArray
 
 
 class QuadraticCost:
@@ -13,14 +16,14 @@ class QuadraticCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y, columns (n_out, 1)."""
         return 0.5 * np.linalg.norm(a - y) ** 2
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer, for sigmoid outputs."""
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
+        """Return BP1, the error of sigmoid outputs a = sigmoid(z) for the wanted output y."""
         s = sigmoid(z)
         return (a - y) * (s * (1 - s))
 
@@ -32,15 +35,15 @@ class CrossEntropyCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a) - (1 - y) * np.log(1 - a)))
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer; z is not used, as in the book."""
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
+        """Return a - y, the error of the output layer; z is not used, as in the book."""
         return a - y
 
 
@@ -51,15 +54,15 @@ class LogLikelihoodCost:
 
     @staticmethod
     @np.errstate(under="ignore")
-    def fn(a, y):
+    def fn(a: FloatArray, y: FloatArray) -> np.floating:
         """Return the cost of an output a for the wanted output y; 0 ln 0 counts as 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sum(np.nan_to_num(-y * np.log(a)))
 
     @staticmethod
     @np.errstate(under="ignore")
-    def delta(z, a, y):
-        """Return the error of the output layer; z is not used."""
+    def delta(z: FloatArray, a: FloatArray, y: FloatArray) -> FloatArray:
+        """Return a - y, the error of the output layer; z is not used."""
         return a - y
 
 
@@ -82,6 +85,18 @@ def name_of(cost):
         ):
             return name
     return None
+
+
+def saved_cost(name, is_own, filename):
+    """Return the cost that a file names, or raise ValueError for one of the user's own."""
+    known = {cost.__name__: cost for cost in COSTS.values()}
+    if is_own or name not in known:
+        name = messages.shorten(name, 60)
+        raise ValueError(
+            f"it was saved with the cost {name!r}, expected one of {', '.join(known)}; pass your "
+            f"own: load({str(filename)!r}, cost={name})"
+        )
+    return known[name]
 
 
 def total_cost(cost, out, Y, weights, lmbda, l1):

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from fastbp.data import messages
+from fastbp.data import arguments, messages
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, layout
 
@@ -67,6 +67,19 @@ class Plan:
 def plan_of(sizes, activations=(), cost="quadratic"):
     """Return the Plan of a tuple of sizes, a tuple of activations and a cost."""
     return Plan(sizes, activations, cost)
+
+
+@functools.lru_cache(maxsize=64)
+def checked_plan_of(sizes, activations, cost):
+    """Return the Plan of a network2, or raise: anything may have been assigned to it.
+
+    cost: a name of COSTS, or None for a cost of the user's own.
+    """
+    sizes = arguments.check_sizes(sizes)
+    check_activations(activations[:-1], activations[-1], sizes, cost)
+    if cost is None:
+        return plan_of(sizes)  # its shapes only: the reference path runs
+    return plan_of(sizes, activations, cost)
 
 
 def check_activations(activation, output, sizes, cost):

@@ -4,7 +4,11 @@ It runs where a part of the algorithm is overridden (a method, a cost, the modul
 sigmoid), and for single samples, where a compiled call would cost more than it saves.
 """
 
+from __future__ import annotations
+
 import numpy as np
+
+from fastbp.typing import FloatArray
 
 
 def sigmoid(z):
@@ -12,8 +16,8 @@ def sigmoid(z):
     return 1.0 / (1.0 + np.exp(-z))
 
 
-def softmax(z):
-    """Return exp(z) / sum of exp(z) of each column."""
+def softmax(z: FloatArray) -> FloatArray:
+    """Return exp(z) / sum of exp(z) of each column of z, (n_out, m)."""
     e = np.exp(z - np.max(z, axis=0))
     return e / e.sum(axis=0)
 

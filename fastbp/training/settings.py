@@ -50,7 +50,7 @@ class RuleSettings:
     l1: float = 0.0
     momentum: float = 0.0
     nesterov: bool = False
-    dropout: float | tuple = 0.0
+    dropout: float | list | tuple = 0.0
     max_norm: float | None = None
     optimizer: str = "sgd"
     betas: tuple = (0.9, 0.999)
