@@ -4,7 +4,13 @@ import argparse
 import sys
 
 from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.cli import (
+    book_command,
+    model_commands,
+    report_command,
+    train_command,
+    warmup_command,
+)
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -17,6 +23,7 @@ EXAMPLES = """examples:
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
+  fastbp report model.npz -o report.html         a page with its figures, on which one can draw
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -78,6 +85,7 @@ def make_parser():
         ("train", train_command.train, _add_train_options, "train a network, evaluate every epoch"),
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
+        ("report", report_command.report, _add_report_options, "write a page about a network"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
@@ -144,6 +152,18 @@ def _add_predict_options(parser):
     _add_model(parser.add_argument)
     parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
         help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+
+
+def _add_report_options(parser):
+    """Add the options of fastbp report."""
+    add = parser.add_argument
+    _add_model(add)
+    add("-o", "--output", default="report.html", metavar="report.html",
+        help="the HTML file to write (default: report.html)")  # fmt: skip
+    add("--history", metavar="run.csv",
+        help="learning curves to show: a file of History.to_csv, or a checkpoint")  # fmt: skip
+    _add_data_options(add)
+    _add_threads(add)
 
 
 def _add_book_options(parser):
