@@ -66,7 +66,9 @@ def draw(driver, strokes):
     from selenium.webdriver.common.action_chains import ActionChains
 
     canvas = driver.find_element("id", "canvas")
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", canvas)
+    driver.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", canvas
+    )
     side = canvas.size["width"]
     for stroke in strokes:
         actions = ActionChains(driver, duration=20)

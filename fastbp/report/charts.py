@@ -25,8 +25,10 @@ def line_chart(title, curves, unit=""):
         return LEFT + (WIDTH - LEFT - RIGHT) * epoch / last
 
     def y_of(value):
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - levels[0]) / (
-            levels[-1] - levels[0]
+        return (
+            HEIGHT
+            - BOTTOM
+            - (HEIGHT - TOP - BOTTOM) * (value - levels[0]) / (levels[-1] - levels[0])
         )
 
     parts = [_level(y_of(level), level) for level in levels]

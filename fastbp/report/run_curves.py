@@ -1,4 +1,4 @@
-"""The accuracies and costs of a run, epoch by epoch, read from a file of History or a checkpoint."""
+"""The accuracies and costs of a run, epoch by epoch, read from a csv file or a checkpoint."""
 
 import csv
 import math

@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from fastbp.report import charts, figures
+from fastbp.report import charts, figures, page_content
 
 NO_CURVES = (
     "No history was given. <code>fastbp.History</code> records one: <code>history = "
@@ -15,12 +15,29 @@ NO_CURVES = (
 )
 
 
-def section(name, title, content):
-    """Return a section with a heading; content: HTML."""
+TITLES = {
+    "drawing": "Draw a digit",
+    "curves": "Learning curves",
+    "confusion": "Confusion matrix",
+    "scores": "Precision, recall and F1",
+    "mistakes": "Most confident mistakes",
+    "weights": "Weights from the pixels",
+    "layers": "How fast each layer learns",
+    "speed": "Speed",
+}
+
+
+def section(name, content):
+    """Return a section with a heading; name: a key of TITLES; content: HTML."""
     return (
         f'<section id="{name}" aria-labelledby="{name}-title">'
-        f'<h2 id="{name}-title">{title}</h2>{content}</section>'
+        f'<h2 id="{name}-title">{TITLES[name]}</h2>{content}</section>'
     )
+
+
+def missing(name, reason):
+    """Return a section that only says why there is nothing to show."""
+    return section(name, note(reason))
 
 
 def note(text):
@@ -43,7 +60,7 @@ def table(head, rows, caption=""):
 
 def summary(contents, data_name, n_test, accuracy):
     """Return the list of what the network is; accuracy: 0..1, or None."""
-    n_params = sum(w.size + b.size for w, b in zip(contents.weights, contents.biases))
+    n_params = page_content.n_params_of(contents)
     facts = {
         "Layers": " → ".join(f"{n:,}" for n in contents.sizes),
         "Activations": ", ".join(contents.activations),
@@ -64,7 +81,7 @@ def summary(contents, data_name, n_test, accuracy):
 def learning_curves(curves):
     """Return the charts of accuracy and cost; curves: as read_curves returns them, or None."""
     if curves is None:
-        return section("curves", "Learning curves", note(NO_CURVES))
+        return missing("curves", NO_CURVES)
     content = ""
     for kind, title, unit, best_of in (
         ("accuracy", "Accuracy, %", " %", max), ("cost", "Cost", "", min),
@@ -79,7 +96,7 @@ def learning_curves(curves):
                 f'<figure><figcaption>{title}</figcaption>{chart}<ul class="legend">{legend}</ul>'
                 "</figure>"
             )
-    return section("curves", "Learning curves", f'<div class="charts">{content}</div>')
+    return section("curves", f'<div class="charts">{content}</div>')
 
 
 def _best(values, best_of, unit):
@@ -91,24 +108,76 @@ def _best(values, best_of, unit):
     return f": best {values[epoch]:.4g}{unit}, epoch {epoch}"
 
 
-def confusion(matrix, classes):
+def classes(results, activation, most):
+    """Return the confusion matrix and the scores of each class, of at most so many classes.
+
+    activation: of the output layer.
+    """
+    if results.labels is None:
+        return missing(
+            "confusion",
+            f"The output layer is one {activation} neuron, whose output is a number: there are no "
+            f"classes.",
+        )
+    if len(results.classes) > most:
+        n = len(results.classes)
+        return missing("confusion", f"There are {n:,} classes. This section shows {most} at most.")
+    matrix = figures.confusion_matrix(results.labels, results.predicted, results.classes)
+    return _confusion(matrix, results.classes)
+
+
+def _confusion(matrix, classes):
     """Return the confusion matrix and the scores of each class."""
     scores = zip(classes, *figures.class_scores(matrix), matrix.sum(axis=1))
     rows = [
-        (label, *("–" if math.isnan(score) else f"{score:.3f}" for score in three), f"{n:,}")
+        (label, *("-" if math.isnan(score) else f"{score:.3f}" for score in three), f"{n:,}")
         for label, *three, n in scores
     ]
-    return section(
-        "confusion", "Confusion matrix",
+    matrix_section = section(
+        "confusion",
         '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">'
         f"{charts.confusion_table(matrix, classes)}</div>",
-    ) + section(
-        "scores", "Precision, recall and F1",
-        note(
-            "Precision: of the samples predicted as a class, how many are of it. Recall: of the "
-            "samples of a class, how many are predicted as it. F1: their harmonic mean."
-        ) + table(("class", "precision", "recall", "F1", "samples"), rows, "Scores by class"),
     )  # fmt: skip
+    explanation = note(
+        "Precision: of the samples predicted as a class, how many are of it. Recall: of the "
+        "samples of a class, how many are predicted as it. F1: their harmonic mean."
+    )
+    head = "class", "precision", "recall", "F1", "samples"
+    scores_section = section("scores", explanation + table(head, rows, "Scores by class"))
+    return f'<div class="pair">{matrix_section}{scores_section}</div>'
+
+
+def mistakes(results, is_image):
+    """Return the section that page.js fills with wrongly classified images."""
+    if results.labels is None:
+        return missing("mistakes", "The output is a number: there are no classes.")
+    wrong = int((results.labels != results.predicted).sum())
+    count = f"{wrong:,} of {len(results.labels):,} test samples are classified wrongly."
+    if not is_image:
+        return missing("mistakes", f"{count} Pictures are for inputs of 28 x 28 pixels.")
+    return section(
+        "mistakes",
+        note(
+            f"{count} These have the largest output for a wrong answer: label → prediction. Choose "
+            "one to see it in the drawing area."
+        )
+        + '<div id="mistake-images" class="images" role="group" aria-label="Mistakes"></div>',
+    )
+
+
+def weights(n, most):
+    """Return the section that page.js fills with the weights of the layer after the input."""
+    which = f"the first {most} of {n:,}" if n > most else f"all {n:,}"
+    text = (
+        f"The weights from the 28 x 28 pixels to {which} neurons of the layer after the input: <b "
+        'class="positive">blue</b> where ink excites the neuron, <b class="negative">red</b> where '
+        "it inhibits it. Each picture has its own scale."
+    )
+    images = (
+        '<div id="weight-images" class="images" role="img" '
+        f'aria-label="The weights of {which} neurons as pictures"></div>'
+    )
+    return section("weights", note(text) + images)
 
 
 def layers(contents, gradient_norms, n_training, saturated_shares):
@@ -124,20 +193,18 @@ def layers(contents, gradient_norms, n_training, saturated_shares):
         count = int((shares > 0.5).sum())
         where = "output" if l == len(contents.sizes) else "hidden"
         saturated = "never" if name == "linear" else f"{count:,} ({count / n:.0%})"
-        mean = "–" if name == "linear" else f"{np.mean(shares):.0%}"
+        mean = "-" if name == "linear" else f"{np.mean(shares):.0%}"
         rows.append((f"{l}, {where}", f"{n:,} {name}", f"{norm:.3g}", saturated, mean))
-    head = "layer", "neurons", "norm of ∂C/∂b", "saturated neurons", "mean share of the samples"
+    head = "layer", "neurons", "norm of ∂C/∂b", "saturated neurons", "mean share"
     explanation = note(
         f"The norm of the gradient by a layer's biases, averaged over {n_training:,} training "
         "samples, tells how fast the layer learns (chapter 5). A neuron is counted as saturated if "
         "it is so on more than half of the test samples (chapters 2 and 3): a sigmoid or softmax "
         f"neuron with an activation below {figures.LOW} or above {figures.HIGH}, a tanh neuron "
-        f"beyond ±{figures.HIGH - figures.LOW:g}, a relu neuron at 0. For output neurons that is "
-        "what they were trained for."
+        f"beyond ±{figures.HIGH - figures.LOW:g}, a relu neuron at 0. Output neurons are trained "
+        "to be so. The mean share is that of the samples, averaged over the layer's neurons."
     )
-    return section(
-        "layers", "How fast each layer learns", explanation + table(head, rows, "Speed by layer")
-    )
+    return section("layers", explanation + table(head, rows, "Speed by layer"))
 
 
 def speed(n_test, per_second, one_per_second, threads):
@@ -147,7 +214,7 @@ def speed(n_test, per_second, one_per_second, threads):
         ("one at a time", f"{one_per_second:,.0f}"),
     )
     return section(
-        "speed", "Speed",
+        "speed",
         table(("feedforward", "samples per second"), rows, "Speed of feedforward")
         + note(f"Measured when this page was made, with {threads}."),
     )  # fmt: skip

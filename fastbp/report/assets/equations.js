@@ -3,7 +3,7 @@
 
 /** Return a number with three digits, as HTML. */
 function format(x) {
-  if (x === 0) return "0";
+  if (Number.isInteger(x) && Math.abs(x) < 1000) return String(x).replace("-", "−");
   const [mantissa, exponent] = x.toExponential(2).split("e").map(Number);
   const text = exponent < -3 || exponent > 4
     ? `${mantissa} × 10<sup>${exponent}</sup>` : x.toPrecision(3);
@@ -48,8 +48,7 @@ function bp2(net, A, Z, Delta, l) {
   const k = indexOfLargest(Delta[l]), {activation} = net.layers[l - 1];
   const sum = transposedProduct(net.layers[l], Delta[l + 1])[k];
   const slope = ACTIVATIONS[activation].slope(Z[l][k], A[l][k]);
-  return ["BP2",
-    "δ<sub>k</sub> = (Σ<sub>j</sub> w<sub>jk</sub> δ<sub>j</sub>) f′(z<sub>k</sub>)",
-    `layer ${l + 1}, neuron ${k}, whose δ is largest: ${factor(sum)} × ${format(slope)} = ` +
-    format(Delta[l][k])];
+  const equation = "δ<sub>k</sub> = (Σ<sub>j</sub> w<sub>jk</sub> δ<sub>j</sub>) f′(z<sub>k</sub>)";
+  return ["BP2", equation, `layer ${l + 1}, neuron ${k}, whose δ is largest: ` +
+    `${factor(sum)} × ${format(slope)} = ${format(Delta[l][k])}`];
 }
