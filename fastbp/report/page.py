@@ -98,7 +98,9 @@ def _measured_sections(net, contents, training, results):
     n, one = len(results.X), containers.as_values(results.X[:1], net.dtype).T
     per_second = n * figures.calls_per_second(lambda: outputs_of(net, results.X))
     one_per_second = figures.calls_per_second(lambda: net.feedforward(one))
-    threads = "all threads" if net.threads is None else f"at most {net.threads} threads"
+    threads = {None: "all threads", 1: "one thread"}.get(
+        net.threads, f"at most {net.threads} threads"
+    )
     return [
         sections.layers(contents, net.gradient_norms((X, labels)), len(X), shares),
         sections.speed(n, per_second, one_per_second, threads),
