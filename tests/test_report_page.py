@@ -117,12 +117,18 @@ def test_calls_per_second():
 )
 def test_ticks(low, high):
     ticks = charts.nice_ticks(low, high)
-    assert ticks[0] <= low + 1e-12
-    assert ticks[-1] >= high * (1 - 1e-12)
+    slack = 1e-12 * max(abs(low), abs(high))
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= high - slack
     assert 2 <= len(ticks) <= charts.MOST_TICKS + 1
-    steps = np.diff(ticks)
-    np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
-    assert float(f"{steps[0]:.3g}") / 10 ** np.floor(np.log10(steps[0] * 1.0001)) in (1, 2, 5)
+    step = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+    np.testing.assert_allclose(np.diff(ticks), step, rtol=1e-4)
+    assert f"{step:.1e}"[:3] in ("1.0", "2.0", "5.0")
+
+
+def test_ticks_of_any_numbers(rng):
+    for low, span in zip(rng.normal(size=500) * 100, 10 ** rng.uniform(-6, 6, 500)):
+        test_ticks(low, low + span)
 
 
 def test_ticks_of_few_epochs_are_whole():

@@ -53,8 +53,9 @@ def nice_ticks(low, high, whole=False):
     low, high: finite. whole: whether they are whole numbers.
     """
     span = (high - low) or abs(high) or 1.0
-    step = 10.0 ** math.floor(math.log10(span / MOST_TICKS))
-    step = next(step * f for f in (1, 2, 5, 10) if span <= step * f * (MOST_TICKS - 1))
+    smallest = span / (MOST_TICKS - 1)
+    power = 10.0 ** math.floor(math.log10(smallest))
+    step = next((power * f for f in (1, 2, 5) if smallest <= power * f), 10 * power)
     step = max(step, 1) if whole else step
     first, last = math.floor(low / step), math.ceil(high / step)
     return [i * step for i in range(first, max(last, first + 1) + 1)]
