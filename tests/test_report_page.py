@@ -385,6 +385,13 @@ def test_many_weights(tmp_path, monkeypatch):
     assert content["network"] is None
 
 
+def test_weights_beyond_float32(tmp_path):
+    net = network.Network([784, 3, 10])
+    net.biases[1][2] = 1e39
+    _, reader, _ = write(net, tmp_path / "r.html")
+    assert "has weights beyond 3.4e+38, which" in reader.sections["drawing"]
+
+
 @pytest.mark.parametrize("output", ["sigmoid", "tanh", "linear"])
 def test_one_output_neuron(output, tmp_path):
     net = network2.Network([784, 3, 1], network2.QuadraticCost, output=output)

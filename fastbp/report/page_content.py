@@ -11,6 +11,7 @@ from fastbp.report import centring, figures
 N_INPUTS = centring.SIDE**2
 MOST_OUTPUTS = 27  # EMNIST's letters have the labels 1..26: 27 outputs, of which one is not used
 MOST_PARAMETERS = 5_000_000  # in the page: 27 MB
+MOST_WEIGHT = float(np.finfo(np.float32).max)
 N_MISTAKES, N_PICTURES = 24, 100
 
 
@@ -31,6 +32,11 @@ def why_not_drawn(contents):
         )
     if contents.cost is None:
         return "The network has a cost of its own, which the page cannot compute."
+    if (
+        max(float(np.abs(array).max()) for array in contents.weights + contents.biases)
+        > MOST_WEIGHT
+    ):
+        return f"The network has weights beyond {MOST_WEIGHT:.2g}, which the page holds as float32."
     return None
 
 
