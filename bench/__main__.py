@@ -25,6 +25,7 @@ SECTIONS = dict(
 OTHERS = """other measurements:
   python -m bench.against    this checkout and another version of fastbp, in turns
   python -m bench.endurance  kills, interrupts, hostile files, memory: the page of promises
+  python -m bench.report_picture    the picture of a report
   pytest bench               each kernel, by pytest-benchmark
 Each has a --help."""
 QUICK_IMAGES = 2_560

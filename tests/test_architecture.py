@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import fastbp
+from fastbp.report import page
 
 PACKAGE = pathlib.Path(fastbp.__file__).parent
 # Each part of the package imports from itself and from those before it. Parts in one line import
@@ -28,6 +29,7 @@ LEVELS = [
     {"cli"},
     {"__main__"},
 ]
+ASSETS = sorted((PACKAGE / "report" / "assets").iterdir())  # the parts of the report's page
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
     "tqdm", "pooch", "requests", "matplotlib",
@@ -37,6 +39,7 @@ NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.
 COMPILE_TIME = {"compiler", "cache", "processes", "emit", "simd", "jit"}
 LONGEST, LONGEST_KERNELS, LONGEST_FUNCTION, MOST_ARGUMENTS = 500, 400, 45, 8
+LONGEST_ASSET = 250
 
 
 def name_of(path):
@@ -131,6 +134,17 @@ def test_files_are_short():
     assert sorted(lengths.values())[len(lengths) // 2] < 150
     assert max(lengths.values()) <= LONGEST
     assert max(lengths[module] for module in KERNELS) <= LONGEST_KERNELS
+    assert max(path.read_text("utf-8").count("\n") for path in ASSETS) <= LONGEST_ASSET
+
+
+def test_scripts_of_the_page_say_what_is_in_them():
+    scripts = [path for path in ASSETS if path.suffix == ".js"]
+    assert {path.name for path in scripts} == set(page.SCRIPTS)
+    for path in scripts:
+        strict, comment, *lines = path.read_text("utf-8").splitlines()
+        assert strict == '"use strict";'
+        assert comment.startswith("// ")
+        assert max(map(len, lines)) <= 100, path
 
 
 def test_functions_of_kernels_are_short():

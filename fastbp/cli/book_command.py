@@ -5,6 +5,7 @@ import os
 from fastbp import mnist_loader
 from fastbp.cli import book
 from fastbp.cli.console import log
+from fastbp.cli.options import add_dtype, add_threads
 from fastbp.data import arguments, files, messages
 from fastbp.report import learning_curves
 from fastbp.training.progress_bar import progress_bar
@@ -56,3 +57,17 @@ def _read_mnist(choice):
         raise OSError(
             f"the book's results are those of MNIST: {messages.one_line(error)}"
         ) from None
+
+
+def add_options(parser):
+    """Add the options of fastbp book."""
+    add = parser.add_argument
+    add("--chapter", type=int, metavar="N", help="only this chapter's rows: 1, 3, 5 or 6")
+    add("--row", metavar="NAME", help="only this row")
+    add("--seeds", type=int, default=3, metavar="3", help="seeds 1 .. N (default: 3)")
+    add("--quick", action="store_true", help="some of the rows, in about a minute for one seed")
+    add("--data", default="auto", metavar="auto|PATH", help="where MNIST is (default: auto)")
+    add_dtype(add)
+    add_threads(add)
+    add("--save", metavar="book.md", help="write the table to this file, too")
+    add("--pictures", metavar="book.png", help="draw the learning curves (extra: report)")

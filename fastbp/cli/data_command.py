@@ -4,6 +4,7 @@ import numpy as np
 
 from fastbp import mnist_loader
 from fastbp.cli.data_options import as_pixels_if_exact
+from fastbp.cli.options import add_transpose
 from fastbp.data import download, files, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import checksums, find
@@ -85,3 +86,13 @@ def _describe_checksum(sets):
     if checksums.is_mnist(found):
         return "known: images and labels are MNIST's, to the bit"
     return f"unknown, not MNIST's: SHA-256 of the training images as an IDX file is {found[0]}"
+
+
+def add_options(parser):
+    """Add the options of fastbp data."""
+    add = parser.add_argument
+    add("path", nargs="?", metavar="PATH", help="a folder or file, or synthetic (default: what the "
+        "other commands use)")  # fmt: skip
+    add_transpose(add)
+    add("--download", action="store_true", help="download MNIST if it is not found")
+    add("--sheet", metavar="sheet.png", help="draw images of each class (extra: report)")

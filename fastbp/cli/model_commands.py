@@ -8,6 +8,7 @@ import numpy as np
 from fastbp import network, network2
 from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
+from fastbp.cli.options import add_data, add_model, add_threads
 from fastbp.data import messages, npz, predictions
 
 
@@ -88,3 +89,17 @@ def _read_numbers(path, n):
         ) from None
     seen = messages.shorten(shape)
     raise ValueError(f"{path} has shape {seen} and dtype {dtype}, expected {n} numbers, one image")
+
+
+def add_evaluate_options(parser):
+    """Add the options of fastbp evaluate."""
+    add_model(parser.add_argument)
+    add_data(parser.add_argument)
+    add_threads(parser.add_argument)
+
+
+def add_predict_options(parser):
+    """Add the options of fastbp predict."""
+    add_model(parser.add_argument)
+    parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
+        help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip

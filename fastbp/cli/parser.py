@@ -1,12 +1,19 @@
-"""The parser of the command line, with the options and the help text of each command."""
+"""The parser of the command line, made of what the modules of the commands add."""
 
 import argparse
 import sys
 
-from fastbp import __version__, network2
-from fastbp.cli import book_command, data_command, model_commands, train_command, warmup_command
+from fastbp import __version__
+from fastbp.cli import (
+    book_command,
+    data_command,
+    model_commands,
+    report_command,
+    train_command,
+    train_options,
+    warmup_command,
+)
 from fastbp.cli.completion import SHELLS, PrintCompletion
-from fastbp.training import plans
 
 EXAMPLES = """examples:
   fastbp train                                   MNIST if it can be found, else synthetic digits
@@ -19,59 +26,43 @@ EXAMPLES = """examples:
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
+  fastbp report model.npz -o report.html         a page with its figures, on which one can draw
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
-DATA_HELP = (
-    "auto: MNIST from FASTBP_DATA, ./mnist.pkl.gz, ../data, the cache or a download, else the "
-    "synthetic digits; synthetic; or a folder or file (default: auto)"
-)
+# What a command does, in words; the function that adds its options; the function that does it.
+COMMANDS = {
+    "train": (
+        "train a network, evaluate every epoch",
+        train_options.add_options,
+        train_command.train,
+    ),
+    "evaluate": (
+        "count correct predictions",
+        model_commands.add_evaluate_options,
+        model_commands.evaluate,
+    ),
+    "predict": (
+        "read digits from images",
+        model_commands.add_predict_options,
+        model_commands.predict,
+    ),
+    "data": ("which data, and why", data_command.add_options, data_command.describe_data),
+    "report": ("write a page about a network", report_command.add_options, report_command.report),
+    "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),
+    "warmup": (
+        "compile ahead of the first use",
+        warmup_command.add_options,
+        warmup_command.warm_up,
+    ),
+}
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         """Exit with status 2 and one line on standard error, without the usage."""
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
-
-
-def _parse_sizes(text):
-    """Return the list of ints in a text such as 784,30,10."""
-    try:
-        return [int(n) for n in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 784,30,10") from None
-
-
-def _parse_interval(text):
-    """Return seconds, a float, for a text such as 30s; epochs, an int, for one such as 5."""
-    try:
-        return float(text[:-1]) if text.endswith("s") else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 30s or 5") from None
-
-
-def _add_data_options(add):
-    """Add --data and --transpose to a command."""
-    add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
-    _add_transpose(add)
-
-
-def _add_transpose(add):
-    add("--transpose", action="store_true",
-        help="exchange rows and columns of each image, as EMNIST needs it")  # fmt: skip
-
-
-def _add_model(add):
-    add("model", metavar="MODEL", help="a file written by train --save")
-
-
-def _add_dtype(add):
-    add("--dtype", choices=("float64", "float32"), default="float64", help="(default: float64)")
-
-
-def _add_threads(add):
-    add("--threads", type=int, metavar="N", help="at most N threads (default: all)")
 
 
 def make_parser():
@@ -82,98 +73,8 @@ def make_parser():
     parser.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS,
         help="print a script for completion in this shell (extra: completion)")  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, command, add_options, summary in (
-        ("train", train_command.train, _add_train_options, "train a network, evaluate every epoch"),
-        ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
-        ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
-        ("data", data_command.describe_data, _add_data_command_options, "which data, and why"),
-        ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
-        ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
-    ):
+    for name, (summary, add_options, command) in COMMANDS.items():
         command_parser = commands.add_parser(name, help=summary, **common)
         command_parser.set_defaults(command=command)
         add_options(command_parser)
     return parser
-
-
-def _add_train_options(parser):
-    """Add the options of fastbp train."""
-    add = parser.add_argument
-    _add_data_options(add)
-    add("--sizes", type=_parse_sizes, metavar="784,30,10",
-        help="neurons per layer (default: 784,30,10, or outputs as the data need)")  # fmt: skip
-    add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
-    add("--mini-batch-size", type=int, default=10, metavar="10", help="(default: 10)")
-    add("--eta", type=float, metavar="3.0", help="learning rate (default: 3.0; 0.5 for chapter 3)")
-    add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
-    _add_dtype(add)
-    _add_threads(add)
-    add("--save", metavar="model.npz",
-        help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
-    add("--checkpoint", metavar="PATH",
-        help="write the state of the run to this file, regularly and at the end; the one before "
-        "it is kept as PATH.previous")  # fmt: skip
-    add("--checkpoint-every", type=_parse_interval, default=30.0, metavar="30s",
-        help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
-    add("--resume", action="store_true",
-        help="continue from the checkpoint, if there is one, and print its lines again "
-        "(--epochs: in all)")  # fmt: skip
-    add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
-    add("--on-divergence", choices=("stop", "continue"), default="stop",
-        help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
-    chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")
-    _add_chapter_3_options(chapter_3.add_argument)
-
-
-def _add_chapter_3_options(add):
-    """Add the options of fastbp train that only network2 has."""
-    add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
-    add("--init", choices=("default", "large"), help="initial weights (default: default)")
-    add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
-    add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
-    add("--activation", choices=plans.HIDDEN_ACTIVATIONS,
-        help="of the hidden layers (default: sigmoid)")  # fmt: skip
-    add("--momentum", type=float, metavar="0.9", help="(default: 0)")
-    add("--dropout", type=float, metavar="0.5", help="fraction of hidden neurons (default: 0)")
-    add("--schedule", choices=("halve",),
-        help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
-    add("--early-stopping", type=int, metavar="N",
-        help="end after N epochs without improvement on the validation images")  # fmt: skip
-
-
-def _add_evaluate_options(parser):
-    """Add the options of fastbp evaluate."""
-    _add_model(parser.add_argument)
-    _add_data_options(parser.add_argument)
-    _add_threads(parser.add_argument)
-
-
-def _add_predict_options(parser):
-    """Add the options of fastbp predict."""
-    _add_model(parser.add_argument)
-    parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
-        help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
-
-
-def _add_data_command_options(parser):
-    """Add the options of fastbp data."""
-    add = parser.add_argument
-    add("path", nargs="?", metavar="PATH", help="a folder or file, or synthetic (default: what the "
-        "other commands use)")  # fmt: skip
-    _add_transpose(add)
-    add("--download", action="store_true", help="download MNIST if it is not found")
-    add("--sheet", metavar="sheet.png", help="draw images of each class (extra: report)")
-
-
-def _add_book_options(parser):
-    """Add the options of fastbp book."""
-    add = parser.add_argument
-    add("--chapter", type=int, metavar="N", help="only this chapter's rows: 1, 3, 5 or 6")
-    add("--row", metavar="NAME", help="only this row")
-    add("--seeds", type=int, default=3, metavar="3", help="seeds 1 .. N (default: 3)")
-    add("--quick", action="store_true", help="some of the rows, in about a minute for one seed")
-    add("--data", default="auto", metavar="auto|PATH", help="where MNIST is (default: auto)")
-    _add_dtype(add)
-    _add_threads(add)
-    add("--save", metavar="book.md", help="write the table to this file, too")
-    add("--pictures", metavar="book.png", help="draw the learning curves (extra: report)")

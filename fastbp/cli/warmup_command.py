@@ -31,3 +31,7 @@ def warm_up(options):
         net.feedforward(np.zeros((784, 1)))
         net.backprop(np.zeros((784, 1)), np.zeros((10, 1)))
     print(f"everything is compiled, after {time.perf_counter() - start:.1f} s")
+
+
+def add_options(parser):
+    """Add the options of fastbp warmup: none."""

@@ -1,0 +1,50 @@
+"""The options of fastbp train."""
+
+from fastbp import network2
+from fastbp.cli.options import add_data, add_dtype, add_threads, parse_interval, parse_sizes
+from fastbp.training import plans
+
+
+def add_options(parser):
+    """Add the options of fastbp train."""
+    add = parser.add_argument
+    add_data(add)
+    add("--sizes", type=parse_sizes, metavar="784,30,10",
+        help="neurons per layer (default: 784,30,10, or outputs as the data need)")  # fmt: skip
+    add("--epochs", type=int, default=30, metavar="30", help="(default: 30)")
+    add("--mini-batch-size", type=int, default=10, metavar="10", help="(default: 10)")
+    add("--eta", type=float, metavar="3.0", help="learning rate (default: 3.0; 0.5 for chapter 3)")
+    add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
+    add_dtype(add)
+    add_threads(add)
+    add("--save", metavar="model.npz",
+        help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
+    add("--checkpoint", metavar="PATH",
+        help="write the state of the run to this file, regularly and at the end; the one before "
+        "it is kept as PATH.previous")  # fmt: skip
+    add("--checkpoint-every", type=parse_interval, default=30.0, metavar="30s",
+        help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
+    add("--resume", action="store_true",
+        help="continue from the checkpoint, if there is one, and print its lines again "
+        "(--epochs: in all)")  # fmt: skip
+    add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
+    add("--on-divergence", choices=("stop", "continue"), default="stop",
+        help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
+    chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")
+    _add_chapter_3(chapter_3.add_argument)
+
+
+def _add_chapter_3(add):
+    """Add the options of fastbp train that only network2 has."""
+    add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
+    add("--init", choices=("default", "large"), help="initial weights (default: default)")
+    add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
+    add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
+    add("--activation", choices=plans.HIDDEN_ACTIVATIONS,
+        help="of the hidden layers (default: sigmoid)")  # fmt: skip
+    add("--momentum", type=float, metavar="0.9", help="(default: 0)")
+    add("--dropout", type=float, metavar="0.5", help="fraction of hidden neurons (default: 0)")
+    add("--schedule", choices=("halve",),
+        help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--early-stopping", type=int, metavar="N",
+        help="end after N epochs without improvement on the validation images")  # fmt: skip
