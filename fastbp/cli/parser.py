@@ -4,7 +4,13 @@ import argparse
 import sys
 
 from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.cli import (
+    book_command,
+    expand_command,
+    model_commands,
+    train_command,
+    warmup_command,
+)
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -17,6 +23,7 @@ EXAMPLES = """examples:
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
+  fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -39,6 +46,15 @@ def _parse_sizes(text):
         return [int(n) for n in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 784,30,10") from None
+
+
+def _parse_pair(text):
+    """Return the two floats in a text such as 36,5."""
+    try:
+        first, second = text.split(",")
+        return float(first), float(second)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 36,5") from None
 
 
 def _parse_interval(text):
@@ -78,6 +94,7 @@ def make_parser():
         ("train", train_command.train, _add_train_options, "train a network, evaluate every epoch"),
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
+        ("expand", expand_command.expand, _add_expand_options, "write more training data"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
@@ -144,6 +161,27 @@ def _add_predict_options(parser):
     _add_model(parser.add_argument)
     parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
         help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+
+
+def _add_expand_options(parser):
+    """Add the options of fastbp expand."""
+    add = parser.add_argument
+    _add_data_options(add)
+    add("--save", metavar="PATH",
+        help="a .pkl.gz file as the book's, shuffled; an .npz file as Keras's; or a folder for IDX "
+        f"files (default: {expand_command.NAME}, or nothing with --sheet)")  # fmt: skip
+    add("--sheet", metavar="sheet.png", help="draw some images and their copies (extra: report)")
+    add("--seed", type=int, default=0, metavar="N",
+        help="of the order, as random.seed(N), and of the deformations (default: 0)")  # fmt: skip
+    add("--deform", type=int, metavar="N",
+        help="N deformed copies of each image, in place of the book's four displaced ones")  # fmt: skip
+    add("--elastic", type=_parse_pair, metavar="36,5",
+        help="alpha and sigma of elastic fields; 0,1 for none (default: 36,5)")  # fmt: skip
+    add("--rotation", type=float, metavar="15", help="degrees, half for 1 and 7 (default: 15)")
+    add("--shear", type=float, metavar="15",
+        help="degrees; a coin decides: rotation or shear (default: 15)")  # fmt: skip
+    add("--scale", type=float, metavar="15", help="percent (default: 15)")
+    add("--shift", type=float, metavar="1", help="pixels (default: 1)")
 
 
 def _add_book_options(parser):

@@ -1,0 +1,136 @@
+"""fastbp expand: the book's expanded training set, or one of deformed images, as files."""
+
+import functools
+import math
+import os
+import random
+
+import numpy as np
+
+from fastbp import expand_mnist
+from fastbp.cli.console import log
+from fastbp.cli.data_options import read_data
+from fastbp.data import arguments, files, writers
+from fastbp.data.pixels import Pixels
+from fastbp.report import contact_sheet
+from fastbp.training import deformation, engine
+
+NAME = "mnist_expanded.pkl.gz"  # the book's
+SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and classes
+LIMITS = "rotation", "shear", "scale", "shift"  # options that are numbers
+
+
+def expand(options):
+    """Write an expanded data set and a contact sheet, or one of them."""
+    path = options.save or (None if options.sheet else NAME)
+    make = _maker(options)
+    for file in filter(None, (path, options.sheet)):
+        _check_new(file)
+    write = _writer_of(path) if path else None
+    *sets, name = read_data(options.data, options.transpose)
+    deformation.check_images(sets[0][0], f"{name}: the training images")
+    if options.sheet:
+        _draw(options.sheet, sets[0], make)
+    if path:
+        count = write(path, sets, make, options.seed)
+        log(f"{path}: {count:,} training images, from {len(sets[0][1]):,} of {name}")
+
+
+def _maker(options):
+    """Return the function that makes (X, labels) (1 + k) times as large, each image first."""
+    given = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
+    if options.elastic is not None:
+        given["elastic"] = options.elastic if options.elastic[0] else None
+    if options.deform is None:
+        if given:
+            raise ValueError(f"--{next(iter(given))} needs --deform N, the number of copies")
+        return expand_mnist.expand
+    copies = arguments.check_count("--deform", options.deform, 1)
+    chosen = expand_mnist.Deformation(**given)
+    return lambda data: _deformed(*data, chosen, copies, options.seed)
+
+
+def _deformed(X, labels, chosen, copies, seed):
+    """Return (each image followed by its deformed copies, the labels)."""
+    pixels = X.array if isinstance(X, Pixels) else X
+    expanded = np.empty((len(pixels), 1 + copies, pixels.shape[1]), pixels.dtype)
+    expanded[:, 0] = pixels
+    for epoch in range(copies):
+        expanded[:, 1 + epoch] = chosen.apply(pixels, labels, seed, epoch)
+    expanded = expanded.reshape(-1, pixels.shape[1])
+    expanded = Pixels(expanded, X.scale) if isinstance(X, Pixels) else expanded
+    return expanded, np.repeat(labels, 1 + copies)
+
+
+def _check_new(path):
+    """Raise OSError if a file or folder exists already, or cannot be made."""
+    if os.path.exists(path):
+        raise FileExistsError(f"{path} exists already; remove it, or give another name")
+    files.check_writable(path)
+
+
+# ------------------------------------------------ files
+
+
+def _writer_of(path):
+    """Return the function that writes a data set under this name, or raise ValueError."""
+    if path.endswith(".pkl.gz"):
+        return _write_pickle
+    if path.endswith(".npz"):
+        return functools.partial(_write_bytes, writers.write_npz)
+    if os.path.splitext(path)[1]:
+        raise ValueError(
+            f"--save {path}: expected the name of a .pkl.gz or .npz file, or of a folder for IDX "
+            f"files, without a dot"
+        )
+    return functools.partial(_write_bytes, writers.write_idx)
+
+
+def _write_pickle(path, sets, make, seed):
+    """Write the three sets, the first one expanded and shuffled; return how many images it has."""
+    X, labels = make(sets[0])
+    order = np.arange(len(labels))
+    random.seed(seed)
+    engine.shuffle(order)
+    sets = [(X[order], labels[order]), *sets[1:]]
+    writers.write_pickle(path, [(_floats(X), labels) for X, labels in sets])
+    return len(order)
+
+
+def _floats(X):
+    return X.values(np.float32) if isinstance(X, Pixels) else X
+
+
+def _write_bytes(write, path, sets, make, seed):
+    """Write training and validation images, expanded, as one set, and the test images.
+
+    As in MNIST's own files, whose last sixth load_data takes for validation: it finds the same
+    images there, each with its copies. So they are not shuffled. Returns how many images are in
+    the set for training.
+    """
+    if not all(isinstance(X, Pixels) for X, _ in sets):
+        raise ValueError(
+            f"--save {path}: the images are no bytes divided by 256, as IDX and .npz files hold "
+            f"them; write a .pkl.gz file"
+        )
+    arrays = [(X.array, labels) for X, labels in sets]
+    joined = [np.concatenate(parts) for parts in zip(*arrays[:2])]
+    training = make(tuple(joined))
+    write(path, *((_squares(X), labels) for X, labels in (training, arrays[2])))
+    return len(training[1])
+
+
+def _squares(X):
+    side = math.isqrt(X.shape[1])
+    return X.reshape(-1, side, side)
+
+
+def _draw(path, training, make):
+    """Draw some images of each class beside the copies that are made of them."""
+    X, labels = training
+    classes = np.unique(labels)[:SHEET_CLASSES]
+    rows = np.concatenate([np.flatnonzero(labels == k)[:SHEET_ROWS] for k in classes])
+    made, _ = make((X[rows], labels[rows]))
+    pixels = made.array if isinstance(made, Pixels) else 256 * made
+    images = _squares(pixels).astype(np.uint8)
+    contact_sheet.draw(images.reshape(len(rows), -1, *images.shape[1:]), path)
