@@ -168,13 +168,13 @@ def _add_expand_options(parser):
     add = parser.add_argument
     _add_data_options(add)
     add("--save", metavar="PATH",
-        help="a .pkl.gz file as the book's, shuffled; an .npz file as Keras's; or a folder for IDX "
+        help="a .pkl.gz file as the book's, shuffled; .npz as Keras's; a folder for IDX "
         f"files (default: {expand_command.NAME}, or nothing with --sheet)")  # fmt: skip
     add("--sheet", metavar="sheet.png", help="draw some images and their copies (extra: report)")
     add("--seed", type=int, default=0, metavar="N",
         help="of the order, as random.seed(N), and of the deformations (default: 0)")  # fmt: skip
     add("--deform", type=int, metavar="N",
-        help="N deformed copies of each image, in place of the book's four displaced ones")  # fmt: skip
+        help="N deformed copies of each image, not the four displaced ones")  # fmt: skip
     add("--elastic", type=_parse_pair, metavar="36,5",
         help="alpha and sigma of elastic fields; 0,1 for none (default: 36,5)")  # fmt: skip
     add("--rotation", type=float, metavar="15", help="degrees, half for 1 and 7 (default: 15)")

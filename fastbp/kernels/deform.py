@@ -30,9 +30,10 @@ BYTES_MEAN, BYTES_STD = 4 * 127.5, math.sqrt(4 * (256**2 - 1) / 12)
 
 LANES = VECTOR // 4  # numbers of a vector of float32
 
-# What the images of a call have in common. basis: K (side, rank), then K^T in panels of `lanes`
-# columns; low_key, high_key: the seed's words; rotation, shear: radians; scale: a fraction; shift: pixels; the largest
-# of each; first: the number of the first image; rounding: 0.5 for bytes, else 0.
+# What the images of a call have in common. basis: K (side, rank), then K^T in panels of LANES
+# columns; low_key, high_key: the seed's words; first: the number of the first image; the largest
+# rotation and shear in radians, scale as a fraction, shift in pixels; rounding: 0.5 for bytes,
+# else 0.
 Settings = namedtuple(
     "Settings", "basis rank side low_key high_key epoch first rotation shear scale shift rounding"
 )
@@ -89,7 +90,7 @@ def uniform(words, t):
 
 @kernel
 def affine_map(side, turn, slant, zoom, move):
-    """Return the map of an image that is zoomed, then turned or slanted, about its centre, moved.
+    """Return the map of an image that is turned or slanted, zoomed about its centre, and moved.
 
     turn: radians, counter-clockwise; slant: radians by which it leans to the right; zoom, move:
     factors and pixels along x and y.
@@ -190,6 +191,17 @@ def blend(out, first, values, corners, fractions, side, rounding):
 
 
 @kernel
+def resample(out, images, first, mapping, side, rounding, work):
+    """Write the image at images[first:], moved by a map and by work.field, to out[first:]."""
+    copy_inside(work.values, images, first, side)
+    for y in range(side):
+        row = at(work.field, y * row_width(side))
+        find_points(work.corners, work.fractions, row, mapping, y, side)
+        start = first + y * side
+        blend(out, start, work.values, work.corners, work.fractions, side, rounding)
+
+
+@kernel
 def deform_image(out, images, i, strength, settings, work):
     """Write image i of `images`, deformed, to its place in out."""
     side = settings.side
@@ -198,15 +210,11 @@ def deform_image(out, images, i, strength, settings, work):
     philox_words(work.words, (NOISE + count + 3) // 4, key, counter)
     mapping = draw_map(work.words, settings, strength)
     draw_noise(work.noise, work.words, count)
-    size, width = settings.rank * settings.rank, row_width(side)
-    for axis in range(2 if size else 0):
-        z = at(work.noise, axis * size)
-        smooth_field(at(work.field, axis * side * width), work.product, z, settings)
-    copy_inside(work.values, images, i * side * side, side)
-    for y in range(side):
-        find_points(work.corners, work.fractions, at(work.field, y * width), mapping, y, side)
-        first = (i * side + y) * side
-        blend(out, first, work.values, work.corners, work.fractions, side, settings.rounding)
+    for axis in range(2 if count else 0):  # without a field it is left as it was, zeros
+        z = at(work.noise, axis * (count // 2))
+        field = at(work.field, axis * side * row_width(side))
+        smooth_field(field, work.product, z, settings)
+    resample(out, images, i * side * side, mapping, side, settings.rounding, work)
 
 
 # ------------------------------------------------ what Python calls

@@ -26,7 +26,7 @@ def draw(images, path):
 
 
 def arrange(images):
-    """Return images (rows, columns, side, side) as one; the gap behind the first column is wider."""
+    """Return images (rows, columns, side, side) as one, with a wider gap behind column 0."""
     rows, columns, side, _ = images.shape
     step = side + GAP
     sheet = np.full((GAP + rows * step, 2 * GAP + columns * step), PAPER, np.uint8)
