@@ -30,7 +30,7 @@ def expand(options):
     for file in filter(None, (path, options.sheet)):
         files.check_writable(file)
     *sets, name = read_data(options.data, options.transpose)
-    deformation.check_images(sets[0][0], f"{name}: the training images")
+    deformation.check_images(sets[0][0], f"{name}: X")
     if options.sheet:
         _draw(options.sheet, sets[0], make)
     if path:

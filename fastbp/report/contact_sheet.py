@@ -22,7 +22,7 @@ def draw(images, path):
     sheet = arrange(images)
     sheet = np.repeat(np.repeat(sheet, ZOOM, axis=0), ZOOM, axis=1)
     with files.write_atomically(path) as file:
-        image.imsave(file, sheet, cmap="gray", vmin=0, vmax=255, format="png")
+        image.imsave(file, np.stack([sheet] * 3, axis=-1), format="png")  # red, green, blue
 
 
 def arrange(images):

@@ -146,10 +146,11 @@ class Deformation:
 def check_images(images, name="X"):
     """Return (a C-contiguous array of square images, their side), or raise."""
     X = images.array if isinstance(images, Pixels) else numeric_arrays.as_numeric(images, name)
-    if X.dtype not in TYPES:
+    dtype = X.dtype.newbyteorder("=")
+    if dtype not in TYPES:
         raise TypeError(
             f"{name} has dtype {X.dtype}, expected uint8, float32 or float64; use "
-            f"{name}.astype(np.float32)"
+            f"{name.split()[-1]}.astype(np.float32)"
         )
     side = math.isqrt(X.shape[1]) if X.ndim > 1 else 0
     square = (side * side,) if X.ndim == 2 else (X.shape[-1],) * 2
@@ -158,7 +159,7 @@ def check_images(images, name="X"):
             f"{name} has shape {X.shape}, expected square images, one a row: (n, side * side) or "
             f"(n, side, side)"
         )
-    X = np.require(X, X.dtype.newbyteorder("="), ["C", "A"])
+    X = np.require(X, dtype, ["C", "A"])
     if X.dtype.kind == "f" and not math.isfinite(np.vdot(X, X)):
         numeric_arrays.check_finite(X, name, "correct it")
     return X, X.shape[1] if X.ndim == 3 else side
