@@ -5,13 +5,14 @@ images must also be those of SciPy for the same displacements.
 """
 
 import functools
-import importlib.util
+import importlib
 import statistics
 
 import numpy as np
 
 from bench import tables, timing
 from bench.workload import progress
+from fastbp.data import messages
 from fastbp.expand_mnist import Deformation
 from fastbp.training import threads
 
@@ -39,10 +40,12 @@ def measure(settings):
     seconds = timing.interleaved(calls, rounds)
     rates = {name: [len(ways[name][0]) / s for s in seconds[name]] for name in ways}
     rows = [_row(*name, rates[name], rates[next(iter(ways))]) for name in ways]
+    reason = _torchvision_fails()
+    left_out = f" torchvision is left out: {reason}." if reason else ""
     return (
         f"Images of {settings.data}, 28 x 28; alpha {ALPHA}, sigma {SIGMA}; medians of interleaved "
         f"calls; bilinear. SciPy: gaussian_filter and map_coordinates. The last rows also rotate, "
-        f"shear, scale and shift, in the same resampling.{_missing()}\n\n"
+        f"shear, scale and shift, in the same resampling.{left_out}\n\n"
         f"{tables.table(HEADER, rows)}"
     )
 
@@ -60,7 +63,7 @@ def _ways(X, cores):
         ("SciPy, image by image", 1): (few, by_scipy),
         (f"SciPy, filtering {FEW} at once", 1): (few, functools.partial(by_scipy, at_once=True)),
     }
-    if importlib.util.find_spec("torchvision"):
+    if not _torchvision_fails():
         ways["torchvision ElasticTransform, image by image", 1] = few, by_torchvision
     for name, deformation, images in (
         ("fastbp, float32", ELASTIC, X),
@@ -72,9 +75,14 @@ def _ways(X, cores):
     return ways
 
 
-def _missing():
-    found = importlib.util.find_spec("torchvision")
-    return "" if found else " torchvision is left out: it is not installed."
+@functools.cache
+def _torchvision_fails():
+    """Return why torchvision cannot be used, as text; it may be built for another PyTorch."""
+    try:
+        importlib.import_module("torchvision.transforms.v2")
+    except (ImportError, RuntimeError) as error:
+        return messages.shorten(error, 80)
+    return ""
 
 
 def _row(name, n_threads, rates, scipy_rates):

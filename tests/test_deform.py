@@ -441,6 +441,20 @@ def test_equal_bits_for_any_number_of_threads_and_calls(dtype, rng, monkeypatch)
         assert launched == [n_threads] * -(-101 // per_call)
 
 
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+def test_warm_up_compiles_all_that_is_called(rng, monkeypatch):
+    drivers = kernels.deform_images, kernels.deform_images_parallel
+    deform_calls.warm_up(Deformation())
+    before = [len(driver.signatures) for driver in drivers]
+    monkeypatch.setattr(threads, "mode", "always")
+    monkeypatch.setattr(deform_calls, "FEW_PIXELS", 0)
+    for dtype, n_threads, chosen in itertools.product(DTYPES, (1, 2), (NOTHING, {})):
+        X = random_images(rng, dtype, 3, 5)
+        X.flags.writeable = n_threads == 1
+        deform(X, seed=1, threads=n_threads, **chosen)
+    assert [len(driver.signatures) for driver in drivers] == before
+
+
 def test_the_parallel_driver_without_threads(rng):
     """So that its lines run without the JIT, too."""
     X = random_images(rng, np.uint8, 4, 5)

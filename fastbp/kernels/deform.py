@@ -236,7 +236,7 @@ def deform_images(out, images, strengths, settings, work):
 
 
 @parallel_kernel
-def deform_parts(out, images, strengths, settings, work, n_threads):
+def deform_parallel(out, images, strengths, settings, work, n_threads):
     """deform_images on n_threads threads, each of which has a part of the images."""
     for t in prange(n_threads):
         deform_part(out, images, strengths, settings, work, np.intp(t), n_threads)
@@ -245,4 +245,4 @@ def deform_parts(out, images, strengths, settings, work, n_threads):
 @parallel_driver
 def deform_images_parallel(out, images, strengths, settings, work, n_threads):
     """deform_images on n_threads threads."""
-    deform_parts(out, images, strengths, settings, work, n_threads)
+    deform_parallel(out, images, strengths, settings, work, n_threads)

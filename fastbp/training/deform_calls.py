@@ -38,6 +38,17 @@ def run(out, images, side, strengths, deformation, counter, n_threads):
         _call((flat_out[pixels], flat[pixels], strengths[start:end], part, work), n_threads)
 
 
+def warm_up(deformation):
+    """Compile, or load from the cache, what `run` calls, for all types of images."""
+    for dtype in (np.uint8, np.float32, np.float64):
+        image = np.zeros(1, dtype)
+        settings = _settings(deformation, 1, image.dtype, 0, 0, 0)
+        work = deform.workspace(1, 1, settings.rank, type(settings.rounding))
+        arguments = image, read_only(image), np.ones(1), settings, work
+        jit.prepare(deform.deform_images, *arguments)
+        jit.prepare(deform.deform_images_parallel, *arguments, 1)
+
+
 def _call(arguments, n_threads):
     """Call the serial driver or the parallel one, whichever has been faster so far."""
     out, strengths = arguments[0], arguments[2]
