@@ -9,7 +9,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import claim, epochs, kernels, layers, peers, single_calls, tables, target, threads
+from bench import (
+    claim,
+    deform,
+    epochs,
+    kernels,
+    layers,
+    peers,
+    single_calls,
+    tables,
+    target,
+    threads,
+)
 from bench.processes import WorkerError
 from bench.workload import RESULTS, Settings, load_data, progress, write_data
 
@@ -21,6 +32,7 @@ SECTIONS = dict(
     claim=claim,
     kernels=kernels,
     single_calls=single_calls,
+    deform=deform,
 )
 OTHERS = """other measurements:
   python -m bench.against    this checkout and another version of fastbp, in turns

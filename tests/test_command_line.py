@@ -285,7 +285,8 @@ def test_warmup_compiles_all_that_the_default_command_needs(capsys):
     out, err = capsys.readouterr()
     assert re.fullmatch(r"everything is compiled, after \d+\.\d s\n", out)
     said = err.splitlines()
-    assert len(said) == 6
+    assert len(said) == 7
+    assert said[-1] == "fastbp: compiling: deformations ..."
     assert all(line.startswith("fastbp: compiling: ") for line in said)
     for dtype in ("float64", "float32"):
         assert sum(dtype in line for line in said) == 3

@@ -15,6 +15,7 @@ NAMES = {
         "History", "Network", "Pixels", "__version__", "gradient_check", "load_data_wrapper",
     ],
     "fastbp.estimator": ["NetworkClassifier", "NetworkRegressor"],
+    "fastbp.expand_mnist": ["Deformation", "deform", "expand"],
     "fastbp.history": ["History"],
     "fastbp.network": ["Network", "load", "sigmoid", "sigmoid_prime"],
     "fastbp.network2": [
@@ -46,6 +47,7 @@ METHODS = {
     ],
 }  # fmt: skip
 CONSTANTS = {
+    "fastbp.expand_mnist": ["DISPLACEMENTS"],
     "fastbp.network": ["FORMAT_VERSION", "OUTPUT"],
     "fastbp.network2": ["COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST"],
     "fastbp.mnist_loader": ["HOW_TO_GET_IT"],

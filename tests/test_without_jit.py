@@ -14,7 +14,7 @@ import fastbp
 
 HERE = pathlib.Path(__file__).parent
 PACKAGE = pathlib.Path(fastbp.__file__).parent
-NAMES = "kernels", "simd", "rules", "samples", "gradcheck", "code_cache", "jit"
+NAMES = "kernels", "simd", "rules", "samples", "gradcheck", "code_cache", "jit", "deform"
 TESTS = [str(HERE / f"test_{name}.py") for name in NAMES]
 
 

@@ -24,6 +24,15 @@ def parse_interval(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 30s or 5") from None
 
 
+def parse_pair(text):
+    """Return the two floats in a text such as 36,5."""
+    try:
+        first, second = text.split(",")
+        return float(first), float(second)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 36,5") from None
+
+
 def add_data(add):
     """Add --data and --transpose to a command."""
     add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)

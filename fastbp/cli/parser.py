@@ -7,6 +7,7 @@ from fastbp import __version__
 from fastbp.cli import (
     book_command,
     data_command,
+    expand_command,
     model_commands,
     report_command,
     train_command,
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
+  fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
   fastbp report model.npz -o report.html         a page with its figures, on which one can draw
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
@@ -49,6 +51,7 @@ COMMANDS = {
         model_commands.predict,
     ),
     "data": ("which data, and why", data_command.add_options, data_command.describe_data),
+    "expand": ("write more training data", expand_command.add_options, expand_command.expand),
     "report": ("write a page about a network", report_command.add_options, report_command.report),
     "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),
     "warmup": (

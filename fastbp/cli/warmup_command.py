@@ -7,7 +7,8 @@ import numpy as np
 from fastbp import network
 from fastbp.cli.console import log
 from fastbp.kernels.cache import uncached
-from fastbp.training import engine
+from fastbp.training import deform_calls, engine
+from fastbp.training.deformation import Deformation
 from fastbp.training.plans import plan_of
 from fastbp.training.rules import Rules
 
@@ -30,6 +31,8 @@ def warm_up(options):
         net.evaluate(few)
         net.feedforward(np.zeros((784, 1)))
         net.backprop(np.zeros((784, 1)), np.zeros((10, 1)))
+    log("compiling: deformations ...")
+    deform_calls.warm_up(Deformation())
     print(f"everything is compiled, after {time.perf_counter() - start:.1f} s")
 
 

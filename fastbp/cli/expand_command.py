@@ -1,0 +1,157 @@
+"""fastbp expand: the book's expanded training set, or one of deformed images, as files."""
+
+import functools
+import math
+import os
+import random
+
+import numpy as np
+
+from fastbp import expand_mnist
+from fastbp.cli.console import log
+from fastbp.cli.data_options import read_data
+from fastbp.cli.options import add_data, parse_pair
+from fastbp.data import arguments, files, writers
+from fastbp.data.pixels import Pixels
+from fastbp.report import contact_sheet
+from fastbp.training import deformation, engine
+
+NAME = "mnist_expanded.pkl.gz"  # the book's
+SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and classes
+LIMITS = "rotation", "shear", "scale", "shift"  # options that are numbers
+
+
+def expand(options):
+    """Write an expanded data set and a contact sheet, or one of them."""
+    path = options.save or (None if options.sheet else NAME)
+    make = _maker(options)
+    write = _writer_of(path) if path else None
+    if path and os.path.exists(path):
+        raise FileExistsError(f"{path} exists already; remove it, or give another name")
+    for file in filter(None, (path, options.sheet)):
+        files.check_writable(file)
+    *sets, name = read_data(options.data, options.transpose)
+    deformation.check_images(sets[0][0], f"{name}: X")
+    if options.sheet:
+        _draw(options.sheet, sets[0], make)
+    if path:
+        count, given = write(path, sets, make, options.seed)
+        log(f"{path}: {count:,} images for training, from {given:,} of {name}")
+
+
+def _maker(options):
+    """Return the function that makes (X, labels) (1 + k) times as large, each image first."""
+    given = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
+    if options.elastic is not None:
+        given["elastic"] = options.elastic if options.elastic[0] else None
+    if options.deform is None:
+        if given:
+            raise ValueError(f"--{next(iter(given))} needs --deform N, the number of copies")
+        return expand_mnist.expand
+    copies = arguments.check_count("--deform", options.deform, 1)
+    chosen = expand_mnist.Deformation(**given)
+    return lambda data: _deformed(*data, chosen, copies, options.seed)
+
+
+def _deformed(X, labels, chosen, copies, seed):
+    """Return (each image followed by its deformed copies, the labels)."""
+    pixels = X.array if isinstance(X, Pixels) else X
+    expanded = np.empty((len(pixels), 1 + copies, pixels.shape[1]), pixels.dtype)
+    expanded[:, 0] = pixels
+    for epoch in range(copies):
+        expanded[:, 1 + epoch] = chosen.apply(pixels, labels, seed, epoch)
+    expanded = expanded.reshape(-1, pixels.shape[1])
+    expanded = Pixels(expanded, X.scale) if isinstance(X, Pixels) else expanded
+    return expanded, np.repeat(labels, 1 + copies)
+
+
+# ------------------------------------------------ files
+
+
+def _writer_of(path):
+    """Return the function that writes a data set under this name, or raise ValueError."""
+    if path.endswith(".pkl.gz"):
+        return _write_pickle
+    if path.endswith(".npz"):
+        return functools.partial(_write_bytes, writers.write_npz)
+    if os.path.splitext(path)[1]:
+        raise ValueError(
+            f"--save {path}: expected the name of a .pkl.gz or .npz file, or of a folder for IDX "
+            f"files, without a dot"
+        )
+    return functools.partial(_write_bytes, writers.write_idx)
+
+
+def _write_pickle(path, sets, make, seed):
+    """Write the three sets, the first one expanded and shuffled; return (its size, that before)."""
+    X, labels = make(sets[0])
+    order = np.arange(len(labels))
+    random.seed(seed)
+    engine.shuffle(order)
+    shuffled = X[order], labels[order]
+    writers.write_pickle(path, [(_floats(X), labels) for X, labels in (shuffled, *sets[1:])])
+    return len(order), len(sets[0][1])
+
+
+def _floats(X):
+    if not isinstance(X, Pixels):
+        return X
+    values = X.array.astype(np.float32)
+    values *= np.float32(X.scale)  # in place: 784 MB for the book's set
+    return values
+
+
+def _write_bytes(write, path, sets, make, seed):
+    """Write training and validation images, expanded, as one set, and the test images.
+
+    As in MNIST's own files, whose last sixth load_data takes for validation: it finds the same
+    images there, each with its copies. So they are not shuffled. Returns (images of that set, those
+    before).
+    """
+    if not all(isinstance(X, Pixels) for X, _ in sets):
+        raise ValueError(
+            f"--save {path}: the images are no bytes divided by 256, as IDX and .npz files hold "
+            f"them; write a .pkl.gz file"
+        )
+    arrays = [(X.array, labels) for X, labels in sets]
+    joined = [np.concatenate(parts) for parts in zip(*arrays[:2])]
+    training = make(tuple(joined))
+    write(path, *((_squares(X), labels) for X, labels in (training, arrays[2])))
+    return len(training[1]), len(joined[1])
+
+
+def _squares(X):
+    side = math.isqrt(X.shape[1])
+    return X.reshape(-1, side, side)
+
+
+def _draw(path, training, make):
+    """Draw some images of each class beside the copies that are made of them."""
+    X, labels = training
+    classes = np.unique(labels)[:SHEET_CLASSES]
+    rows = np.concatenate([np.flatnonzero(labels == k)[:SHEET_ROWS] for k in classes])
+    made, _ = make((X[rows], labels[rows]))
+    pixels = made.array if isinstance(made, Pixels) else 256 * made
+    images = _squares(pixels).astype(np.uint8)
+    contact_sheet.draw(images.reshape(len(rows), -1, *images.shape[1:]), path)
+
+
+def add_options(parser):
+    """Add the options of fastbp expand."""
+    add = parser.add_argument
+    add_data(add)
+    add("--save", metavar="PATH",
+        help="a .pkl.gz file as the book's, shuffled; .npz as Keras's; a folder for IDX "
+        f"files (default: {NAME}, or nothing with --sheet)")  # fmt: skip
+    add("--sheet", metavar="sheet.png", help="draw some images and their copies (extra: report)")
+    add("--seed", type=int, default=0, metavar="N",
+        help="of the order, as random.seed(N), and of the deformations (default: 0)")  # fmt: skip
+    add("--deform", type=int, metavar="N",
+        help="N deformed copies of each image, not the four displaced ones")  # fmt: skip
+    add("--elastic", type=parse_pair, metavar="36,5",
+        help="alpha and sigma of elastic fields; 0,1 for none (default: 36,5)")  # fmt: skip
+    add("--rotation", type=float, metavar="15", help="degrees, half for 1 and 7 (default: 15)")
+    add("--shear", type=float, metavar="15",
+        help="degrees; a coin decides: rotation or shear (default: 15)")  # fmt: skip
+    add("--scale", type=float, metavar="15", help="percent (default: 15)")
+    add("--shift", type=float, metavar="1", help="pixels (default: 1)")
