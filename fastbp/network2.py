@@ -5,7 +5,6 @@ book's form of a call does not have comes as keyword-only arguments.
 """
 
 import functools
-import itertools
 import json
 
 import numpy as np
@@ -34,6 +33,8 @@ from fastbp.training.costs import (  # noqa: F401  (public names)
     QuadraticCost,
 )
 from fastbp.training.early_stopping import PATIENCE, SMALLEST  # noqa: F401  (public names)
+from fastbp.training.initializers import Initializers
+from fastbp.training.new_data import NewData
 from fastbp.training.plans import check_activations, plan_of
 from fastbp.training.reference_path import softmax  # noqa: F401  (a public name of this module)
 from fastbp.training.rules import Rules
@@ -47,7 +48,7 @@ def sigmoid_prime(z):
     return s * (1 - s)
 
 
-class Network(base.CompiledNetwork):
+class Network(Initializers, base.CompiledNetwork):
     """A feedforward network with the improvements of chapter 3.
 
     Parameters
@@ -94,24 +95,6 @@ class Network(base.CompiledNetwork):
         self.activations = check_activations(activation, output, checked, self._cost_name())
         self.default_weight_initializer()
 
-    # ------------------------------------------------ initialisers
-
-    @public
-    def default_weight_initializer(self):
-        """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
-        self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
-
-    @public
-    def large_weight_initializer(self):
-        """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
-        self._draw(np.random.randn)
-
-    def _draw(self, weights_of):
-        sizes = self._plan.sizes
-        biases = [np.random.randn(n_out, 1) for n_out in sizes[1:]]
-        weights = [weights_of(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
-        self._bind_parameters(parameters.flatten(weights, biases, self._plan, self.dtype))
-
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
@@ -127,7 +110,7 @@ class Network(base.CompiledNetwork):
         monitor_evaluation_cost=False, monitor_evaluation_accuracy=False,
         monitor_training_cost=False, monitor_training_accuracy=False, early_stopping_n=0,
         *, l1=0.0, momentum=0.0, nesterov=False, dropout=0.0, max_norm=None, optimizer="sgd",
-        betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
+        betas=(0.9, 0.999), epsilon=1e-8, schedule=None, warmup=0, deform=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
         callback=None,
@@ -137,9 +120,10 @@ class Network(base.CompiledNetwork):
         Parameters
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback
-            As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
-            by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
+        checkpoint_every, resume, verbose, callback, warmup, deform
+            As for `fastbp.network.Network.SGD`. Where training data are new in each epoch, monitors
+            of training data measure those of the epoch. A callback gets what is measured, by the
+            names that `stop_on` has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
@@ -161,10 +145,9 @@ class Network(base.CompiledNetwork):
         betas : tuple of two floats
         epsilon : float
             Of Adam: the decay of the two moments, and what is added to the root of the second.
-        schedule : None, "halve" or callable
+        schedule : None, "halve", or as for `fastbp.network.Network.SGD`
             None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
             which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
-            A function of the epoch, 0, 1 ...: it returns eta.
         stop_on : str
             "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost",
             monitored or not.
@@ -197,8 +180,9 @@ class Network(base.CompiledNetwork):
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(
-            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
-        )
+            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule, warmup,
+            may_halve=True,
+        )  # fmt: skip
         rules = RuleSettings(
             dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
             epsilon,
@@ -208,12 +192,15 @@ class Network(base.CompiledNetwork):
             monitor_training_accuracy,
         )  # fmt: skip
         monitors = MonitorSettings(
-            dtype, {name for name, wanted in zip(MONITORS, asked) if wanted}, early_stopping_n,
-            schedule, stop_on, monitor_subset, monitor_every,
+            {name for name, wanted in zip(MONITORS, asked) if wanted}, early_stopping_n,
+            settings.rates.halves, stop_on, monitor_subset, monitor_every,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
-        run = chapter3.run_of(self, settings, rules, monitors, training_data, evaluation_data)
-        run.train(checkpointer, progress, monitors.eta_of)
+        new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
+        run = chapter3.run_of(
+            self, settings, rules, monitors, training_data, evaluation_data, new_data
+        )
+        run.train(checkpointer, progress)
         best_weights = run.monitor.stopping.best_weights
         if best_weights is not None:
             self._bind_parameters(best_weights)

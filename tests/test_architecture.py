@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(fastbp.__file__).parent
 LEVELS = [
     {"kernels"},
     {"data"},
+    {"schedules"},
     {"training", "mnist_loader", "history"},
     {"network"},
     {"network2"},

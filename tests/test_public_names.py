@@ -25,6 +25,7 @@ NAMES = {
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
         "vectorized_result", "wrap",
     ],
+    "fastbp.schedules": ["Cosine", "Geometric", "Linear", "Step", "parse"],
     "fastbp.exchange": [
         "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",
     ],
@@ -36,8 +37,8 @@ METHODS = {
     ],
     "fastbp.network2": [
         "SGD", "accuracy", "backprop", "backprop_batch", "default_weight_initializer",
-        "feedforward", "gradient_norms", "large_weight_initializer", "save", "total_cost",
-        "update_mini_batch",
+        "feedforward", "gradient_norms", "he_weight_initializer", "large_weight_initializer",
+        "save", "total_cost", "update_mini_batch",
     ],
 }  # fmt: skip
 CONSTANTS = {

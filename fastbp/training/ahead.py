@@ -1,0 +1,67 @@
+"""A function of the epoch that is called on a thread, while the epoch before trains.
+
+Invariants: at most one call is under way, and at most one epoch ahead; what a call raises is raised
+where its result is taken.
+"""
+
+import contextvars
+import threading
+
+from fastbp.training import signals
+
+POLL_SECONDS = 0.1  # how often a thread that waits looks for signals: not all joins see them
+
+
+class Ahead:
+    """Calls function(epoch) on a thread, for the epochs below `epochs`."""
+
+    def __init__(self, function, epochs):
+        self.function, self.epochs, self.call = function, epochs, None
+
+    def begin(self, epoch):
+        """Begin with the call for an epoch, if the run has it and it is not under way."""
+        if epoch < self.epochs and (self.call is None or self.call.epoch != epoch):
+            self.call = _Call(self.function, epoch)
+            try:
+                self.call.start()
+            except RuntimeError:  # the system has no more threads
+                self.call.run()
+
+    def take(self, epoch):
+        """Return what the function returns for an epoch, or raise what it raises."""
+        if self.call is None or self.call.epoch != epoch:
+            self.call = None
+            self.begin(epoch)
+        with signals.allow_signals():
+            self.call.wait()
+        call, self.call = self.call, None
+        if call.error is not None:
+            call.error.add_note(f"training_data({epoch}) was being made, for epoch {epoch}")
+            raise call.error
+        return call.value
+
+    def wait(self):
+        """Wait for the end of a call whose result nobody takes."""
+        if self.call is not None:
+            with signals.allow_signals():
+                self.call.wait()
+            self.call = None
+
+
+class _Call(threading.Thread):
+    """A daemon thread that calls function(epoch): the interpreter's exit does not wait for it."""
+
+    def __init__(self, function, epoch):
+        super().__init__(name=f"fastbp data of epoch {epoch}", daemon=True)
+        self.function, self.epoch, self.value, self.error = function, epoch, None, None
+        self.context = contextvars.copy_context()  # NumPy's errstate is the caller's
+
+    def run(self):
+        try:
+            self.value = self.context.run(self.function, self.epoch)
+        except BaseException as error:  # for the one who takes the result
+            self.error = error
+
+    def wait(self):
+        while self.is_alive():
+            self.join(POLL_SECONDS)
