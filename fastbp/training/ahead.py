@@ -20,7 +20,11 @@ class Ahead:
 
     def begin(self, epoch):
         """Begin with the call for an epoch, if the run has it and it is not under way."""
-        if epoch < self.epochs and (self.call is None or self.call.epoch != epoch):
+        if epoch < self.epochs:
+            self._begin(epoch)
+
+    def _begin(self, epoch):
+        if self.call is None or self.call.epoch != epoch:
             self.call = _Call(self.function, epoch)
             try:
                 self.call.start()
@@ -29,9 +33,7 @@ class Ahead:
 
     def take(self, epoch):
         """Return what the function returns for an epoch, or raise what it raises."""
-        if self.call is None or self.call.epoch != epoch:
-            self.call = None
-            self.begin(epoch)
+        self._begin(epoch)
         with signals.allow_signals():
             self.call.wait()
         call, self.call = self.call, None
