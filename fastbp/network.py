@@ -171,7 +171,7 @@ class Network(base.CompiledNetwork):
             In the first so many epochs, e = 0, 1 ..., eta is multiplied by (e + 1) / (warmup + 1).
         deform : dict or fastbp.expand_mnist.Deformation, optional
             All images are deformed anew for each epoch, by these arguments of `Deformation`, e.g.
-            ``dict(elastic=(36, 5), rotation=15)``.
+            ``dict(elastic=(36, 5), rotation=15)``, and its defaults for the others.
 
         Raises
         ------

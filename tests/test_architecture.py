@@ -19,6 +19,7 @@ LEVELS = [
     {"training", "mnist_loader", "history"},
     {"network"},
     {"network2"},
+    {"recipes"},
     {"estimators"},
     {"estimator"},
     {"__init__"},  # fastbp itself, where __version__ is

@@ -272,7 +272,7 @@ def test_an_exception_surfaces_where_its_epoch_begins(kind, bad, capsys):
     with pytest.raises(Broken, match=f"no data for {bad}") as error:
         train(kind, data, callback=history)
     assert error.traceback[-1].name == "data"
-    assert error.value.__notes__ == [f"training_data({bad}) was being made, for epoch {bad}"]
+    assert error.value.__notes__ == [f"while the training data of epoch {bad} were made"]
     assert [figures["epoch"] for figures in history] == list(range(bad))
 
 

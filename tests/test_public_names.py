@@ -25,6 +25,7 @@ NAMES = {
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
         "vectorized_result", "wrap",
     ],
+    "fastbp.recipes": ["Recipe"],
     "fastbp.schedules": ["Cosine", "Geometric", "Linear", "Step", "parse"],
     "fastbp.exchange": [
         "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",
@@ -42,6 +43,8 @@ METHODS = {
     ],
 }  # fmt: skip
 CONSTANTS = {
+    "fastbp.recipes": ["RECIPES"],
+    "fastbp.schedules": ["SCHEDULES"],
     "fastbp.network": ["FORMAT_VERSION", "OUTPUT"],
     "fastbp.network2": ["COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST"],
     "fastbp.mnist_loader": ["HOW_TO_GET_IT"],

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp import __version__, network2, schedules
+from fastbp.cli import book_command, model_commands, recipe_command, train_command, warmup_command
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -16,6 +16,9 @@ EXAMPLES = """examples:
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
+  fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
+  fastbp recipe                                  list the recipes
+  fastbp recipe 784-800-10 --curve simard.csv    train by one of them, on deformed digits
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
@@ -49,6 +52,16 @@ def _parse_interval(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 30s or 5") from None
 
 
+def _parse_schedule(text):
+    """Return the schedule that a text such as linear or step:10,0.5 names; "halve" as it is."""
+    if text == "halve":
+        return text
+    try:
+        return schedules.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or halve") from None
+
+
 def _add_data_options(add):
     """Add --data and --transpose to a command."""
     add("--data", default="auto", metavar="auto|synthetic|PATH", help=DATA_HELP)
@@ -79,6 +92,7 @@ def make_parser():
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
+        ("recipe", recipe_command.recipe, _add_recipe_options, "train by a named recipe"),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
         command_parser = commands.add_parser(name, help=summary, **common)
@@ -119,15 +133,17 @@ def _add_train_options(parser):
 def _add_chapter_3_options(add):
     """Add the options of fastbp train that only network2 has."""
     add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
-    add("--init", choices=("default", "large"), help="initial weights (default: default)")
+    add("--init", choices=("default", "large", "he"), help="initial weights (default: default)")
     add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
     add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
     add("--activation", choices=plans.HIDDEN_ACTIVATIONS,
         help="of the hidden layers (default: sigmoid)")  # fmt: skip
     add("--momentum", type=float, metavar="0.9", help="(default: 0)")
     add("--dropout", type=float, metavar="0.5", help="fraction of hidden neurons (default: 0)")
-    add("--schedule", choices=("halve",),
-        help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--schedule", type=_parse_schedule, metavar="NAME",
+        help="how eta falls: geometric:0.01 (to a hundredth), linear, cosine, step:10,0.5; or "
+        "halve, after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--warmup", type=int, metavar="N", help="eta rises linearly in the first N epochs")
     add("--early-stopping", type=int, metavar="N",
         help="end after N epochs without improvement on the validation images")  # fmt: skip
 
@@ -158,3 +174,20 @@ def _add_book_options(parser):
     _add_threads(add)
     add("--save", metavar="book.md", help="write the table to this file, too")
     add("--pictures", metavar="book.png", help="draw the learning curves (extra: report)")
+
+
+def _add_recipe_options(parser):
+    """Add the options of fastbp recipe."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="a recipe; without it they are listed")
+    _add_data_options(add)
+    add("--seeds", type=int, default=1, metavar="1", help="seeds 1 .. N (default: 1)")
+    add("--epochs", type=int, metavar="N", help="another number of epochs than the recipe's")
+    add("--final", action="store_true", help="train on the validation images, too")
+    add("--save", metavar="model.json",
+        help="write the network to this file, of several seeds the best on validation")  # fmt: skip
+    add("--curve", metavar="curve.csv", help="write seconds and errors of each epoch to this file")
+    add("--plot", nargs="+", metavar=("recipes.png", "curve.csv"),
+        help="train nothing: draw curves of several runs (extra: report)")  # fmt: skip
+    _add_threads(add)
+    add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")

@@ -16,7 +16,7 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     Parameters
     ----------
     hidden_layer_sizes, activation, solver, ...
-        As of `NetworkClassifier`, without `class_weight`.
+        As of `NetworkClassifier`, without `class_weight` and `deform`.
 
     Attributes
     ----------
@@ -35,7 +35,8 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
 
     def __init__(
         self, hidden_layer_sizes=(100,), *, activation="relu", solver="adam", alpha=1e-4,
-        batch_size="auto", learning_rate_init=1e-3, max_iter=200, tol=1e-4,
+        batch_size="auto", learning_rate="constant", learning_rate_init=1e-3, power_t=0.5,
+        max_iter=200, tol=1e-4,
         n_iter_no_change=10, shuffle=True, random_state=None, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, warm_start=False, verbose=False, dropout=0.0,
@@ -46,7 +47,9 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change

@@ -38,7 +38,7 @@ class Ahead:
             self.call.wait()
         call, self.call = self.call, None
         if call.error is not None:
-            call.error.add_note(f"training_data({epoch}) was being made, for epoch {epoch}")
+            call.error.add_note(f"while the training data of epoch {epoch} were made")
             raise call.error
         return call.value
 

@@ -225,7 +225,7 @@ def _plain(value):
 
 
 def _as_text(value):
-    return messages.shorten(json.dumps(value), 40)
+    return messages.shorten(json.dumps(value), 150)
 
 
 # ------------------------------------------------ what else a run depends on

@@ -42,8 +42,8 @@ class NewData:
         seed = seed_of_run() if seed is None else seed
         return cls(function, deformation, seed, first, settings.epochs, threads)
 
-    def deform(self, X, Y, epoch):
-        """Return the images X (n, n_in), deformed for an epoch; Y (n, n_out) tells their labels.
+    def deform(self, X, labels, epoch):
+        """Return the images X (n, n_in), deformed for an epoch; labels (n,), or None.
 
         They are valid until the epoch after the next one is made.
         """
@@ -51,12 +51,16 @@ class NewData:
         out = self.buffers[epoch % 2]  # the other one is being trained on
         if out is None or out.shape != images.shape or out.dtype != images.dtype:
             out = None
-        labels = Y.argmax(axis=1) if Y.shape[1] > 1 else Y[:, 0].round().astype(int)
         images = self.deformation.apply(
             images, labels, self.seed, epoch, out=out, threads=self.threads
         )
         self.buffers[epoch % 2] = images
         return Pixels(images, X.scale) if isinstance(X, Pixels) else images
+
+
+def labels_of(Y):
+    """Return the labels (n,) of targets (n, n_out); of one output neuron, its targets."""
+    return Y.argmax(axis=1) if Y.shape[1] > 1 else Y[:, 0].round().astype(int)
 
 
 def is_function(data):

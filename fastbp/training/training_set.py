@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fastbp.data import containers, datasets, numeric_arrays
 from fastbp.training import checkpoint
 from fastbp.training.ahead import Ahead
+from fastbp.training.new_data import labels_of
 from fastbp.training.samples import Samples
 
 
@@ -66,7 +67,7 @@ class TrainingSet:
                 numeric_arrays.check_finite_samples(*given, net.dtype, name)
         if deforms:
             X, Y = given
-            data = arrays = self.new_data.deform(X, Y, epoch), Y
+            data = arrays = self.new_data.deform(X, labels_of(Y), epoch), Y
             self.fixed = given if self.is_fixed else None  # it is read once
         samples = None if self.reference else Samples(*arrays, "training_data")
         pairs = datasets.training_pairs(data, net._plan, net.dtype) if self.reference else None
