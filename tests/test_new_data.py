@@ -225,6 +225,20 @@ def test_one_call_at_a_time():
     assert set(most) == {1}
 
 
+def test_only_calls_of_the_users_are_left_at_exit(stand_in):
+    """Compiled code that runs while the interpreter ends could crash it."""
+    seen = []
+
+    def data(epoch):
+        seen.append(threading.current_thread().daemon)
+        return of_epoch(epoch)
+
+    new_1().SGD(data, 2, 7, 0.5, verbose=False)
+    assert seen == [True, True]
+    new_1().SGD(pixels(), 2, 7, 0.5, deform=NotesThread(seen), verbose=False)
+    assert seen[2:] == [False, False]
+
+
 def test_no_epochs():
     called = []
     new_1().SGD(lambda epoch: called.append(epoch) or of_epoch(epoch), 0, 7, 0.5)
@@ -506,6 +520,15 @@ class Deformation:
             factor = np.random.default_rng([seed, epoch, i]).random(SIZES[0])
             out[i] = image * (1 - factor / (1 + labels[i]))
         return out
+
+
+@dataclasses.dataclass(frozen=True)
+class NotesThread(Deformation):
+    elastic: list = ()
+
+    def apply(self, images, *how, **more):
+        self.elastic.append(threading.current_thread().daemon)
+        return images
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ class Fitting:
         def samples(epoch):
             return self._samples_of(new_data.deform(self.data.X, self.labels, epoch))
 
-        return Ahead(samples, state.epoch + epochs)
+        return Ahead(samples, state.epoch + epochs, is_users=False)
 
     def _run_epoch(self, epochs):
         state, start = self.state, time.perf_counter()

@@ -13,10 +13,14 @@ POLL_SECONDS = 0.1  # how often a thread that waits looks for signals: not all j
 
 
 class Ahead:
-    """Calls function(epoch) on a thread, for the epochs below `epochs`."""
+    """Calls function(epoch) on a thread, for the epochs below `epochs`.
 
-    def __init__(self, function, epochs):
-        self.function, self.epochs, self.call = function, epochs, None
+    is_users: whether a call may take for ever, so that the interpreter's exit does not wait for it.
+    It does wait for others: compiled code must not run while its libraries are taken down.
+    """
+
+    def __init__(self, function, epochs, is_users):
+        self.function, self.epochs, self.is_users, self.call = function, epochs, is_users, None
 
     def begin(self, epoch):
         """Begin with the call for an epoch, if the run has it and it is not under way."""
@@ -25,7 +29,7 @@ class Ahead:
 
     def _begin(self, epoch):
         if self.call is None or self.call.epoch != epoch:
-            self.call = _Call(self.function, epoch)
+            self.call = _Call(self.function, epoch, daemon=self.is_users)
             try:
                 self.call.start()
             except RuntimeError:  # the system has no more threads
@@ -51,10 +55,10 @@ class Ahead:
 
 
 class _Call(threading.Thread):
-    """A daemon thread that calls function(epoch): the interpreter's exit does not wait for it."""
+    """A thread that calls function(epoch)."""
 
-    def __init__(self, function, epoch):
-        super().__init__(name=f"fastbp data of epoch {epoch}", daemon=True)
+    def __init__(self, function, epoch, daemon):
+        super().__init__(name=f"fastbp data of epoch {epoch}", daemon=daemon)
         self.function, self.epoch, self.value, self.error = function, epoch, None, None
         self.context = contextvars.copy_context()  # NumPy's errstate is the caller's
 

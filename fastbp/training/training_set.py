@@ -49,7 +49,7 @@ class TrainingSet:
             self._use(self._load(None))
             self.ahead = None
         else:
-            self.ahead = Ahead(self._load, new_data.epochs)
+            self.ahead = Ahead(self._load, new_data.epochs, is_users=not self.is_fixed)
             self._use(self.ahead.take(new_data.first), new_data.first)
         self.n = len(self.pairs if self.reference else self.samples)
 
