@@ -30,11 +30,12 @@ from fastbp.training import base, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.monitors import CountMonitor
+from fastbp.training.new_data import NewData
 from fastbp.training.rules import NO_RULES
 from fastbp.training.run import Run
 from fastbp.training.settings import RuleSettings, RunSettings
 from fastbp.training.training_set import TrainingSet
-from fastbp.typing import Callbacks, Data, FloatArray, Path
+from fastbp.typing import Callbacks, Data, Deform, FloatArray, Path, Schedule, TrainingData
 
 __all__ = ["FORMAT_VERSION", "OUTPUT", "Network", "load", "sigmoid", "sigmoid_prime"]
 OUTPUT = "sigmoid"  # the activation of the output layer
@@ -144,21 +145,23 @@ class Network(base.CompiledNetwork):
 
     @public
     def SGD(
-        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        self, training_data: TrainingData, epochs: int, mini_batch_size: int, eta: float,
         test_data: Data | None = None, *, progress: bool | None = None,
         on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
         checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
-        callback: Callbacks = None,
+        callback: Callbacks = None, schedule: Schedule | None = None, warmup: int = 0,
+        deform: Deform | None = None,
     ) -> None:  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
         Parameters
         ----------
-        training_data : list of (x, y), iterable of such pairs, or tuple (X, Y)
+        training_data : list of (x, y), iterable of such pairs, tuple (X, Y), or callable
             x ``(n_in, 1)`` and y ``(n_out, 1)``; a list is shuffled in place, as in the book. Or
             arrays, one sample a row: X ``(n, n_in)``, or `fastbp.Pixels` for images stored as
             bytes, and Y ``(n, n_out)`` or integer labels ``(n,)``. With one output neuron targets
-            are numbers: ``(n,)`` or ``(n, 1)``, in pairs also scalars.
+            are numbers: ``(n,)`` or ``(n, 1)``, in pairs also scalars. A function of the epoch, 0,
+            1 ..., returns the data of that epoch in one of these forms; see Notes.
         epochs : int
             How often all samples are trained on.
         mini_batch_size : int
@@ -192,6 +195,15 @@ class Network(base.CompiledNetwork):
             (0, 1 ...), epochs, eta, samples, seconds (of training and evaluation in this call), and
             with test data test_accuracy (a count) and n_test. One that returns True ends the run;
             other values are ignored. See `fastbp.History`.
+        schedule : callable or str, optional
+            How eta falls, once per epoch, not within it: one of `fastbp.schedules`, or its name,
+            e.g. "linear" or "geometric:0.01"; any function (epoch, epochs) that returns a factor of
+            eta; or a function of the epoch alone that returns eta itself.
+        warmup : int
+            In the first so many epochs, e = 0, 1 ..., eta is multiplied by (e + 1) / (warmup + 1).
+        deform : dict or fastbp.expand_mnist.Deformation, optional
+            All images are deformed anew for each epoch, by these arguments of `Deformation`, e.g.
+            ``dict(elastic=(36, 5), rotation=15)``, and its defaults for the others.
 
         Raises
         ------
@@ -207,6 +219,13 @@ class Network(base.CompiledNetwork):
         -----
         The order of samples is that of `random.shuffle`, on Python's global generator. When a call
         is interrupted, the weights are those of the last mini-batch that was finished.
+
+        New data, and deformed images, are made on a thread while the epoch before trains, at most
+        one epoch ahead. A function of the epoch should return as many samples each time, and draw
+        from a generator of its own, e.g. ``numpy.random.default_rng([seed, epoch])``. What it
+        raises ends the call where its epoch would begin. A call that is resumed begins with the
+        epoch it is resumed in. The list that it returns is not shuffled. The seed of deformations
+        follows from the state of `random` at the start, from which nothing is drawn for it.
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what
@@ -224,11 +243,12 @@ class Network(base.CompiledNetwork):
         Epoch 1: ... / 100
         """
         settings = RunSettings(
-            self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
-        )
+            self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule,
+            warmup,
+        )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
-        training_data = containers.materialise(training_data, "training_data")
-        run = _run_of(self, settings, training_data, test_data)
+        new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
+        run = _run_of(self, settings, training_data, test_data, new_data)
         run.train(checkpointer, progress)
 
     @public
@@ -410,13 +430,13 @@ Network._original = base.originals(Network, _OVERRIDABLE)
 # ------------------------------------------------ one call of SGD
 
 
-def _run_of(net, settings, data, test_data):
-    """Return the Run of a call of SGD."""
+def _run_of(net, settings, data, test_data, new_data=None):
+    """Return the Run of a call of SGD; new_data: see new_data.py."""
     own_gradient = net._is_overridden("update_mini_batch", "backprop")
     reference = own_gradient or net._is_overridden("cost_derivative", "sigmoid")
     own_test = net._is_overridden("evaluate", "feedforward", "sigmoid")
-    training_set = TrainingSet(data, net, reference, own_data=own_gradient)
-    sets = {} if training_set.arrays is None else {"training_data": training_set.arrays}
+    training_set = TrainingSet(data, net, reference, own_gradient, new_data)
+    sets = {} if training_set.given is None else {"training_data": training_set.given}
     count, n_test = _counter(net, test_data, own_test, sets)
     net.history = []
     return Run(

@@ -6,8 +6,6 @@ book's form of a call does not have comes as keyword-only arguments.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -20,7 +18,6 @@ from fastbp.data import (
     json_model,
     messages,
     numeric_arrays,
-    parameters,
     predictions,
 )
 from fastbp.data.json_model import FORMAT_VERSION
@@ -31,11 +28,23 @@ from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
 from fastbp.training.early_stopping import PATIENCE, SMALLEST
+from fastbp.training.initializers import Initializers
+from fastbp.training.new_data import NewData
 from fastbp.training.plans import check_activations, checked_plan_of
 from fastbp.training.reference_path import softmax
 from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
-from fastbp.typing import Callbacks, Cost, Data, FloatArray, Path, StopOn
+from fastbp.typing import (
+    Callbacks,
+    Cost,
+    Data,
+    Deform,
+    FloatArray,
+    Path,
+    Schedule,
+    StopOn,
+    TrainingData,
+)
 
 __all__ = [
     "COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST", "CrossEntropyCost",
@@ -51,7 +60,7 @@ def sigmoid_prime(z: ArrayLike) -> FloatArray:
     return s * (1 - s)
 
 
-class Network(base.CompiledNetwork):
+class Network(Initializers, base.CompiledNetwork):
     """A feedforward network with the improvements of chapter 3.
 
     Parameters
@@ -111,24 +120,6 @@ class Network(base.CompiledNetwork):
         self.activations = check_activations(activation, output, checked, self._cost_name())
         self.default_weight_initializer()
 
-    # ------------------------------------------------ initialisers
-
-    @public
-    def default_weight_initializer(self) -> None:
-        """Draw weights from N(0, 1/n_in) and biases from N(0, 1): neurons start unsaturated."""
-        self._draw(lambda n_out, n_in: np.random.randn(n_out, n_in) / np.sqrt(n_in))
-
-    @public
-    def large_weight_initializer(self) -> None:
-        """Draw weights and biases from N(0, 1), as chapters 1 and 2 do."""
-        self._draw(np.random.randn)
-
-    def _draw(self, weights_of):
-        sizes = self._plan.sizes
-        biases = [np.random.randn(n_out, 1) for n_out in sizes[1:]]
-        weights = [weights_of(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
-        self._bind_parameters(parameters.flatten(weights, biases, self._plan, self.dtype))
-
     # ------------------------------------------------ the book's methods
 
     @public(ignore=("under", "over", "invalid"))
@@ -141,7 +132,7 @@ class Network(base.CompiledNetwork):
 
     @public
     def SGD(
-        self, training_data: Data, epochs: int, mini_batch_size: int, eta: float,
+        self, training_data: TrainingData, epochs: int, mini_batch_size: int, eta: float,
         lmbda: float = 0.0, evaluation_data: Data | None = None,
         monitor_evaluation_cost: bool = False, monitor_evaluation_accuracy: bool = False,
         monitor_training_cost: bool = False, monitor_training_accuracy: bool = False,
@@ -149,22 +140,23 @@ class Network(base.CompiledNetwork):
         nesterov: bool = False, dropout: float | list[float] | tuple[float, ...] = 0.0,
         max_norm: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd",
         betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
-        schedule: Literal["halve"] | Callable[[int], float] | None = None,
+        schedule: Schedule | Literal["halve"] | None = None, warmup: int = 0,
+        deform: Deform | None = None,
         stop_on: StopOn = "evaluation_accuracy", monitor_subset: int | None = None,
         monitor_every: int | None = None, progress: bool | None = None,
         on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
         checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
         callback: Callbacks = None,
     ) -> tuple[list[float], list[int], list[float], list[int]]:  # fmt: skip
-        """Train by mini-batch stochastic gradient descent; return what was monitored.
+        r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
-        training_data, epochs, mini_batch_size, eta, progress, on_divergence
-            As for `fastbp.network.Network.SGD`.
-        checkpoint, checkpoint_every, resume, verbose, callback
-            As there. A callback gets what is measured after the epoch, by the names that `stop_on`
-            has, with accuracies also n_evaluation and n_training.
+        training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
+        checkpoint_every, resume, verbose, callback, warmup, deform
+            As for `fastbp.network.Network.SGD`. Where training data are new in each epoch, monitors
+            of training data measure those of the epoch. A callback gets what is measured, by the
+            names that `stop_on` has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional
@@ -186,10 +178,9 @@ class Network(base.CompiledNetwork):
         betas : tuple of two floats
         epsilon : float
             Of Adam: the decay of the two moments, and what is added to the root of the second.
-        schedule : None, "halve" or callable
+        schedule : None, "halve", or as for `fastbp.network.Network.SGD`
             None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
             which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
-            A function of the epoch, 0, 1 ...: it returns eta.
         stop_on : str
             "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost",
             monitored or not.
@@ -222,8 +213,9 @@ class Network(base.CompiledNetwork):
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(
-            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
-        )
+            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule, warmup,
+            may_halve=True,
+        )  # fmt: skip
         rules = RuleSettings(
             dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
             epsilon,
@@ -233,12 +225,15 @@ class Network(base.CompiledNetwork):
             monitor_training_accuracy,
         )  # fmt: skip
         monitors = MonitorSettings(
-            dtype, {name for name, wanted in zip(MONITORS, asked) if wanted}, early_stopping_n,
-            schedule, stop_on, monitor_subset, monitor_every,
+            {name for name, wanted in zip(MONITORS, asked) if wanted}, early_stopping_n,
+            settings.rates.halves, stop_on, monitor_subset, monitor_every,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
-        run = chapter3.run_of(self, settings, rules, monitors, training_data, evaluation_data)
-        run.train(checkpointer, progress, monitors.eta_of)
+        new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
+        run = chapter3.run_of(
+            self, settings, rules, monitors, training_data, evaluation_data, new_data
+        )
+        run.train(checkpointer, progress)
         best_weights = run.monitor.stopping.best_weights
         if best_weights is not None:
             self._bind_parameters(best_weights)

@@ -20,17 +20,21 @@ __all__ = [
     "Cost",
     "Data",
     "DataSets",
+    "Deform",
     "FloatArray",
     "FloatSet",
     "Inputs",
     "LabelledInputs",
+    "LearningRate",
     "PairLists",
     "Pairs",
     "Path",
     "PixelSet",
     "PixelSets",
     "RandomState",
+    "Schedule",
     "StopOn",
+    "TrainingData",
 ]
 Path: TypeAlias = str | os.PathLike[str]
 FloatArray: TypeAlias = NDArray[np.floating]
@@ -56,6 +60,13 @@ PairLists: TypeAlias = tuple[
 Pairs: TypeAlias = Iterable[tuple[ArrayLike, ArrayLike]]
 Data: TypeAlias = Pairs | tuple[Inputs, ArrayLike]
 
+# Or a function of the epoch, 0, 1 ..., that returns its data.
+TrainingData: TypeAlias = Data | Callable[[int], Data]
+# The arguments of fastbp.expand_mnist.Deformation.
+Deform: TypeAlias = dict[str, Any]
+# A factor of eta for (epoch, epochs): one of fastbp.schedules, or a function.
+Schedule: TypeAlias = Callable[[int, int], float]
+
 # What is called after each epoch, with its figures by name; one that returns True ends the run.
 Callback: TypeAlias = Callable[[dict[str, Any]], object]
 Callbacks: TypeAlias = Callback | list[Callback] | tuple[Callback, ...] | None
@@ -66,6 +77,7 @@ StopOn: TypeAlias = Literal[
 
 # Of the estimators.
 Activation: TypeAlias = Literal["relu", "logistic", "sigmoid", "tanh", "identity"]
+LearningRate: TypeAlias = Literal["constant", "invscaling", "adaptive"] | Schedule
 RandomState: TypeAlias = int | np.random.RandomState | np.random.Generator | None
 
 

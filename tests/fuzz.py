@@ -580,7 +580,7 @@ def _run_of(module, path=None, epochs=2):
     else:
         rules = RuleSettings(net.dtype, 3, momentum=0.9, dropout=0.1)
         wanted = {"evaluation_cost", "evaluation_accuracy"}
-        monitors = MonitorSettings(net.dtype, wanted)
+        monitors = MonitorSettings(wanted)
         run = chapter3.run_of(net, settings, rules, monitors, TRAINING, TRAINING)
     return run, checkpoint.Checkpointer(path, 1)
 

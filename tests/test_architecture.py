@@ -17,9 +17,11 @@ LEVELS = [
     {"kernels"},
     {"data"},
     {"typing"},  # the names of types, for annotations
+    {"schedules"},
     {"training", "mnist_loader", "history"},
     {"network", "expand_mnist"},
     {"network2"},
+    {"recipes"},
     {"estimators"},
     {"estimator"},
     {"__init__"},  # fastbp itself, where __version__ is

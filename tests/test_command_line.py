@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import refused, run_command, run_process, seed_both
 
-from fastbp import cli, mnist_loader, network, network2
+from fastbp import cli, mnist_loader, network, network2, schedules
 
 
 @pytest.fixture
@@ -84,6 +84,29 @@ def test_chapter_3_trains_evaluates_and_predicts(name, data, tmp_path, raw):
     assert run.stdout.startswith(f"{tmp_path / 'image.npy'}: {j} (output ")
 
 
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("geometric:0.1", schedules.Geometric(0.1)), ("linear", schedules.Linear()),
+        ("cosine", schedules.Cosine()), ("step:1,0.3", schedules.Step(1, 0.3)),
+    ],
+)  # fmt: skip
+def test_schedules_warm_up_and_he(text, schedule, data, tmp_path):
+    """Are those of the library."""
+    model = tmp_path / "m.json"
+    run = run_command(
+        "train", "--data", data, "--sizes", "784,12,10", "--epochs", 3, "--seed", 3, "--init", "he",
+        "--eta", 0.2, "--schedule", text, "--warmup", 1, "--save", model,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    seed_both(3)
+    net = network2.Network([784, 12, 10])
+    net.he_weight_initializer()
+    training, *_ = mnist_loader.load_data(data)
+    net.SGD(training, 3, 10, 0.2, schedule=schedule, warmup=1)
+    np.testing.assert_array_equal(network2.load(model).weights[0], net.weights[0])
+
+
 def test_the_seed_is_the_books(data, tmp_path):
     """--seed N is random.seed(N); np.random.seed(N) before the constructor, and nothing else."""
     model = tmp_path / "m.npz"
@@ -148,6 +171,11 @@ ERRORS = [  # what the line says, the arguments
     ("lmbda is -1.0, expected at least 0", ["train", "--lmbda", "-1"]),
     ("dropout is 1.0", ["train", "--dropout", "1"]),
     ("invalid choice", ["train", "--cost", "hinge"]),
+    ("schedule is 'fast' (str), expected e.g. geometric:0.01, linear, cosine or step:10,0.5, or "
+     "halve", ["train", "--schedule", "fast"]),
+    ("to is 0.0, expected more than 0", ["train", "--schedule", "geometric:0"]),
+    ("warmup is -1, expected at least 0", ["train", "--warmup", "-1"]),
+    ("expected 0 with schedule 'halve'", [*TRAIN, "--warmup", "1", "--schedule", "halve"]),
     ("exists: --resume goes on with it; to begin anew, remove it",
      [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
     ("give them files of their own", [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"]),

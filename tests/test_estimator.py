@@ -1,11 +1,13 @@
 """fastbp.estimator: scikit-learn's checks and conventions, with its MLPs as the oracle."""
 
+import dataclasses
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import types
 import warnings
 
 import joblib
@@ -21,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fastbp import schedules
 from fastbp.estimator import NetworkClassifier, NetworkRegressor
 from fastbp.estimators import figures
 from fastbp.estimators.validation_split import held_out, row_hashes
@@ -471,6 +474,155 @@ def test_columns_of_targets_warn(iris):
             assert estimator(max_iter=1).fit(X, y[:, None]).predict(X).shape == (150,)
 
 
+# ------------------------------------------------ learning rates
+
+
+def rates_of(network, X, y):
+    """Return (the learning rate of each epoch, the network), fitted."""
+    rates = []
+    network.set_params(callback=lambda figures: rates.append(figures["eta"])).fit(X, y)
+    return rates, network
+
+
+def rates_of_peer(peer, X, y, monkeypatch):
+    """Return the learning rate with which MLPClassifier begins each epoch."""
+    from sklearn.neural_network import _stochastic_optimizers as optimizers
+
+    rates, end = [], optimizers.SGDOptimizer.iteration_ends
+
+    def note(self, time_step):
+        rates.append(self.learning_rate)
+        end(self, time_step)
+
+    monkeypatch.setattr(optimizers.SGDOptimizer, "iteration_ends", note)
+    peer.fit(X, y)
+    return rates
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(learning_rate="constant"),
+        dict(learning_rate="invscaling", power_t=0.3),
+        dict(learning_rate="adaptive", tol=0.02, n_iter_no_change=3),
+        dict(learning_rate="adaptive", tol=10.0, n_iter_no_change=1, learning_rate_init=1e-4),
+    ],
+    ids=lambda how: "-".join(map(str, how.values())),
+)
+def test_the_learning_rates_of_sklearn(iris, estimator, how, monkeypatch):
+    """And so the same weights, and the same number of epochs."""
+    X, y = iris
+    how = dict(
+        hidden_layer_sizes=5, solver="sgd", batch_size=50, max_iter=60, random_state=3,
+        nesterovs_momentum=False, alpha=0, shuffle=False,
+    ) | {"learning_rate_init": 0.05} | how  # fmt: skip
+    peer = PEERS[estimator](**how)
+    wanted = rates_of_peer(peer, X, y, monkeypatch)
+    rates, network = rates_of(estimator(**how), X, y)
+    np.testing.assert_allclose(rates, wanted, rtol=1e-13)
+    assert network.n_iter_ == peer.n_iter_
+    assert_same_parameters(network, peer, rtol=1e-8, atol=1e-12)
+    if how["learning_rate"] != "constant":
+        assert len(set(rates)) > 2
+
+
+@pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
+def test_learning_rates_of_partial_fit(iris, learning_rate):
+    X, y = iris
+    how = dict(
+        solver="sgd", learning_rate=learning_rate, tol=0.5, n_iter_no_change=2, random_state=2,
+        learning_rate_init=0.05,
+    )  # fmt: skip
+    if learning_rate == "invscaling":
+        how["n_iter_no_change"] = np.inf
+    rates, whole = rates_of(NetworkClassifier(max_iter=12, **how), X, y)
+    parts, rates_of_parts = NetworkClassifier(**how), []
+    for _ in range(12):
+        parts = pickle.loads(pickle.dumps(parts.set_params(callback=None)))
+        parts.set_params(callback=lambda figures: rates_of_parts.append(figures["eta"]))
+        parts.partial_fit(X, y, classes=[0, 1, 2])
+    assert rates_of_parts == rates
+    assert len(set(rates)) > 2
+    assert_same_parameters(whole, parts, rtol=0)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_schedules_of_fastbp(iris, solver):
+    how = dict(solver=solver, max_iter=4, learning_rate_init=0.5, n_iter_no_change=9)
+    for schedule in (schedules.Linear(), "linear", lambda epoch, epochs: 1 - epoch / epochs):
+        network = NetworkClassifier(learning_rate=schedule, **how)
+        assert rates_of(clone(network), *iris)[0] == [0.5, 0.375, 0.25, 0.125]
+    assert rates_of(NetworkClassifier(learning_rate="step:2", **how), *iris)[0][-1] == 0.25
+    network = NetworkClassifier(learning_rate="linear", **how)
+    for wanted in (0.5, 0.375, 0.25, 0.125, 0.125):  # the last one stays
+        rates = []
+        network.set_params(callback=lambda figures, rates=rates: rates.append(figures["eta"]))
+        network.partial_fit(*iris, classes=[0, 1, 2])
+        assert rates == [wanted]
+
+
+def test_adam_has_its_own_rates(iris):
+    for choice in ("invscaling", "adaptive"):
+        network = NetworkClassifier(learning_rate=choice, max_iter=3)
+        assert rates_of(network, *iris)[0] == [1e-3] * 3
+
+
+# ------------------------------------------------ deformed images
+
+
+@dataclasses.dataclass(frozen=True)
+class Deformation:
+    """A stand-in, which multiplies images by numbers that follow from seed, epoch and label."""
+
+    rotation: float = 0.0
+
+    def apply(self, images, labels, seed, epoch, out=None, threads=None):
+        out = np.empty_like(images) if out is None else out
+        labels = np.zeros(len(images), int) if labels is None else labels
+        for i, image in enumerate(images):
+            factors = np.random.default_rng([seed, epoch, i, labels[i]]).random(len(image))
+            out[i] = image * (1 - self.rotation * factors)
+        return out
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    module = types.ModuleType("fastbp.expand_mnist")
+    module.Deformation = Deformation
+    monkeypatch.setitem(sys.modules, "fastbp.expand_mnist", module)
+
+
+def test_deformed_images(digits, stand_in):
+    X, y = digits
+    how = dict(max_iter=4, random_state=1, n_iter_no_change=20, batch_size=50)
+    plain = NetworkClassifier(**how).fit(X, y)
+    one = NetworkClassifier(deform=dict(rotation=0.5), **how).fit(X, y)
+    assert not np.allclose(plain.coefs_[0], one.coefs_[0])
+    two = NetworkClassifier(deform=dict(rotation=0.5), n_jobs=1, **how).fit(X, y)
+    assert_same_parameters(one, two, rtol=0)
+    parts = NetworkClassifier(deform=dict(rotation=0.5), **how)
+    for _ in range(4):
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, y, classes=[0, 1])))
+    assert_same_parameters(one, parts, rtol=0)
+    fives = NetworkClassifier(deform=dict(rotation=0.5), **how).fit(X, y + 5)
+    assert not np.allclose(fives.coefs_[0], one.coefs_[0])  # labels are those of the user
+    named = NetworkClassifier(deform=dict(rotation=0.5), **how).fit(X, np.array(["a", "b"])[y])
+    assert np.isfinite(named.loss_)
+    early = NetworkClassifier(deform=dict(rotation=0.5), early_stopping=True, **how).fit(X, y)
+    assert early.best_validation_score_ > 0.5
+
+
+def test_deformations_that_make_no_sense(digits, stand_in):
+    X, y = digits
+    with pytest.raises(ValueError, match="deform has 'x'"):
+        NetworkClassifier(deform=dict(x=1)).fit(X, y)
+    with pytest.raises(TypeError, match="deform is 3"):
+        NetworkClassifier(deform=3).fit(X, y)
+    with pytest.raises(TypeError, match=r"deform: X is sparse.* use X\.toarray"):
+        NetworkClassifier(deform={}).fit(sparse.csr_array(X), y)
+
+
 # ------------------------------------------------ parameters
 
 
@@ -478,6 +630,8 @@ def test_columns_of_targets_warn(iris):
     ("name", "value"),
     [
         ("hidden_layer_sizes", 0), ("hidden_layer_sizes", (3, -1)), ("hidden_layer_sizes", None),
+        ("learning_rate", "fast"), ("learning_rate", "halve"), ("learning_rate", 0.1),
+        ("learning_rate", "step:0"), ("power_t", -1),
         ("activation", "softmax"), ("solver", "lbfgs"), ("alpha", -1), ("batch_size", 0),
         ("batch_size", "all"), ("learning_rate_init", 0), ("max_iter", 0), ("tol", -1),
         ("n_iter_no_change", 0), ("shuffle", 1), ("random_state", -1), ("momentum", 1),

@@ -26,6 +26,8 @@ NAMES = {
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
         "vectorized_result", "wrap",
     ],
+    "fastbp.recipes": ["Recipe"],
+    "fastbp.schedules": ["Cosine", "Geometric", "Linear", "Step", "parse"],
     "fastbp.exchange": [
         "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",
     ],
@@ -42,12 +44,14 @@ METHODS = {
     ],
     "fastbp.network2": [
         "SGD", "accuracy", "backprop", "backprop_batch", "default_weight_initializer",
-        "feedforward", "gradient_norms", "large_weight_initializer", "save", "total_cost",
-        "update_mini_batch",
+        "feedforward", "gradient_norms", "he_weight_initializer", "large_weight_initializer",
+        "save", "total_cost", "update_mini_batch",
     ],
 }  # fmt: skip
 CONSTANTS = {
     "fastbp.expand_mnist": ["DISPLACEMENTS"],
+    "fastbp.recipes": ["RECIPES"],
+    "fastbp.schedules": ["SCHEDULES"],
     "fastbp.network": ["FORMAT_VERSION", "OUTPUT"],
     "fastbp.network2": ["COSTS", "FORMAT_VERSION", "MONITORS", "PATIENCE", "SMALLEST"],
     "fastbp.mnist_loader": ["HOW_TO_GET_IT"],

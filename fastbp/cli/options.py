@@ -2,6 +2,8 @@
 
 import argparse
 
+from fastbp import schedules
+
 DATA_HELP = (
     "auto: MNIST from FASTBP_DATA, ./mnist.pkl.gz, ../data, the cache or a download, else the "
     "synthetic digits; synthetic; or a folder or file (default: auto)"
@@ -31,6 +33,16 @@ def parse_pair(text):
         return float(first), float(second)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 36,5") from None
+
+
+def parse_schedule(text):
+    """Return the schedule that a text such as linear or step:10,0.5 names; "halve" as it is."""
+    if text == "halve":
+        return text
+    try:
+        return schedules.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or halve") from None
 
 
 def add_data(add):

@@ -9,6 +9,7 @@ from fastbp.cli import (
     data_command,
     expand_command,
     model_commands,
+    recipe_command,
     report_command,
     train_command,
     train_options,
@@ -25,6 +26,9 @@ EXAMPLES = """examples:
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
+  fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
+  fastbp recipe                                  list the recipes
+  fastbp recipe 784-800-10 --curve simard.csv    train by one of them, on deformed digits
   fastbp evaluate model.npz
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
   fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
@@ -52,6 +56,7 @@ COMMANDS = {
     ),
     "data": ("which data, and why", data_command.add_options, data_command.describe_data),
     "expand": ("write more training data", expand_command.add_options, expand_command.expand),
+    "recipe": ("train by a named recipe", recipe_command.add_options, recipe_command.recipe),
     "report": ("write a page about a network", report_command.add_options, report_command.report),
     "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),
     "warmup": (

@@ -14,10 +14,12 @@ from fastbp.cli.console import BackgroundCompilation, Terminated, log
 from fastbp.cli.data_options import read_data
 from fastbp.data import arguments, datasets, files
 from fastbp.training import checkpoint, engine
+from fastbp.training.learning_rates import LearningRates
 
 SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data
 CHAPTER_3 = (
-    "cost", "lmbda", "l1", "activation", "momentum", "dropout", "schedule", "early_stopping", "init"
+    "cost", "lmbda", "l1", "activation", "momentum", "dropout", "schedule", "warmup",
+    "early_stopping", "init",
 )  # fmt: skip
 
 
@@ -66,6 +68,8 @@ def _check_options(options):
     for name, upper_bound in (("lmbda", None), ("l1", None), ("momentum", 1), ("dropout", 1)):
         if getattr(options, name) is not None:
             arguments.check_range(name, getattr(options, name), dtype, 0, upper_bound)
+    options.warmup = 0 if options.warmup is None else options.warmup
+    LearningRates(dtype, options.eta, options.epochs, options.schedule, options.warmup, True)
     if options.save is not None:
         files.check_writable(options.save)
     if options.checkpoint is not None:
@@ -143,6 +147,8 @@ def _network2(options, sizes):
     )  # fmt: skip
     if options.init == "large":
         net.large_weight_initializer()
+    elif options.init == "he":
+        net.he_weight_initializer()
     return net
 
 
@@ -169,7 +175,7 @@ def _train_chapter_3(net, options, training, validation):
         training, options.epochs, options.mini_batch_size, options.eta, options.lmbda or 0.0,
         validation, monitor_evaluation_accuracy=True, early_stopping_n=options.early_stopping or 0,
         l1=options.l1 or 0.0, momentum=options.momentum or 0.0, dropout=options.dropout or 0.0,
-        schedule=options.schedule, **_run_options(options),
+        schedule=options.schedule, warmup=options.warmup, **_run_options(options),
     )  # fmt: skip
     if accuracies:
         print(

@@ -1,7 +1,14 @@
 """The options of fastbp train."""
 
 from fastbp import network2
-from fastbp.cli.options import add_data, add_dtype, add_threads, parse_interval, parse_sizes
+from fastbp.cli.options import (
+    add_data,
+    add_dtype,
+    add_threads,
+    parse_interval,
+    parse_schedule,
+    parse_sizes,
+)
 from fastbp.training import plans
 
 
@@ -37,14 +44,16 @@ def add_options(parser):
 def _add_chapter_3(add):
     """Add the options of fastbp train that only network2 has."""
     add("--cost", choices=network2.COSTS, help="(default: cross-entropy)")
-    add("--init", choices=("default", "large"), help="initial weights (default: default)")
+    add("--init", choices=("default", "large", "he"), help="initial weights (default: default)")
     add("--lmbda", type=float, metavar="5.0", help="L2 regularisation (default: 0)")
     add("--l1", type=float, metavar="5.0", help="L1 regularisation (default: 0)")
     add("--activation", choices=plans.HIDDEN_ACTIVATIONS,
         help="of the hidden layers (default: sigmoid)")  # fmt: skip
     add("--momentum", type=float, metavar="0.9", help="(default: 0)")
     add("--dropout", type=float, metavar="0.5", help="fraction of hidden neurons (default: 0)")
-    add("--schedule", choices=("halve",),
-        help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--schedule", type=parse_schedule, metavar="NAME",
+        help="how eta falls: geometric:0.01 (to a hundredth), linear, cosine, step:10,0.5; or "
+        "halve, after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
+    add("--warmup", type=int, metavar="N", help="eta rises linearly in the first N epochs")
     add("--early-stopping", type=int, metavar="N",
         help="end after N epochs without improvement on the validation images")  # fmt: skip

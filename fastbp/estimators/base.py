@@ -66,9 +66,15 @@ class BaseNetwork(BaseEstimator):
             strata = self._strata(data.Y)
             data, validation = data.split(strata, settings.validation_fraction, state.split_key)
         measure = None if validation is None else self._measure_of(plan, validation)
-        fitting = Fitting(settings, plan, params, state, data, measure)
+        labels = None if settings.deformation is None else self._image_labels(data)
+        fitting = Fitting(settings, plan, params, state, data, measure, labels)
+        if not incremental:
+            state.waited = 0
         try:
-            fitting.run(1 if incremental else settings.epochs)
+            if incremental:
+                fitting.run(1, first_epoch=state.epoch)
+            else:
+                fitting.run(settings.epochs)
         finally:  # after an error, or Ctrl-C, what was learned until then
             self._publish(fitting, keeps_order=incremental or settings.warm_start)
         if not (incremental or fitting.finished):

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastbp.estimators.base import BaseNetwork, trains_by_parts
 from fastbp.estimators.labels import Labels
-from fastbp.typing import Activation, Callbacks, FloatArray, RandomState
+from fastbp.typing import Activation, Callbacks, Deform, FloatArray, LearningRate, RandomState
 
 
 class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
@@ -35,8 +35,16 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         is the same for all mini-batches of an epoch, also for a last, shorter one.
     batch_size : int or "auto"
         Samples per mini-batch, at most all; "auto" is 32.
+    learning_rate : {"constant", "invscaling", "adaptive"}, str or callable
+        How `learning_rate_init` changes, once per epoch. As in scikit-learn, with the solver "sgd":
+        "invscaling": divided by ``(t + 1) ** power_t``, for the t samples seen; "adaptive": divided
+        by 5 where training would else end by `n_iter_no_change`, until it is 1e-6. Or, with both
+        solvers, one of `fastbp.schedules` over `max_iter` epochs, its name, e.g. "linear", or a
+        function (epoch, epochs) that returns a factor.
     learning_rate_init : float
-        The learning rate. It stays as it is.
+        The learning rate of the first epoch.
+    power_t : float
+        Of "invscaling".
     max_iter : int
         The most epochs.
     tol : float
@@ -71,6 +79,9 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
     dropout : float or sequence of float
         The share of hidden neurons that a sample is trained without, or one number for each layer
         but the output layer, the input layer first.
+    deform : dict, fastbp.expand_mnist.Deformation or None
+        X are square images, one a row, and are deformed anew for each epoch, by these arguments of
+        `Deformation`. Held-out samples are not.
     callback : callable or list of callables
         Called after each epoch with a dictionary of figures: "epoch", "epochs", "eta", "samples",
         "seconds", "loss" and, with validation data, "validation_loss" and "validation_score". One
@@ -141,13 +152,15 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         self, hidden_layer_sizes: int | Sequence[int] = (100,), *,
         activation: Activation = "relu", solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 1e-4, batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float = 1e-3, max_iter: int = 200, tol: float = 1e-4,
+        learning_rate: LearningRate = "constant", learning_rate_init: float = 1e-3,
+        power_t: float = 0.5, max_iter: int = 200, tol: float = 1e-4,
         n_iter_no_change: float = 10, shuffle: bool = True, random_state: RandomState = None,
         momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-8, warm_start: bool = False, verbose: bool = False,
         class_weight: dict[Any, float] | str | None = None,
-        dropout: float | Sequence[float] = 0.0, callback: Callbacks = None,
+        dropout: float | Sequence[float] = 0.0, deform: Deform | None = None,
+        callback: Callbacks = None,
         progress: bool | None = False, dtype: DTypeLike | None = None, n_jobs: int | None = None,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -155,7 +168,9 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -172,6 +187,7 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         self.verbose = verbose
         self.class_weight = class_weight
         self.dropout = dropout
+        self.deform = deform
         self.callback = callback
         self.progress = progress
         self.dtype = dtype

@@ -7,8 +7,10 @@ import numbers
 import numpy as np
 
 from fastbp.data import arguments, messages
+from fastbp.estimators.learning_rate import LearningRate
 from fastbp.training import threads
 from fastbp.training.callbacks import check_callbacks
+from fastbp.training.new_data import deformation_of
 from fastbp.training.settings import RuleSettings
 
 # The names of MLPClassifier, and "sigmoid", by the names of the kernels.
@@ -27,8 +29,8 @@ AUTO_BATCH_SIZE = 32  # what batch_size "auto" is, if there are so many samples
 class FitSettings:
     """The arguments of an estimator; see estimator.NetworkClassifier.
 
-    hidden_sizes: neurons per hidden layer; activation: a name of the kernels; n_threads: None for
-    all that are faster.
+    hidden_sizes: neurons per hidden layer; activation: a name of the kernels; rate: LearningRate;
+    deformation: of images, or None; n_threads: None for all that are faster.
     """
 
     hidden_sizes: tuple
@@ -36,7 +38,7 @@ class FitSettings:
     solver: str
     alpha: float
     batch_size: int
-    eta: float
+    rate: LearningRate
     epochs: int
     tol: float
     patience: float
@@ -51,6 +53,7 @@ class FitSettings:
     verbose: bool
     progress: bool | None
     dropout: float | list
+    deformation: object
     callbacks: tuple
     n_threads: int | None
 
@@ -68,14 +71,21 @@ def fit_settings(estimator):
     """Return the FitSettings of an estimator, or raise ValueError or TypeError."""
     arguments.check_choice("activation", estimator.activation, *ACTIVATIONS)
     arguments.check_choice("solver", estimator.solver, "sgd", "adam")
+    epochs = arguments.check_count("max_iter", estimator.max_iter, 1)
     return FitSettings(
         hidden_sizes=_hidden_sizes(estimator.hidden_layer_sizes),
         activation=ACTIVATIONS[estimator.activation],
         solver=estimator.solver,
         alpha=_number(estimator, "alpha", 0),
         batch_size=_batch_size(estimator.batch_size),
-        eta=_positive(estimator, "learning_rate_init"),
-        epochs=arguments.check_count("max_iter", estimator.max_iter, 1),
+        rate=LearningRate(
+            estimator.learning_rate,
+            _positive(estimator, "learning_rate_init"),
+            _number(estimator, "power_t", 0),
+            epochs,
+            estimator.solver,
+        ),
+        epochs=epochs,
         tol=_number(estimator, "tol", 0),
         patience=_patience(estimator.n_iter_no_change),
         shuffle=arguments.check_flag("shuffle", estimator.shuffle),
@@ -89,6 +99,7 @@ def fit_settings(estimator):
         verbose=bool(estimator.verbose),
         progress=_progress(estimator.progress),
         dropout=estimator.dropout,
+        deformation=deformation_of(getattr(estimator, "deform", None)),
         callbacks=check_callbacks(estimator.callback),
         n_threads=number_of_threads(estimator.n_jobs),
     )

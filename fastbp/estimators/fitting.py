@@ -12,7 +12,9 @@ import numpy as np
 from fastbp.data.parameters import layer_views
 from fastbp.kernels.costs import QUADRATIC
 from fastbp.training import callbacks, engine, signals
+from fastbp.training.ahead import Ahead
 from fastbp.training.divergence import Diverged
+from fastbp.training.new_data import NewData
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.samples import Samples
 
@@ -21,7 +23,8 @@ from fastbp.training.samples import Samples
 class TrainingState:
     """What goes on from one call to the next: generator, optimizer, figures.
 
-    steps: of Adam; order: of the samples, as it was shuffled last.
+    steps: of Adam; order: of the samples, as it was shuffled last; waited: epochs without
+    improvement; eta: of learning_rate "adaptive", once it has been divided.
     """
 
     generator: np.random.RandomState
@@ -30,6 +33,8 @@ class TrainingState:
     epoch: int = 0
     samples_seen: int = 0
     order: np.ndarray | None = None
+    waited: int = 0
+    eta: float | None = None
     best_loss: float = np.inf
     best_validation: tuple = (-np.inf, -np.inf)  # score, -loss
     loss_curve: list = dataclasses.field(default_factory=list)
@@ -42,6 +47,11 @@ class TrainingState:
         return int(self.generator.randint(2**32, dtype=np.uint32))
 
     @functools.cached_property
+    def deform_key(self):
+        """Return what deformations of images follow from, drawn when first needed."""
+        return int(self.generator.randint(2**32, dtype=np.uint32))
+
+    @functools.cached_property
     def split_key(self):
         """Return what the choice of held-out samples follows from, drawn when first needed."""
         return int(self.generator.randint(2**32, dtype=np.uint32))
@@ -51,13 +61,14 @@ class Fitting:
     """One call of fit or partial_fit.
 
     settings: FitSettings; plan, params: what is trained, in place; state: TrainingState, goes on;
-    data: TrainingData; measure(params): (loss, score) on validation data, or None.
+    data: TrainingData; measure(params): (loss, score) on validation data, or None; labels: of the
+    images, for deformations, or None.
     """
 
-    def __init__(self, settings, plan, params, state, data, measure):
+    def __init__(self, settings, plan, params, state, data, measure, labels=None):
         self.settings, self.plan, self.params, self.state = settings, plan, params, state
-        self.samples, self.measure = Samples(data.X, data.Y), measure
-        self.samples.checked = True  # validate_data has looked for NaN and infinity
+        self.data, self.labels, self.measure = data, labels, measure
+        self.samples = self._samples_of(data.X)
         self.n, self.m = len(self.samples), min(settings.batch_size, len(self.samples))
         mean_weight = data.sample_weight.mean()
         is_weighted = data.sample_weight.min() != data.sample_weight.max()
@@ -65,7 +76,7 @@ class Fitting:
         self.batch_weight = self.m * mean_weight
         self.rule_settings = settings.rule_settings(len(plan.sizes), params.dtype)
         self.stops_by_score = settings.early_stopping and measure is not None
-        self.best_params, self.waited = params.copy(), 0
+        self.best_params = params.copy()
         self.epochs_done, self.finished = 0, False
         if len(state.moments) != len(self.rule_settings.moments):
             state.moments = [np.zeros_like(params) for _ in self.rule_settings.moments]
@@ -73,20 +84,47 @@ class Fitting:
         if state.order is None or len(state.order) != self.n or not settings.shuffle:
             state.order = np.arange(self.n)
 
-    def run(self, epochs):
+    def _samples_of(self, X):
+        samples = Samples(X, self.data.Y)
+        samples.checked = True  # validate_data has looked for NaN and infinity
+        return samples
+
+    def run(self, epochs, first_epoch=0):
         """Train for so many epochs, or until there is no improvement, or a callback ends it.
 
-        Raises FloatingPointError if the weights diverge; params are the last finite ones.
+        first_epoch: where the schedule of the learning rate begins. Raises FloatingPointError if
+        the weights diverge; params are the last finite ones.
         """
+        self.first_epoch, self.ahead = first_epoch, self._begin_deforming(epochs)
         bar = progress_bar(self.settings.progress, epochs * self.n)
         with signals.DeferredSignals() as self.deferred, bar as self.bar:
             while self.epochs_done < epochs and not self.finished:
                 self._run_epoch(epochs)
+            if self.ahead is not None:
+                self.ahead.wait()
             if self.stops_by_score:
                 self.params[...] = self.best_params
 
+    def _begin_deforming(self, epochs):
+        """Return what deforms the images of each epoch on a thread, or None."""
+        settings, state = self.settings, self.state
+        if settings.deformation is None:
+            return None
+        new_data = NewData(
+            None, settings.deformation, state.deform_key, state.epoch, epochs, settings.n_threads
+        )
+
+        def samples(epoch):
+            return self._samples_of(new_data.deform(self.data.X, self.labels, epoch))
+
+        return Ahead(samples, state.epoch + epochs, is_users=False)
+
     def _run_epoch(self, epochs):
         state, start = self.state, time.perf_counter()
+        self.eta = self.settings.rate.of_epoch(state, self.first_epoch + self.epochs_done)
+        if self.ahead is not None:
+            self.samples = self.ahead.take(state.epoch)
+            self.ahead.begin(state.epoch + 1)
         if self.settings.shuffle:  # as sklearn.utils.shuffle does: same numbers, same order
             permutation = np.arange(self.n)
             state.generator.shuffle(permutation)
@@ -95,7 +133,7 @@ class Fitting:
         loss = self._train()
         state.epoch, state.samples_seen = state.epoch + 1, state.samples_seen + self.n
         state.loss_curve.append(loss)
-        figures = {"epoch": self.epochs_done, "epochs": epochs, "eta": self.settings.eta}
+        figures = {"epoch": self.epochs_done, "epochs": epochs, "eta": self.eta}
         figures |= {"samples": self.n, "loss": loss, **self._validate()}
         figures["seconds"] = time.perf_counter() - start
         self.epochs_done += 1
@@ -123,7 +161,7 @@ class Fitting:
         """Train on the rows `order`, or until a signal comes; return the Descent."""
         try:
             with engine.Descent(
-                self.params, self.plan, self.samples, order, self.m, self.settings.eta,
+                self.params, self.plan, self.samples, order, self.m, self.eta,
                 self.settings.n_threads, rules, self.state.moments, True, self.state.steps,
                 sample_weight=self.sample_weight, sums_loss=True,
             ) as descent:  # fmt: skip
@@ -146,8 +184,9 @@ class Fitting:
     def _divergence(self, before):
         return FloatingPointError(
             f"the weights became infinite or NaN in epoch {self.epochs_done}, mini-batch "
-            f"{before // self.m}: learning_rate_init={self.settings.eta} may be too large, or the "
-            f"inputs, or the targets of a regression, are; scale them, e.g. by a StandardScaler"
+            f"{before // self.m}: learning_rate_init={self.settings.rate.first} may be too large, "
+            f"or the inputs, or the targets of a regression, are; scale them, e.g. by a "
+            f"StandardScaler"
         )
 
     def _validate(self):
@@ -178,7 +217,7 @@ class Fitting:
         """Keep the best weights; end the training where nothing has improved for too long.
 
         As in scikit-learn: each epoch that does not beat the best by tol counts, and one epoch more
-        than n_iter_no_change of them in a row end it.
+        than n_iter_no_change of them in a row end it, or divide an adaptive learning rate.
         """
         state, tol, loss = self.state, self.settings.tol, figures["loss"]
         improves = loss <= state.best_loss - tol
@@ -190,12 +229,20 @@ class Fitting:
             if validation > state.best_validation:  # of equal scores the one with less loss
                 state.best_validation = validation
                 self.best_params[...] = self.params
-        self.waited = 0 if improves else self.waited + 1
-        if self.waited > self.settings.patience:
-            self.finished = True
-            if self.settings.verbose:
-                what = "validation score" if self.stops_by_score else "loss"
-                self.bar.write(
-                    f"No improvement of the {what} by tol={self.settings.tol} in "
-                    f"{self.waited} epochs: done"
-                )
+        state.waited = 0 if improves else state.waited + 1
+        if state.waited > self.settings.patience:
+            self._end_or_divide()
+
+    def _end_or_divide(self):
+        """End the training, or divide an adaptive learning rate."""
+        state, what = self.state, "validation score" if self.stops_by_score else "loss"
+        goes_on = self.settings.rate.divide(state, self.eta)
+        self.finished |= not goes_on
+        if self.settings.verbose:
+            then = f"the learning rate is now {state.eta:.6g}" if goes_on else "done"
+            self.bar.write(
+                f"No improvement of the {what} by tol={self.settings.tol} in {state.waited} "
+                f"epochs: {then}"
+            )
+        if goes_on:
+            state.waited = 0

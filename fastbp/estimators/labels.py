@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from fastbp.data import messages
 from fastbp.estimators.figures import accuracy
+from fastbp.training.samples import is_csr
 
 
 class Labels:
@@ -83,6 +84,15 @@ class Labels:
         if self._is_multilabel:
             return None
         return Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
+
+    def _image_labels(self, data):
+        """Return the labels (n,) by which images are deformed; None where classes are no ints."""
+        if is_csr(data.X):
+            raise TypeError("deform: X is sparse, expected dense images; use X.toarray()")
+        strata = self._strata(data.Y)
+        if strata is None or self.classes_.dtype.kind not in "iu":
+            return None
+        return self.classes_[strata.astype(int)]
 
     def _score(self, outputs, Y, sample_weight):
         return accuracy(outputs, Y, sample_weight, self._output_and_cost()[0] == "softmax")

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from fastbp.estimators.base import BaseNetwork, trains_by_parts
-from fastbp.typing import Activation, Callbacks, FloatArray, RandomState
+from fastbp.typing import Activation, Callbacks, FloatArray, LearningRate, RandomState
 
 
 class NetworkRegressor(RegressorMixin, BaseNetwork):
@@ -23,7 +23,7 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     Parameters
     ----------
     hidden_layer_sizes, activation, solver, ...
-        As of `NetworkClassifier`, without `class_weight`.
+        As of `NetworkClassifier`, without `class_weight` and `deform`.
 
     Attributes
     ----------
@@ -53,7 +53,8 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         self, hidden_layer_sizes: int | Sequence[int] = (100,), *,
         activation: Activation = "relu", solver: Literal["adam", "sgd"] = "adam",
         alpha: float = 1e-4, batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float = 1e-3, max_iter: int = 200, tol: float = 1e-4,
+        learning_rate: LearningRate = "constant", learning_rate_init: float = 1e-3,
+        power_t: float = 0.5, max_iter: int = 200, tol: float = 1e-4,
         n_iter_no_change: float = 10, shuffle: bool = True, random_state: RandomState = None,
         momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
@@ -66,7 +67,9 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change

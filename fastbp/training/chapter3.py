@@ -10,8 +10,8 @@ from fastbp.training.settings import MONITORS
 from fastbp.training.training_set import TrainingSet
 
 
-def run_of(net, settings, rules, monitors, training_data, evaluation_data):
-    """Return the Run of a call of SGD; its arguments are checked."""
+def run_of(net, settings, rules, monitors, training_data, evaluation_data, new_data=None):
+    """Return the Run of a call of SGD; its arguments are checked. new_data: see new_data.py."""
     own_gradient = net._is_overridden("update_mini_batch", "backprop")
     reference = own_gradient or net._is_overridden("cost", "sigmoid")
     _check_reach(net, rules, reference)
@@ -20,16 +20,19 @@ def run_of(net, settings, rules, monitors, training_data, evaluation_data):
     for name in sorted(monitors.needed):
         if name.startswith("evaluation") and evaluation_data is None:
             raise ValueError(f"{name} needs evaluation_data, which is None")
-    training_data = containers.materialise(training_data, "training_data")
     own_data = own_gradient and not monitors.needed & {"training_cost", "training_accuracy"}
-    training_set = TrainingSet(training_data, net, reference, own_data)
-    measures, sets = _measures(net, rules, monitors, training_data, training_set, evaluation_data)
+    training_set = TrainingSet(training_data, net, reference, own_data, new_data)
+    measures, sets = _measures(net, rules, monitors, training_set, evaluation_data)
     history = {name: [] for name in MONITORS}
+
+    def measure_new_data():
+        measures.update(_training_measures(net, rules, monitors, training_set))
+
     return Run(
         net, settings, training_set,
         CurveMonitor(monitors, measures, history, settings.eta, net._parameters), rules,
         step=functools.partial(_reference_step, net, rules, training_set.n), sets=sets,
-        history=history, config=_config(net, rules, monitors),
+        history=history, config=_config(net, rules, monitors), on_new_data=measure_new_data,
     )  # fmt: skip
 
 
@@ -69,38 +72,49 @@ def reference_step(net, pairs, eta, rules, moments=(), steps=0):
 def _config(net, rules, monitors):
     """Return what must be the same when a run is resumed."""
     cost = net.cost if isinstance(net.cost, type) else type(net.cost)
-    schedule = "halve" if monitors.halves else "a function" if monitors.schedule else None
     adam = {} if rules.optimizer == "sgd" else {"adam": [*rules.betas, rules.epsilon]}
     return adam | {
         "cost": cost.__name__, "activations": list(net.activations), "lmbda": rules.lmbda,
         "l1": rules.l1, "momentum": rules.momentum, "nesterov": rules.nesterov,
-        "dropout": list(rules.dropout), "max_norm": rules.max_norm, "schedule": schedule,
+        "dropout": list(rules.dropout), "max_norm": rules.max_norm,
         "early_stopping_n": monitors.early_stopping_n, "stop_on": monitors.stop_on,
         "monitors": sorted(monitors.wanted), "monitor_subset": monitors.subset,
         "monitor_every": monitors.every,
     }  # fmt: skip
 
 
-def _measures(net, rules, monitors, training_data, training_set, evaluation_data):
+def _measures(net, rules, monitors, training_set, evaluation_data):
     """Return (measures, sets).
 
     measures: by the name of a monitor, a function that measures it and the number of samples that
     it measures it on; sets: (X, Y) by the name of an argument of SGD.
     """
-    overridden, measures, sets = net._is_overridden("accuracy", "total_cost"), {}, {}
+    measures, sets = _training_measures(net, rules, monitors, training_set), {}
     if training_set.arrays is not None:
-        sets["training_data"] = training_set.arrays
-        pairs = datasets.training_pairs(training_data, net._plan, net.dtype) if overridden else None
-        measures |= _measures_of(net, rules, monitors, "training", training_set.arrays, pairs)
+        sets["training_data"] = training_set.given
     if evaluation_data is None:
         return measures, sets
     data = containers.materialise(evaluation_data, "evaluation_data")
-    pairs = _evaluation_pairs(net, data) if overridden else None
+    pairs = _evaluation_pairs(net, data) if _monitors_overridden(net) else None
     if any(name.startswith("evaluation") for name in monitors.needed):
         both = sets["evaluation_data"] = net._read(data, False, "evaluation_data")
         one_hot = not containers.is_array_form(data)
         measures |= _measures_of(net, rules, monitors, "evaluation", both, pairs, one_hot)
     return measures, sets
+
+
+def _monitors_overridden(net):
+    return net._is_overridden("accuracy", "total_cost")
+
+
+def _training_measures(net, rules, monitors, training_set):
+    """Return the measures of the training data as they are now."""
+    if training_set.arrays is None:
+        return {}
+    pairs = None
+    if _monitors_overridden(net):
+        pairs = datasets.training_pairs(training_set.data, net._plan, net.dtype)
+    return _measures_of(net, rules, monitors, "training", training_set.arrays, pairs)
 
 
 def _measures_of(net, rules, monitors, of, arrays, pairs, one_hot=False):

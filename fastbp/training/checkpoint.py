@@ -5,6 +5,7 @@ by a run with the same data and the same settings.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import numbers
@@ -12,6 +13,7 @@ import os
 import random
 import time
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,14 @@ from fastbp.data.pixels import Pixels
 FORMAT_VERSION = 1
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
+
+
+class Position(NamedTuple):
+    """Where a run stands: the epoch, whether it has begun, and the seed of deformed images."""
+
+    epoch: int = 0
+    epoch_started: bool = False
+    deform_seed: int | None = None
 
 
 class Checkpointer:
@@ -72,11 +82,9 @@ class Checkpointer:
             finally:  # written or not: a full disk is not asked all the time
                 self._last = time.monotonic()
 
-    def read(self, config):
-        """Return (state, content) as they were written, or None if there is nothing to resume.
-
-        Raises ValueError if there is something that is damaged, or not of a run like this.
-        """
+    @functools.cached_property
+    def _found(self):
+        """Return (config, state, content) of the file, read once, or None if there is none."""
         if not self.resume:
             return None
         files.remove_temporary_files(self.path)
@@ -85,9 +93,31 @@ class Checkpointer:
             return None
         about, content = found
         try:
-            written, state = dict(about["facts"]), dict(about["state"])
+            return dict(about["facts"]), dict(about["state"]), content
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
+
+    def peek(self):
+        """Return the Position of the run that read() returns; if there is none, of a new one."""
+        if self._found is None:
+            return Position()
+        _, state, _ = self._found
+        with as_errors_of(self.path):
+            seed = state.get("deform_seed")
+            seed = None if seed is None else arguments.check_count("deform_seed", seed, 0)
+            return Position(
+                arguments.check_count("epoch", state["epoch"], 0), bool(state["begun"]), seed
+            )
+
+    def read(self, config):
+        """Return (state, content) as they were written, or None if there is nothing to resume.
+
+        Raises ValueError if there is something that is damaged, or not of a run like this.
+        """
+        if self._found is None:
+            return None
+        written, state, content = self._found
+        del self._found  # its arrays are large
         for name, value in json.loads(_as_json(config)).items():
             if written.get(name) != value:
                 how = f"{name} {_as_text(written.get(name))}, this one has {_as_text(value)}"
@@ -195,7 +225,7 @@ def _plain(value):
 
 
 def _as_text(value):
-    return messages.shorten(json.dumps(value), 40)
+    return messages.shorten(json.dumps(value), 150)
 
 
 # ------------------------------------------------ what else a run depends on

@@ -27,35 +27,36 @@ class Run:
     rule_settings: RuleSettings; step(pairs, eta, rules, moments, steps): a step of the reference
     path; sets: (X, Y) by the name of an argument; history: lists of values by name; config: what
     must be the same when the run is resumed, a dictionary for JSON; rereads_list: whether the
-    caller's list is read again in each epoch, since overridden methods may change it.
+    caller's list is read again in each epoch, since overridden methods may change it;
+    on_new_data(): called when the training set has the data of another epoch.
     """
 
     def __init__(
         self, net, settings, training_set, monitor, rule_settings, *, step, sets, history, config,
-        rereads_list=False,
+        rereads_list=False, on_new_data=lambda: None,
     ):  # fmt: skip
         self.net, self.settings, self.training_set = net, settings, training_set
         self.monitor, self.rule_settings = monitor, rule_settings
         self.step, self.sets = step, sets
-        self.config, self.rereads_list = config, rereads_list
+        self.config, self.rereads_list, self.on_new_data = config, rereads_list, on_new_data
         n = training_set.n
         moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rule_settings.moments]
         moments = dict(zip(rule_settings.moments, moments))
         self.state = RunState(np.arange(n), settings.eta, moments, history=history)
+        if training_set.new_data is not None:
+            self.state.deform_seed = training_set.new_data.seed
         self.reference_guard = None
         if training_set.reference and settings.stops_on_divergence:
             self.reference_guard = ReferenceFiniteGuard(net)
 
-    def train(self, checkpointer, progress, eta_of=None):
-        """Run all epochs that are left. eta_of(epoch, eta): the learning rate of an epoch."""
-        net, settings = self.net, self.settings
-        self.checkpointer, self.eta_of = checkpointer, eta_of
+    def train(self, checkpointer, progress):
+        """Run all epochs that are left."""
+        net, settings, self.checkpointer = self.net, self.settings, checkpointer
         self.training_set.start()
         if settings.stops_on_divergence:
             parameters.check_finite_parameters(net)
         else:  # nothing looks for NaN later
-            for name, both in self.sets.items():
-                numeric_arrays.check_finite_samples(*both, net.dtype, name)
+            self._check_finite_sets()
         undo = self._undo()
         bar = progress_bar(progress, settings.epochs * self.training_set.n)
         with net._unchecked(), signals.DeferredSignals() as self.signals, bar as self.bar:
@@ -64,6 +65,7 @@ class Run:
                 while self.state.epoch < settings.epochs and not self.state.finished:
                     self._run_epoch()
                 self._write()
+                self.training_set.finish()
             except (NonFiniteInput, Diverged) as error:
                 self._explain(error, undo)
             except BaseException:
@@ -81,7 +83,7 @@ class Run:
         """Begin, or go on where a checkpoint stands."""
         if self.checkpointer.path is not None:
             self.config = self._whole_config()
-        found = self.checkpointer.read(self.config)
+        found = self.checkpointer.read(self._config_of(self.checkpointer.peek().epoch_started))
         if found:
             self._resume(*found)
         elif self.rule_settings.dropout:
@@ -91,6 +93,7 @@ class Run:
         state, start, values = self.state, time.perf_counter(), None
         if not state.epoch_started:
             self._start_epoch()
+        self.training_set.begin(state.epoch + 1)
         eta = state.eta  # early stopping may halve it when the epoch is recorded
         n = self.training_set.n  # an overridden method may have changed it
         self.bar.set_description(f"Epoch {state.epoch}", refresh=False)
@@ -115,11 +118,14 @@ class Run:
 
     def _start_epoch(self):
         state = self.state
+        if self.training_set.start_epoch(state.epoch):
+            if "training_data" in self.sets:
+                self.sets["training_data"] = self.training_set.given
+            self.on_new_data()
         with self.signals.blocked():  # overridden methods and schedules
             if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
                 state.order = np.arange(self.training_set.n)
-            if self.eta_of is not None:
-                state.eta = self.eta_of(state.epoch, state.eta)
+            state.eta = self.settings.rates.of_epoch(state.epoch, state.eta)
         engine.shuffle(state.order)
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
@@ -243,15 +249,20 @@ class Run:
 
     def _explain(self, error, undo):
         """Raise ValueError for non-finite data, with all restored; else FloatingPointError."""
-        for name, both in self.sets.items():
-            try:
-                numeric_arrays.check_finite_samples(*both, self.net.dtype, name)
-            except ValueError:
-                undo()
-                raise
+        try:
+            self._check_finite_sets()
+        except ValueError:
+            undo()
+            raise
         if isinstance(error, NonFiniteInput):
             raise ValueError("the data hold NaN or infinity, expected finite numbers") from None
         self._refuse(f"mini-batch {self.state.samples_done // self._batch_size()}")
+
+    def _check_finite_sets(self):
+        """Raise ValueError for data that hold NaN or infinity."""
+        for name, both in self.sets.items():
+            name = self.training_set.name if name == "training_data" else name
+            numeric_arrays.check_finite_samples(*both, self.net.dtype, name)
 
     # ------------------------------------------------ checkpoints
 
@@ -262,9 +273,17 @@ class Run:
             "network": f"{net._original['module'].__name__}.{type(net).__name__}",
             "sizes": list(net._plan.sizes), "dtype": net.dtype.name, "eta": self.settings.eta,
             "mini_batch_size": self._batch_size(), "samples": self.training_set.n,
+            "schedule": self.settings.rates.description, "deform": self.training_set.deformation,
             **{name: checkpoint.fingerprint(*both) for name, both in sets},
             **self.config, **self.checkpointer.config,
         }  # fmt: skip
+
+    def _config_of(self, epoch_started):
+        """Return the config; data that are new in each epoch count once this epoch has begun."""
+        if self.training_set.is_fixed or "training_data" not in self.config:
+            return self.config
+        fingerprint = self.training_set.fingerprint() if epoch_started else None
+        return self.config | {"training_data": fingerprint}
 
     def _write_if_due(self, epochs=None):
         """Write a checkpoint if it is time, and let pending signals through."""
@@ -291,7 +310,8 @@ class Run:
                 "training_data was changed during SGD: no checkpoint of such a run could be "
                 "resumed; leave checkpoint out"
             )
-        run_state.write(self.checkpointer, self.config, self.state, net, self.monitor.to_file())
+        config = self._config_of(self.state.epoch_started)
+        run_state.write(self.checkpointer, config, self.state, net, self.monitor.to_file())
 
     def _resume(self, about, arrays):
         """Go on from what another run has written."""

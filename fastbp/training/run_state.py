@@ -21,7 +21,7 @@ class RunState:
     order: that of the samples in this epoch; epoch: how many are complete; epoch_started: whether
     the next one has its order; samples_done: of the next one; last_monitored: after so many samples
     of it; finished: by early stopping; moments: flat vectors by name, see RuleSettings.moments;
-    dropout_key: of the masks.
+    dropout_key: of the masks; deform_seed: of deformed images, or None.
     """
 
     order: np.ndarray
@@ -33,6 +33,7 @@ class RunState:
     epoch_started: bool = False
     finished: bool = False
     dropout_key: int = 0
+    deform_seed: int | None = None
     lines: list = dataclasses.field(default_factory=list)
     history: dict = dataclasses.field(default_factory=dict)
 
@@ -48,7 +49,7 @@ class RunState:
             for name in ("epoch", "epoch_started", "samples_done", "last_monitored", "eta",
                          "finished", "lines", "history")
         }  # fmt: skip
-        about["key"] = self.dropout_key
+        about |= {"key": self.dropout_key, "deform_seed": self.deform_seed}
         return about, {"order": self.order, **self.moments}
 
     def from_file(self, about, arrays, net, epochs, check_finite):
@@ -74,7 +75,7 @@ class RunState:
         return RunState(
             order.copy(), arguments.check_rate("eta", about["eta"], net.dtype), moments, *counts,
             bool(about["begun"]), bool(about["finished"]),
-            arguments.check_count("key", about.get("key", 0), 0), lines,
+            arguments.check_count("key", about.get("key", 0), 0), self.deform_seed, lines,
             {name: list(about["history"][name]) for name in self.history},
         )  # fmt: skip
 

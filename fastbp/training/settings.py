@@ -7,6 +7,7 @@ import numpy as np
 from fastbp.data import arguments, messages
 from fastbp.kernels.dropout import GOLDEN
 from fastbp.training.callbacks import check_callbacks
+from fastbp.training.learning_rates import LearningRates
 from fastbp.training.rules import Rules
 
 MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
@@ -16,7 +17,8 @@ MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_
 class RunSettings:
     """How long SGD trains, how it ends, and who hears of it; see network.Network.SGD.
 
-    dtype: the network's; callbacks: the argument `callback`, after the check a tuple of callables.
+    dtype: the network's; callbacks: the argument `callback`, after the check a tuple of callables;
+    may_halve: whether there is a monitor that schedule "halve" may go by; rates: LearningRates.
     """
 
     dtype: np.dtype
@@ -26,6 +28,9 @@ class RunSettings:
     on_divergence: str = "stop"
     verbose: bool = True
     callbacks: object = None
+    schedule: object = None
+    warmup: int = 0
+    may_halve: bool = False
 
     def __post_init__(self):
         self.epochs = arguments.check_count("epochs", self.epochs, 0)
@@ -34,6 +39,9 @@ class RunSettings:
         arguments.check_choice("on_divergence", self.on_divergence, "stop", "continue")
         self.verbose = arguments.check_flag("verbose", self.verbose)
         self.callbacks = check_callbacks(self.callbacks)
+        self.rates = LearningRates(
+            self.dtype, self.eta, self.epochs, self.schedule, self.warmup, self.may_halve
+        )
 
     @property
     def stops_on_divergence(self):
@@ -125,13 +133,13 @@ def _dropout_rates(dropout, num_layers, dtype):
 class MonitorSettings:
     """What SGD monitors, and what it does about it; see network2.Network.SGD.
 
-    wanted: the names of MONITORS that are printed and returned.
+    wanted: the names of MONITORS that are printed and returned; halves: whether eta is halved where
+    there is no improvement.
     """
 
-    dtype: np.dtype
     wanted: set
     early_stopping_n: int = 0
-    schedule: object = None
+    halves: bool = False
     stop_on: str = "evaluation_accuracy"
     subset: int | None = None
     every: int | None = None
@@ -139,28 +147,12 @@ class MonitorSettings:
     def __post_init__(self):
         self.early_stopping_n = arguments.check_count("early_stopping_n", self.early_stopping_n, 0)
         arguments.check_choice("stop_on", self.stop_on, *MONITORS)
-        if not (self.schedule is None or self.halves or callable(self.schedule)):
-            raise ValueError(
-                f"schedule is {messages.describe(self.schedule)}, expected None, 'halve' or a "
-                f"function"
-            )
         if self.subset is not None:
             self.subset = arguments.check_count("monitor_subset", self.subset, 1)
         if self.every is not None:
             self.every = arguments.check_count("monitor_every", self.every, 1)
 
     @property
-    def halves(self):
-        """Tell whether eta is halved where there is no improvement."""
-        return isinstance(self.schedule, str) and self.schedule == "halve"
-
-    @property
     def needed(self):
         """Return the names of the monitors that are measured after each epoch."""
         return self.wanted | ({self.stop_on} if self.early_stopping_n or self.halves else set())
-
-    def eta_of(self, epoch, eta):
-        """Return the learning rate of an epoch; eta: that of the epoch before."""
-        if not callable(self.schedule):
-            return eta
-        return arguments.check_rate("schedule", self.schedule(epoch), self.dtype)

@@ -1,0 +1,105 @@
+"""The learning rate of each epoch: eta, its schedule and its warm-up.
+
+Source: book, chapter 3, "How to choose a neural network's hyper-parameters?"; Goyal and others 2017
+(warm-up).
+"""
+
+import dataclasses
+import inspect
+
+import numpy as np
+
+from fastbp import schedules
+from fastbp.data import arguments, messages
+
+HALVE = "halve"  # the book's schedule, which needs a monitor
+
+
+@dataclasses.dataclass
+class LearningRates:
+    """The learning rate of each epoch; see network2.Network.SGD.
+
+    dtype: the network's; eta: that of the first epoch, checked; epochs: of the whole run; schedule:
+    after the check None, "halve" or a function; may_halve: whether "halve" is allowed.
+    """
+
+    dtype: np.dtype
+    eta: float
+    epochs: int
+    schedule: object = None
+    warmup: int = 0
+    may_halve: bool = False
+
+    def __post_init__(self):
+        self.schedule = self._checked_schedule()
+        self.warmup = arguments.check_count("warmup", self.warmup, 0)
+        if self.warmup and self.halves:
+            raise ValueError(
+                f"warmup is {self.warmup}, expected 0 with schedule 'halve', which goes by what is "
+                f"monitored"
+            )
+        self._takes_epochs = callable(self.schedule) and takes_epochs(self.schedule)
+
+    def _checked_schedule(self):
+        schedule = self.schedule
+        if schedule is None or callable(schedule):
+            if isinstance(schedule, type):
+                raise TypeError(
+                    f"schedule is the class {schedule.__name__}, expected a schedule; use "
+                    f"{schedule.__name__}()"
+                )
+            return schedule
+        if isinstance(schedule, str):
+            if schedule != HALVE:
+                return schedules.parse(schedule)
+            if self.may_halve:
+                return schedule
+            raise ValueError("schedule is 'halve', which goes by a monitor: fastbp.network2 has it")
+        halve = "'halve', " if self.may_halve else ""
+        raise TypeError(
+            f"schedule is {messages.describe(schedule)}, expected None, {halve}a schedule of "
+            f"fastbp.schedules, its name, or a function"
+        )
+
+    @property
+    def halves(self):
+        """Tell whether eta is halved where there is no improvement."""
+        return isinstance(self.schedule, str)
+
+    @property
+    def description(self):
+        """Return what must be the same when a run is resumed, or None for a constant eta."""
+        if not callable(self.schedule):
+            return self.schedule if not self.warmup else f"warm-up {self.warmup}"
+        is_known = type(self.schedule) in schedules.SCHEDULES.values()
+        text = repr(self.schedule) if is_known else "a function"
+        if self._takes_epochs and not isinstance(self.schedule, schedules.Step):
+            text += f" over {self.epochs} epochs"
+        return text + (f", warm-up {self.warmup}" if self.warmup else "")
+
+    def of_epoch(self, epoch, eta):
+        """Return the learning rate of an epoch; eta: that of the epoch before."""
+        if self._takes_epochs:
+            factor = self.schedule(epoch, self.epochs)
+            eta = self.eta * arguments.check_rate("schedule", factor, self.dtype)
+        elif callable(self.schedule):
+            eta = arguments.check_rate("schedule", self.schedule(epoch), self.dtype)
+        elif self.warmup:
+            eta = self.eta
+        if epoch < self.warmup:
+            eta *= (epoch + 1) / (self.warmup + 1)
+        return arguments.check_rate("eta", eta, self.dtype)
+
+
+def takes_epochs(schedule):
+    """Tell whether a schedule is a function of (epoch, epochs), not of the epoch alone.
+
+    That is so if exactly two positional parameters have no default: the second one of
+    ``lambda epoch, rates=rates: rates[epoch]`` is no number of epochs.
+    """
+    try:
+        parameters = inspect.signature(schedule).parameters.values()
+    except (TypeError, ValueError):  # some functions that are written in C have no signature
+        return False
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return sum(p.kind in positional and p.default is p.empty for p in parameters) == 2
