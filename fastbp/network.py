@@ -26,19 +26,16 @@ from fastbp.data import (
 )
 from fastbp.data.npz_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.training import base, reference_path
+from fastbp.training import base, chapter1, reference_path
 from fastbp.training.base import sigmoid
+from fastbp.training.chapter1 import OUTPUT
 from fastbp.training.checkpoint import Checkpointer
-from fastbp.training.monitors import CountMonitor
 from fastbp.training.new_data import NewData
 from fastbp.training.rules import NO_RULES
-from fastbp.training.run import Run
-from fastbp.training.settings import RuleSettings, RunSettings
-from fastbp.training.training_set import TrainingSet
+from fastbp.training.settings import RunSettings
 from fastbp.typing import Callbacks, Data, Deform, FloatArray, Path, Schedule, TrainingData
 
 __all__ = ["FORMAT_VERSION", "OUTPUT", "Network", "load", "sigmoid", "sigmoid_prime"]
-OUTPUT = "sigmoid"  # the activation of the output layer
 
 
 @np.errstate(under="ignore")
@@ -248,7 +245,7 @@ class Network(base.CompiledNetwork):
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
-        run = _run_of(self, settings, training_data, test_data, new_data)
+        run = chapter1.run_of(self, settings, training_data, test_data, new_data)
         run.train(checkpointer, progress)
 
     @public
@@ -425,42 +422,6 @@ _SIGMOID, _SIGMOID_PRIME = sigmoid, sigmoid_prime
 _FUNCTIONS = reference_path.ACTIVATIONS[OUTPUT]
 _OVERRIDABLE = ("feedforward", "update_mini_batch", "backprop", "evaluate", "cost_derivative")
 Network._original = base.originals(Network, _OVERRIDABLE)
-
-
-# ------------------------------------------------ one call of SGD
-
-
-def _run_of(net, settings, data, test_data, new_data=None):
-    """Return the Run of a call of SGD; new_data: see new_data.py."""
-    own_gradient = net._is_overridden("update_mini_batch", "backprop")
-    reference = own_gradient or net._is_overridden("cost_derivative", "sigmoid")
-    own_test = net._is_overridden("evaluate", "feedforward", "sigmoid")
-    training_set = TrainingSet(data, net, reference, own_gradient, new_data)
-    sets = {} if training_set.given is None else {"training_data": training_set.given}
-    count, n_test = _counter(net, test_data, own_test, sets)
-    net.history = []
-    return Run(
-        net, settings, training_set, CountMonitor(count, n_test, net.history),
-        RuleSettings(net.dtype, len(net._plan.sizes)), sets=sets, config={"test samples": n_test},
-        rereads_list=reference or own_test,  # overridden methods may change the caller's list
-        step=lambda pairs, eta, *how: net.update_mini_batch(pairs, eta),
-        history={"right answers": net.history},
-    )  # fmt: skip
-
-
-def _counter(net, data, own_test, sets):
-    """Return (a function that counts the right predictions, or None; of how many)."""
-    if data is None or (isinstance(data, (list, tuple)) and not len(data)):
-        return None, 0
-    data = containers.materialise(data, "test_data")
-    n_test = len(data[0]) if containers.is_array_form(data) else len(data)
-    if own_test:
-        if net._is_overridden("evaluate") and containers.is_array_form(data):
-            data = datasets.labelled_pairs(data, net._plan, net.dtype, OUTPUT)
-        return lambda: net.evaluate(data), n_test
-    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT)
-    sets["test_data"] = X, labels[:, None]
-    return lambda: net._count_correct(X, labels), n_test
 
 
 def load(path: Path, *, threads: int | None = None) -> Network:
