@@ -1,20 +1,26 @@
 """The book's expand_mnist: more training data, by displacing images or deforming them."""
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastbp.data import containers, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import public
 from fastbp.training.deformation import Deformation, check_images
+from fastbp.typing import Data, Inputs, NumericArray
+
+__all__ = ["DISPLACEMENTS", "Deformation", "deform", "expand"]
 
 # In the order of the book's script: rows down and up, columns right and left.
 DISPLACEMENTS = (1, 0), (-1, 0), (0, 1), (0, -1)
 
 
 @public
-def expand(data):
+def expand(data: Data) -> tuple[NumericArray | Pixels, NumericArray]:
     """Return each image and its four copies displaced by one pixel: down, up, right, left.
 
     Parameters
@@ -93,10 +99,13 @@ def _target(n_out, y, where):
 
 
 def deform(
-    X, labels=None, *, seed, epoch=0, first=0, elastic=Deformation.elastic,
-    rotation=Deformation.rotation, shear=Deformation.shear, scale=Deformation.scale,
-    shift=Deformation.shift, halved=Deformation.halved, out=None, threads=None,
-):  # fmt: skip
+    X: Inputs, labels: ArrayLike | None = None, *, seed: int, epoch: int = 0, first: int = 0,
+    elastic: tuple[float, float] | None = Deformation.elastic,
+    rotation: float = Deformation.rotation, shear: float = Deformation.shear,
+    scale: float = Deformation.scale, shift: float = Deformation.shift,
+    halved: tuple[int, ...] = Deformation.halved, out: NumericArray | None = None,
+    threads: int | None = None,
+) -> NumericArray | Pixels:  # fmt: skip
     """Return images, each deformed at random: Simard's elastic fields and Ciresan's affine maps.
 
     Parameters

@@ -5,10 +5,15 @@ Invariant: a recipe is a value. What it says is passed to network2's Network and
 
 import dataclasses
 import types
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastbp import network2, schedules
+from fastbp.typing import Deform, Schedule
+
+__all__ = ["RECIPES", "Recipe"]
 
 # Elastic fields and affine maps, see fastbp.expand_mnist.Deformation.
 DEFORM = dict(elastic=(36, 5), rotation=15, shear=15, scale=15, shift=1, halved=(1, 7))
@@ -41,23 +46,25 @@ class Recipe:
     >>> net.SGD(training_data, **RECIPES["plain-30"].arguments())  # doctest: +SKIP
     """
 
-    sizes: tuple
+    sizes: tuple[int, ...]
     epochs: int
     mini_batch_size: int
     eta: float
-    schedule: object
+    schedule: Schedule
     cost: str = "cross-entropy"
     activation: str = "relu"
     lmbda: float = 0.0
     momentum: float = 0.0
     nesterov: bool = False
-    dropout: float | tuple = 0.0
+    dropout: float | tuple[float, ...] = 0.0
     max_norm: float | None = None
-    deform: dict | None = None
+    deform: Deform | None = None
     paper: float | None = None
     source: str = ""
 
-    def network(self, *, dtype=np.float32, threads=None):
+    def network(
+        self, *, dtype: DTypeLike = np.float32, threads: int | None = None
+    ) -> network2.Network:
         """Return a new network, whose weights are drawn from `numpy.random`.
 
         Parameters
@@ -77,7 +84,7 @@ class Recipe:
         net.he_weight_initializer()
         return net
 
-    def arguments(self, epochs=None):
+    def arguments(self, epochs: int | None = None) -> dict[str, Any]:
         """Return the arguments of `fastbp.network2.Network.SGD`, but for the data.
 
         Parameters

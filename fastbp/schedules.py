@@ -10,6 +10,8 @@ import numpy as np
 
 from fastbp.data import arguments, messages
 
+__all__ = ["SCHEDULES", "Cosine", "Geometric", "Linear", "Step", "parse"]
+
 FLOAT64 = np.dtype(np.float64)
 
 
@@ -36,11 +38,11 @@ class Geometric:
 
     to: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if arguments.check_rate("to", self.to, FLOAT64) <= 0:
             raise ValueError(f"to is {self.to}, expected more than 0; Linear(to=0) falls to 0")
 
-    def __call__(self, epoch, epochs):
+    def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
         return self.to ** (epoch / epochs)
 
@@ -68,10 +70,10 @@ class Linear:
 
     to: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arguments.check_range("to", self.to, FLOAT64, 0)
 
-    def __call__(self, epoch, epochs):
+    def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
         return 1 - (1 - self.to) * epoch / epochs
 
@@ -106,10 +108,10 @@ class Cosine:
 
     to: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arguments.check_range("to", self.to, FLOAT64, 0)
 
-    def __call__(self, epoch, epochs):
+    def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
         return self.to + (1 - self.to) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
@@ -138,12 +140,12 @@ class Step:
     every: int
     factor: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arguments.check_count("every", self.every, 1)
         if arguments.check_rate("factor", self.factor, FLOAT64) <= 0:
             raise ValueError(f"factor is {self.factor}, expected more than 0")
 
-    def __call__(self, epoch, epochs):
+    def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
         return float(self.factor) ** (epoch // self.every)
 
@@ -152,7 +154,7 @@ SCHEDULES = {"geometric": Geometric, "linear": Linear, "cosine": Cosine, "step":
 EXPECTED = "geometric:0.01, linear, cosine or step:10,0.5"
 
 
-def parse(text):
+def parse(text: str) -> Geometric | Linear | Cosine | Step:
     """Return the schedule that a text names.
 
     Parameters

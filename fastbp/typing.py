@@ -26,6 +26,7 @@ __all__ = [
     "Inputs",
     "LabelledInputs",
     "LearningRate",
+    "NumericArray",
     "PairLists",
     "Pairs",
     "Path",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 Path: TypeAlias = str | os.PathLike[str]
 FloatArray: TypeAlias = NDArray[np.floating]
+NumericArray: TypeAlias = NDArray[Any]  # of uint8, float32 or float64
 Inputs: TypeAlias = ArrayLike | Pixels  # X (n, n_in), one sample a row
 
 # One set of a data set: images (n, n_in), and labels (n,).

@@ -41,7 +41,7 @@ import numpy as np
 from fastbp import network, network2
 from fastbp.cli.model_commands import read_image
 from fastbp.data.readers import find
-from fastbp.training import chapter3, checkpoint
+from fastbp.training import chapter1, chapter3, checkpoint
 from fastbp.training.settings import MonitorSettings, RuleSettings, RunSettings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # python -m tests.fuzz has it not
@@ -576,7 +576,7 @@ def _run_of(module, path=None, epochs=2):
     net = module.Network([5, 3, 3])
     settings = RunSettings(net.dtype, epochs, 5, 0.1)
     if module is network:
-        run = network._run_of(net, settings, TRAINING, TRAINING)
+        run = chapter1.run_of(net, settings, TRAINING, TRAINING)
     else:
         rules = RuleSettings(net.dtype, 3, momentum=0.9, dropout=0.1)
         wanted = {"evaluation_cost", "evaluation_accuracy"}

@@ -33,9 +33,10 @@ NAMES = {
     ],
 }  # fmt: skip
 TYPES = [
-    "Activation", "AnySets", "Callback", "Callbacks", "Cost", "Data", "DataSets", "FloatArray",
-    "FloatSet", "Inputs", "LabelledInputs", "PairLists", "Pairs", "Path", "PixelSet", "PixelSets",
-    "RandomState", "StopOn",
+    "Activation", "AnySets", "Callback", "Callbacks", "Cost", "Data", "DataSets", "Deform",
+    "FloatArray", "FloatSet", "Inputs", "LabelledInputs", "LearningRate", "NumericArray",
+    "PairLists", "Pairs", "Path", "PixelSet", "PixelSets", "RandomState", "Schedule", "StopOn",
+    "TrainingData",
 ]  # fmt: skip
 METHODS = {
     "fastbp.network": [

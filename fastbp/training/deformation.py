@@ -3,16 +3,20 @@
 Invariant: image i of epoch e depends on the image, its label, the seed, e and i alone.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, numeric_arrays
 from fastbp.data.messages import describe
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import public
 from fastbp.training import deform_calls
+from fastbp.typing import Inputs, NumericArray
 
 TYPES = np.uint8, np.float32, np.float64
 # What each number may be, and its unit. A tangent, or 1 / (1 - scale), must not be too large.
@@ -82,7 +86,10 @@ class Deformation:
             object.__setattr__(self, name, value)
 
     @public
-    def apply(self, images, labels, seed, epoch, out=None, threads=None):
+    def apply(
+        self, images: Inputs, labels: ArrayLike | None, seed: int, epoch: int,
+        out: NumericArray | None = None, threads: int | None = None,
+    ) -> NumericArray | Pixels:  # fmt: skip
         """Return the images of an epoch, deformed.
 
         Parameters
@@ -113,7 +120,10 @@ class Deformation:
         return self.apply_from(0, images, labels, seed, epoch, out, threads)
 
     @public
-    def apply_from(self, first, images, labels, seed, epoch, out=None, threads=None):
+    def apply_from(
+        self, first: int, images: Inputs, labels: ArrayLike | None, seed: int, epoch: int,
+        out: NumericArray | None = None, threads: int | None = None,
+    ) -> NumericArray | Pixels:  # fmt: skip
         """Return what apply does, where images[0] is image `first` of the epoch.
 
         So a part of an epoch, or one image, can be made alone: `first`, an int, 0..2**32 - 1.
