@@ -45,21 +45,29 @@ class LearningRates:
         if schedule is None or callable(schedule):
             if isinstance(schedule, type):
                 raise TypeError(
-                    f"schedule is the class {schedule.__name__}, expected a schedule; use "
-                    f"{schedule.__name__}()"
+                    f"schedule is the class {schedule.__name__}, expected an instance, e.g. "
+                    f"Linear() or Step(10)"
                 )
             return schedule
         if isinstance(schedule, str):
-            if schedule != HALVE:
-                return schedules.parse(schedule)
-            if self.may_halve:
-                return schedule
-            raise ValueError("schedule is 'halve', which goes by a monitor: fastbp.network2 has it")
+            return self._named_schedule()
         halve = "'halve', " if self.may_halve else ""
         raise TypeError(
             f"schedule is {messages.describe(schedule)}, expected None, {halve}a schedule of "
             f"fastbp.schedules, its name, or a function"
         )
+
+    def _named_schedule(self):
+        """Return the schedule of a name, "halve" as it is."""
+        name = self.schedule
+        if name == HALVE and self.may_halve:
+            return name
+        if name == HALVE:
+            raise ValueError("schedule is 'halve', which goes by a monitor: fastbp.network2 has it")
+        try:
+            return schedules.parse(name)
+        except ValueError as error:
+            raise ValueError(f"{error}{', or halve' if self.may_halve else ''}") from None
 
     @property
     def halves(self):

@@ -70,7 +70,9 @@ class TrainingSet:
             data = arrays = self.new_data.deform(X, labels_of(Y), epoch), Y
             self.fixed = given if self.is_fixed else None  # it is read once
         samples = None if self.reference else Samples(*arrays, "training_data")
-        pairs = datasets.training_pairs(data, net._plan, net.dtype) if self.reference else None
+        pairs = None
+        if self.reference:
+            pairs = datasets.training_pairs(data, net._plan, net.dtype, name)
         return Loaded(data, given, arrays, samples, pairs)
 
     def _name_of(self, epoch):
