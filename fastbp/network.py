@@ -430,6 +430,7 @@ def load(path: Path, *, threads: int | None = None) -> Network:
     Parameters
     ----------
     path : path
+        An .npz file.
     threads : int, optional
         As for `Network`.
 

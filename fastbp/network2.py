@@ -455,6 +455,7 @@ def load(
     Parameters
     ----------
     filename : path
+        A JSON file.
     cost : class or instance, optional
         The cost, if it is not one of this module.
     threads : int, optional

@@ -107,16 +107,24 @@ def test_floats_that_are_no_bytes(tmp_path, raw):
 
 
 def test_the_checksum_of_mnist_is_known_from_any_format(real_mnist, tmp_path):
-    """From the IDX files and from the book's pickle of floats; of a changed pixel it is unknown."""
+    """From the floats of the IDX files and from Keras's file; of a changed pixel it is unknown."""
     as_bytes = tuple(
         (mnist_loader.Pixels(np.rint(images * 256).astype(np.uint8)), labels)
         for images, labels in real_mnist
     )
     assert checksums.is_mnist(checksums.digests(as_bytes))
-    as_bytes[2][0].array[-1, -1] ^= 1
-    assert not checksums.is_mnist(checksums.digests(as_bytes))
-    said = fields(lines(write_pickle(tmp_path / "mnist.pkl.gz", real_mnist)))
+    (x, y), (u, v), (x_test, y_test) = ((images.array, labels) for images, labels in as_bytes)
+    np.savez(
+        tmp_path / "mnist.npz",
+        x_train=np.vstack([x, u]).reshape(-1, 28, 28),
+        y_train=np.r_[y, v],
+        x_test=x_test.reshape(-1, 28, 28),
+        y_test=y_test,
+    )
+    said = fields(lines(tmp_path / "mnist.npz"))
     assert said["checksum"] == "known: images and labels are MNIST's, to the bit"
+    x_test[-1, -1] ^= 1
+    assert not checksums.is_mnist(checksums.digests(as_bytes))
 
 
 # ------------------------------------------------ the contact sheet

@@ -79,6 +79,12 @@ def test_the_parameters_are_those_of_the_signature(name):
         assert sorted(found) == sorted(names)
 
 
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_first_parameter_has_a_text_or_a_shape(name):
+    lines = sections(OBJECTS[name].__doc__).get("Parameters", "x\n    text").splitlines()
+    assert "shape" in lines[0] or lines[1].startswith("    ")
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_returned_is_described(name):
     returns = inspect.signature(FUNCTIONS[name]).return_annotation

@@ -91,6 +91,7 @@ def load_safetensors(
     Parameters
     ----------
     path : path
+        A .safetensors file.
     threads : int, optional
         As for `fastbp.network.Network`.
 

@@ -119,9 +119,11 @@ class Pixels:
         return self.array.dtype
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.array)
 
     def __getitem__(self, index: Any) -> Any:
+        """Return an image as a column (n_in, 1), float32; for several indices, Pixels."""
         part = self.array[index]
         if part.ndim == 2:
             return Pixels(part, self.scale)
