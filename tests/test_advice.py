@@ -19,6 +19,7 @@ from helpers import seed_both
 
 import fastbp
 from fastbp import Network, Pixels, mnist_loader, network2
+from fastbp.expand_mnist import deform
 
 rng = np.random.default_rng(5)
 X, LABELS = rng.random((20, 6)), rng.integers(0, 4, 20)
@@ -92,6 +93,10 @@ def hyper(name):
     return call
 
 
+def deformed(images):
+    return deform(images, seed=1)
+
+
 def weights(name, l):
     def call(value):
         net = seeded()
@@ -110,7 +115,9 @@ def masked(array):
 
 
 SQUARE = rng.random((6, 6))
+IMAGES = rng.integers(0, 256, (5, 9))
 CASES = {
+    "images of integers": Case(deformed, "X", IMAGES, IMAGES.astype(np.float32)),
     "1-D x": Case(with_x, "x", X[0], X[0][:, None]),
     "x a list": Case(with_x, "x", X[0].tolist(), X[0][:, None]),
     "x a row": Case(with_x, "x", X[:1], X[0][:, None]),
@@ -314,6 +321,18 @@ def in_words(tmp_path):
     )
     pixels = Pixels(BYTES)
     yield (lambda: pixels[0, 1], lambda: pixels.array[0, 1])
+    images = IMAGES.astype(float)
+    read_only = np.empty_like(images)
+    read_only.flags.writeable = False
+    for out in (np.empty(45), read_only, images):
+        yield (
+            lambda out=out: deform(images, seed=1, out=out),
+            lambda: deform(images, seed=1, out=np.empty_like(images)),
+        )
+    yield (
+        lambda: deform(images, np.eye(5), seed=1),  # for one-hot rows use np.argmax(...)
+        lambda: deform(images, np.argmax(np.eye(5), axis=1), seed=1),
+    )
     a_folder_of_two_sets(tmp_path)
     yield (
         lambda: mnist_loader.load_data(tmp_path),  # pass the path of one of these files instead
@@ -335,7 +354,7 @@ def test_advice_in_words_is_followed(tmp_path):
         seen.append(str(raised.value))
         works()
         count += 1
-    assert count == 14
+    assert count == 18
 
 
 VERBS = r"; (use|pass|give|take|leave|resume|call|correct|assign|for other|monitor)\b|: (pass|say) "
