@@ -13,6 +13,7 @@ from fastbp.data import (
     arguments,
     containers,
     datasets,
+    file_rows,
     files,
     messages,
     npz,
@@ -118,7 +119,7 @@ class Network(base.CompiledNetwork):
     def SGD(
         self, training_data, epochs, mini_batch_size, eta, test_data=None, *, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
+        callback=None, shuffle=None,
     ):  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
@@ -161,6 +162,11 @@ class Network(base.CompiledNetwork):
             (0, 1 ...), epochs, eta, samples, seconds (of training and evaluation in this call), and
             with test data test_accuracy (a count) and n_test. One that returns True ends the run;
             other values are ignored. See `fastbp.History`.
+        shuffle : {None, "book", "blocks"}
+            "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
+            1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
+            their files, by a thread that reads ahead. None: "blocks" for a memory map that is
+            larger than the free memory, else "book".
 
         Raises
         ------
@@ -170,12 +176,19 @@ class Network(base.CompiledNetwork):
         FloatingPointError
             If training diverges.
         OSError
-            If a checkpoint can't be read or written.
+            If a checkpoint can't be read or written; if a memory map is read in blocks and its
+            file can't be, or changes its length. Then the weights are those of the last window.
 
         Notes
         -----
         The order of samples is that of `random.shuffle`, on Python's global generator. When a call
         is interrupted, the weights are those of the last mini-batch that was finished.
+
+        With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
+        from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
+        from everywhere in the file, and a mini-batch is a random choice of them. Samples of one
+        block always share a window (or two): data that are sorted in runs much longer than a block
+        are mixed less well than by the book's order.
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what
@@ -184,7 +197,7 @@ class Network(base.CompiledNetwork):
         epoch, and a checkpoint is one of before. Source: book, chapter 1.
         """
         settings = RunSettings(
-            self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
+            self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, shuffle
         )
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         training_data = containers.materialise(training_data, "training_data")
@@ -287,7 +300,9 @@ class Network(base.CompiledNetwork):
             return sum(
                 predictions.predict_label(self.feedforward(x), OUTPUT) == y for x, y in pairs
             )
-        X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
+        X, labels = datasets.labelled_arrays(
+            test_data, self._plan, self.dtype, OUTPUT, streams="auto"
+        )
         self._check_weights()
         with self._translate_errors("test_data", X):
             return self._count_correct(X, labels, self._checks_finite)
@@ -328,8 +343,11 @@ class Network(base.CompiledNetwork):
 
     def _count_correct(self, X, labels, check=False):
         """Return how many are right; check: outputs that are not finite are an error."""
-        out = self._outputs_of(X, "test_data", check)
-        return int((predictions.predict_labels(out, OUTPUT) == labels).sum())
+        count = 0
+        for rows, part in file_rows.parts(X):
+            out = self._outputs_of(part, "test_data", check)
+            count += int((predictions.predict_labels(out, OUTPUT) == labels[rows]).sum())
+        return count
 
     # ------------------------------------------------ the reference path
 
@@ -359,7 +377,7 @@ def _run_of(net, settings, data, test_data):
     own_gradient = net._is_overridden("update_mini_batch", "backprop")
     reference = own_gradient or net._is_overridden("cost_derivative", "sigmoid")
     own_test = net._is_overridden("evaluate", "feedforward", "sigmoid")
-    training_set = TrainingSet(data, net, reference, own_data=own_gradient)
+    training_set = TrainingSet(data, net, reference, settings, own_data=own_gradient)
     sets = {} if training_set.arrays is None else {"training_data": training_set.arrays}
     count, n_test = _counter(net, test_data, own_test, sets)
     net.history = []
@@ -382,7 +400,7 @@ def _counter(net, data, own_test, sets):
         if net._is_overridden("evaluate") and containers.is_array_form(data):
             data = datasets.labelled_pairs(data, net._plan, net.dtype, OUTPUT)
         return lambda: net.evaluate(data), n_test
-    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT)
+    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT, streams="auto")
     sets["test_data"] = X, labels[:, None]
     return lambda: net._count_correct(X, labels), n_test
 

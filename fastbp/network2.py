@@ -14,6 +14,7 @@ from fastbp.data import (
     arguments,
     containers,
     datasets,
+    file_rows,
     files,
     json_model,
     messages,
@@ -130,14 +131,14 @@ class Network(base.CompiledNetwork):
         betas=(0.9, 0.999), epsilon=1e-8, schedule=None,
         stop_on="evaluation_accuracy", monitor_subset=None, monitor_every=None, progress=None,
         on_divergence="stop", checkpoint=None, checkpoint_every=30.0, resume=False, verbose=True,
-        callback=None,
+        callback=None, shuffle=None,
     ):  # fmt: skip
         r"""Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback
+        checkpoint_every, resume, verbose, callback, shuffle
             As for `fastbp.network.Network.SGD`. A callback gets what is measured after the epoch,
             by the names that `stop_on` has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
@@ -197,7 +198,7 @@ class Network(base.CompiledNetwork):
         """
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(
-            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback
+            dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, shuffle
         )
         rules = RuleSettings(
             dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
@@ -297,7 +298,7 @@ class Network(base.CompiledNetwork):
         data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
         one_hot = not (convert or containers.is_array_form(data))
-        labels = datasets.labels_of_targets(Y, activation, "data", one_hot)
+        labels = datasets.stored_labels(Y, activation, "data", one_hot)
         self._check_weights()
         with self._translate_errors("data", X):
             return self._accuracy(X, labels)
@@ -384,7 +385,7 @@ class Network(base.CompiledNetwork):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
         data = containers.materialise(data, name)
         read = datasets.training_arrays if one_hot else datasets.evaluation_arrays
-        return read(data, self._plan, self.dtype, name)
+        return read(data, self._plan, self.dtype, name, "auto")
 
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
@@ -394,13 +395,20 @@ class Network(base.CompiledNetwork):
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
-        answers = predictions.predict_labels(self._outputs(X), self.activations[-1])
-        return int((answers == labels).sum())
+        count = 0
+        for rows, part in file_rows.parts(X):
+            answers = predictions.predict_labels(self._outputs(part), self.activations[-1])
+            count += int((answers == labels[rows]).sum())
+        return count
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            out = self._outputs(X).astype(np.float64)
-            return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
+            total, n_out = 0.0, self._plan.sizes[-1]
+            for rows, part in file_rows.parts(X):
+                out = self._outputs(part).astype(np.float64)
+                targets = datasets.target_rows(Y, rows, n_out, self.dtype)
+                total += costs.summed_cost(self.cost, out, targets)
+            return costs.mean_cost(total, len(X), self._layers()[0], lmbda, l1)
 
     # ------------------------------------------------ the reference path
 

@@ -13,11 +13,14 @@ import warnings
 import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
-from fastbp.training import callbacks, checkpoint, engine, run_state, signals
+from fastbp.data.file_rows import ReadError
+from fastbp.training import callbacks, checkpoint, run_state, signals
 from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
 from fastbp.training.samples import NonFiniteInput
+
+WINDOW_KEYS = 0x85EBCA6B  # how far apart the keys of two windows' masks of dropout are
 
 
 class Run:
@@ -38,10 +41,9 @@ class Run:
         self.monitor, self.rule_settings = monitor, rule_settings
         self.step, self.sets = step, sets
         self.config, self.rereads_list = config, rereads_list
-        n = training_set.n
         moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rule_settings.moments]
         moments = dict(zip(rule_settings.moments, moments))
-        self.state = RunState(np.arange(n), settings.eta, moments, history=history)
+        self.state = RunState(training_set.new_order(), settings.eta, moments, history=history)
         self.reference_guard = None
         if training_set.reference and settings.stops_on_divergence:
             self.reference_guard = ReferenceFiniteGuard(net)
@@ -58,7 +60,8 @@ class Run:
                 numeric_arrays.check_finite_samples(*both, net.dtype, name)
         undo = self._undo()
         bar = progress_bar(progress, settings.epochs * self.training_set.n)
-        with net._unchecked(), signals.DeferredSignals() as self.signals, bar as self.bar:
+        deferred = signals.DeferredSignals()
+        with net._unchecked(), self.training_set, deferred as self.signals, bar as self.bar:
             try:
                 self._start()
                 while self.state.epoch < settings.epochs and not self.state.finished:
@@ -66,6 +69,9 @@ class Run:
                 self._write()
             except (NonFiniteInput, Diverged) as error:
                 self._explain(error, undo)
+            except ReadError:
+                self._write_or_warn()
+                raise
             except BaseException:
                 if self.signals.delivered:
                     self._write_or_warn()
@@ -117,10 +123,10 @@ class Run:
         state = self.state
         with self.signals.blocked():  # overridden methods and schedules
             if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
-                state.order = np.arange(self.training_set.n)
+                state.order = self.training_set.new_order()
             if self.eta_of is not None:
                 state.eta = self.eta_of(state.epoch, state.eta)
-        engine.shuffle(state.order)
+        state.order.shuffle()
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
 
@@ -149,9 +155,9 @@ class Run:
     def _train_compiled(self, end):
         """Train on the kernels."""
         state, start, descent = self.state, self.state.samples_done, None
-        order, samples, m = state.order[start:end], self.training_set.samples, self._batch_size()
-        moments = list(state.moments.values())
-        how = self._step_rules(), moments, self.settings.stops_on_divergence, self._steps()
+        samples, order, window = self.training_set.part(state.order, start, end)
+        moments, m = list(state.moments.values()), self._batch_size()
+        how = self._step_rules(window), moments, self.settings.stops_on_divergence, self._steps()
         try:
             with self.net._descent(samples, order, m, state.eta, *how) as descent:
                 for count in descent:
@@ -166,7 +172,7 @@ class Run:
         state, pairs = self.state, self.training_set.pairs
         while state.samples_done < end:
             start = state.samples_done
-            batch = state.order[start : min(start + self._batch_size(), end)].tolist()
+            batch = state.order.samples[start : min(start + self._batch_size(), end)].tolist()
             self._check_weights()
             with self.signals.blocked():
                 how = self._step_rules(), list(state.moments.values()), self._steps()
@@ -191,12 +197,13 @@ class Run:
     def _batch_size(self):
         return self.settings.mini_batch_size
 
-    def _step_rules(self):
-        """Return the Rules of this epoch."""
+    def _step_rules(self, window=0):
+        """Return the Rules of this epoch, and of a window, whose samples are numbered anew."""
         state = self.state
         if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        return self.rule_settings.for_epoch(self.training_set.n, state.epoch, state.dropout_key)
+        key = state.dropout_key + window * WINDOW_KEYS
+        return self.rule_settings.for_epoch(self.training_set.n, state.epoch, key)
 
     def _measure(self, midway):
         """Return what the monitor measures; if it is interrupted, what it drew is undone."""
@@ -263,7 +270,8 @@ class Run:
             "sizes": list(net._plan.sizes), "dtype": net.dtype.name, "eta": self.settings.eta,
             "mini_batch_size": self._batch_size(), "samples": self.training_set.n,
             **{name: checkpoint.fingerprint(*both) for name, both in sets},
-            **self.config, **self.checkpointer.config,
+            **self.training_set.config(self.state.order), **self.config,
+            **self.checkpointer.config,
         }  # fmt: skip
 
     def _write_if_due(self, epochs=None):

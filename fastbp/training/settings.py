@@ -26,6 +26,7 @@ class RunSettings:
     on_divergence: str = "stop"
     verbose: bool = True
     callbacks: object = None
+    shuffle: str | None = None
 
     def __post_init__(self):
         self.epochs = arguments.check_count("epochs", self.epochs, 0)
@@ -34,6 +35,13 @@ class RunSettings:
         arguments.check_choice("on_divergence", self.on_divergence, "stop", "continue")
         self.verbose = arguments.check_flag("verbose", self.verbose)
         self.callbacks = check_callbacks(self.callbacks)
+        if self.shuffle is not None:
+            arguments.check_choice("shuffle", self.shuffle, "book", "blocks")
+
+    @property
+    def streams(self):
+        """Return which data are read in windows: see datasets.training_arrays."""
+        return {None: "auto", "book": None, "blocks": "always"}[self.shuffle]
 
     @property
     def stops_on_divergence(self):

@@ -3,35 +3,101 @@
 Invariant: a list that the caller passes is shuffled in place before each epoch, as in the book.
 """
 
-from fastbp.data import datasets, numeric_arrays
+import math
+
+from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
+from fastbp.training.orders import BlockOrder, BookOrder
 from fastbp.training.samples import Samples
+from fastbp.training.windows import Windows
 
 
 class TrainingSet:
     """The training data of a run.
 
-    samples: for the kernels, or None; pairs: for the reference path, or None; arrays: (X, Y), or
-    None where overridden methods take data of their own; n: how many samples. own_data: whether
-    they may be of any kind, so that no arrays are made.
+    samples: for the kernels, or None; windows: these, a window at a time, or None; pairs: for the
+    reference path, or None; arrays: (X, Y), or None where overridden methods take data of their
+    own; n: how many samples. settings: RunSettings; own_data: whether data may be of any kind, so
+    that no arrays are made. A context, in which the windows are read.
     """
 
-    def __init__(self, data, net, reference, own_data=False):
+    def __init__(self, data, net, reference, settings, own_data=False):
         self.net, self.reference, self.own_data = net, reference, own_data
+        self.settings, self.windows = settings, None
         self.callers_list = data if isinstance(data, list) else None
         self.was_replaced = False  # the caller's list holds other pairs than at the beginning
         self._read(data)
 
     def _read(self, data):
         net, self.samples, self.pairs, self.arrays = self.net, None, None, None
+        streams = self._check_streams(data)
         if not self.own_data:
-            X, Y = self.arrays = datasets.training_arrays(data, net._plan, net.dtype)
+            X, Y = datasets.training_arrays(data, net._plan, net.dtype, streams=streams)
+            self.arrays = X, Y
             if self.reference:
+                self._check_in_memory(X)
                 numeric_arrays.check_finite_samples(X, Y, net.dtype, "training_data")
+            elif streams == "always" or isinstance(X, file_rows.FileRows):
+                self.windows = Windows(X, Y, net._plan.sizes[-1], net.dtype, "training_data")
             else:
                 self.samples = Samples(X, Y, "training_data")
         if self.reference:
             self.pairs = datasets.training_pairs(data, net._plan, net.dtype)
-        self.n = len(self.pairs if self.reference else self.samples)
+        self.n = len(self.pairs if self.reference else self.arrays[0])
+
+    def _check_streams(self, data):
+        """Return which data are read in windows, or raise ValueError for what cannot be."""
+        streams = self.settings.streams
+        if streams == "always" and (self.reference or not containers.is_array_form(data)):
+            why = f"training_data is a {type(data).__name__} of pairs"
+            if self.reference:
+                why = "a method, the cost or the sigmoid is overridden"
+            raise ValueError(
+                f"shuffle is 'blocks', expected 'book' or None where {why}; 'blocks' goes with "
+                f"arrays (X, Y) and the compiled path"
+            )
+        return streams
+
+    def _check_in_memory(self, X):
+        """Raise ValueError for data that pairs would be made of, and that do not fit in memory."""
+        if isinstance(X, file_rows.FileRows):
+            raise ValueError(
+                f"training_data: X has {X.nbytes:,} bytes in {messages.shorten(X.file.path)}, more "
+                f"than the free memory, and a method, the cost or the sigmoid is overridden: that "
+                f"path has all samples in memory; take fewer, (X[:n], Y[:n])"
+            )
+
+    def __enter__(self):
+        return self if self.windows is None else self.windows.__enter__()
+
+    def __exit__(self, *error):
+        if self.windows is not None:
+            self.windows.__exit__(*error)
+
+    def new_order(self):
+        """Return an order of the samples, before its first shuffle."""
+        if self.windows is None:
+            return BookOrder(self.n)
+        X = self.arrays[0]
+        row_bytes = math.prod(X.shape[1:]) * X.dtype.itemsize
+        return BlockOrder(self.n, row_bytes, self.settings.mini_batch_size)
+
+    def config(self, order):
+        """Return what must be the same when the run is resumed, a dictionary for JSON."""
+        if self.windows is None:
+            return {}
+        return {"shuffle": f"blocks of {order.block}, windows of {order.window}"}
+
+    def part(self, order, start, end):
+        """Return (Samples, the order of those from `start` on, number of the window).
+
+        They are up to `end`, or to the end of the window; without windows the number is 0.
+        """
+        if self.windows is None:
+            return self.samples, order.samples[start:end], 0
+        w = start // order.window
+        samples, within = self.windows.window(order, w)
+        first = w * order.window
+        return samples, within[start - first : end - first], w
 
     def start(self):
         """Note the caller's pairs in the order in which they are given."""
@@ -40,7 +106,7 @@ class TrainingSet:
     def shuffle_list(self, order):
         """Bring the caller's list into the order of an epoch."""
         if self.callers_list is not None:
-            self.callers_list[:] = [self.given[i] for i in order.tolist()]
+            self.callers_list[:] = [self.given[i] for i in order.samples.tolist()]
 
     def restore_list(self):
         """Bring the caller's list into the order in which it was given."""
@@ -56,7 +122,7 @@ class TrainingSet:
             return False
         theirs = self.callers_list
         changed = len(self.given) != len(theirs) or any(
-            self.given[i] is not pair for i, pair in zip(order.tolist(), theirs)
+            self.given[i] is not pair for i, pair in zip(order.samples.tolist(), theirs)
         )
         if changed:
             self.given, self.was_replaced = list(theirs), True
