@@ -13,7 +13,6 @@ from fastbp.data import (
     arguments,
     containers,
     datasets,
-    file_rows,
     files,
     messages,
     npz,
@@ -22,7 +21,7 @@ from fastbp.data import (
     predictions,
 )
 from fastbp.data.warn import public
-from fastbp.training import base, reference_path
+from fastbp.training import base, evaluation, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.monitors import CountMonitor
@@ -343,11 +342,11 @@ class Network(base.CompiledNetwork):
 
     def _count_correct(self, X, labels, check=False):
         """Return how many are right; check: outputs that are not finite are an error."""
-        count = 0
-        for rows, part in file_rows.parts(X):
-            out = self._outputs_of(part, "test_data", check)
-            count += int((predictions.predict_labels(out, OUTPUT) == labels[rows]).sum())
-        return count
+
+        def outputs_of(part):
+            return self._outputs_of(part, "test_data", check)
+
+        return evaluation.count_correct(outputs_of, X, labels, OUTPUT)
 
     # ------------------------------------------------ the reference path
 

@@ -14,7 +14,6 @@ from fastbp.data import (
     arguments,
     containers,
     datasets,
-    file_rows,
     files,
     json_model,
     messages,
@@ -25,7 +24,7 @@ from fastbp.data import (
 from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
 from fastbp.mnist_loader import vectorized_result  # noqa: F401  (a public name)
-from fastbp.training import base, chapter3, costs, reference_path
+from fastbp.training import base, chapter3, costs, evaluation, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.costs import (  # noqa: F401  (public names)
@@ -395,19 +394,11 @@ class Network(base.CompiledNetwork):
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
-        count = 0
-        for rows, part in file_rows.parts(X):
-            answers = predictions.predict_labels(self._outputs(part), self.activations[-1])
-            count += int((answers == labels[rows]).sum())
-        return count
+        return evaluation.count_correct(self._outputs, X, labels, self.activations[-1])
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            total, n_out = 0.0, self._plan.sizes[-1]
-            for rows, part in file_rows.parts(X):
-                out = self._outputs(part).astype(np.float64)
-                targets = datasets.target_rows(Y, rows, n_out, self.dtype)
-                total += costs.summed_cost(self.cost, out, targets)
+            total = evaluation.summed_cost(self._outputs, X, Y, self.cost)
             return costs.mean_cost(total, len(X), self._layers()[0], lmbda, l1)
 
     # ------------------------------------------------ the reference path
