@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from fastbp.data import arguments, digits, download
+from fastbp.data import arguments, digits, download, idx_writer
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
 
@@ -34,6 +34,8 @@ def load_data(path=None, *, pixels=False, transpose=False):
           (e.g. emnist-letters-train-images-idx3-ubyte.gz), .gz or not. Where a folder holds
           several data sets, the path of one file selects the one that it belongs to;
         - the book's mnist.pkl.gz, or the mnist_expanded.pkl.gz of its expand_mnist.py;
+        - train-images.npy, train-labels.npy, test-images.npy and test-labels.npy, images of uint8;
+          or the same names with .raw, for files of nothing but the bytes, 784 an image;
         - Keras's mnist.npz, or the four .npz files of KMNIST or Kuzushiji-49
           (kmnist-train-imgs.npz and so on);
         - csv files (.csv or .csv.gz) of lines ``label,pixel,pixel,...``, with or without a header
@@ -46,7 +48,8 @@ def load_data(path=None, *, pixels=False, transpose=False):
         those of the book, mnist.pkl.gz and ../data/mnist.pkl.gz; the user's cache; a download into
         that cache (base address: the environment variable FASTBP_MNIST_URL, if set).
     pixels : bool, default False
-        Return the images as `fastbp.Pixels`, one byte for each pixel, instead of float32.
+        Return the images as `fastbp.Pixels`, one byte for each pixel, instead of float32. Those of
+        an IDX, .npy or .raw file of more than 1 GB are then a memory map of it, not in memory.
     transpose : bool, default False
         Exchange the rows and columns of each image. EMNIST's images are stored transposed: with
         True they are upright, as MNIST's are.
@@ -102,6 +105,31 @@ def load_data(path=None, *, pixels=False, transpose=False):
     except download.DownloadError as error:
         raise DataNotFoundError(f"MNIST cannot be downloaded: {error}; {HOW_TO_GET_IT}") from None
     return find.load(folder, **options)
+
+
+def write(path, images, labels):
+    """Write images and labels to two IDX files, in MNIST's format.
+
+    Parameters
+    ----------
+    path : str or path
+        The file of the images, by a name that `load_data` knows: train-images-idx3-ubyte,
+        t10k-images-idx3-ubyte, with a prefix or not, compressed if it ends in .gz. That of the
+        labels stands beside it: train-labels-idx1-ubyte. Files of these names are replaced.
+    images : ndarray (n, 784) or (n, 28, 28), or Pixels
+        uint8; or floats, pixel/256, as `load_data` returns them. A memory map is written block by
+        block.
+    labels : ndarray (n,) of int
+        0..255.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another kind of name, and for images and labels that IDX files cannot hold.
+    OSError
+        If a file cannot be written. Each file appears whole or not at all.
+    """
+    idx_writer.write_pair(path, images, labels)
 
 
 def load_data_wrapper(path=None, *, transpose=False):

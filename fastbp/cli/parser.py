@@ -4,7 +4,13 @@ import argparse
 import sys
 
 from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.cli import (
+    book_command,
+    generate_command,
+    model_commands,
+    train_command,
+    warmup_command,
+)
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -18,6 +24,7 @@ EXAMPLES = """examples:
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
+  fastbp generate --count 8100000 -o digits      synthetic digits, more than fit in memory
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
@@ -79,6 +86,12 @@ def make_parser():
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
+        (
+            "generate",
+            generate_command.generate,
+            generate_command.add_generate_options,
+            "write any number of synthetic digits",
+        ),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
         command_parser = commands.add_parser(name, help=summary, **common)
@@ -109,6 +122,9 @@ def _add_train_options(parser):
     add("--resume", action="store_true",
         help="continue from the checkpoint, if there is one, and print its lines again "
         "(--epochs: in all)")  # fmt: skip
+    add("--shuffle", choices=("book", "blocks"),
+        help="the book's order, or blocks of the file in random order, shuffled in windows "
+        "(default: blocks for files larger than the free memory)")  # fmt: skip
     add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
