@@ -22,6 +22,7 @@ FORMAT_VERSION = 1
 WHOLE = 1 << 28  # bytes of a memory map up to which its fingerprint is of all of them
 SAMPLED, SAMPLED_BYTES = 64, 1 << 14  # else: so many blocks of it, of so many bytes
 BLOCK = 1 << 24  # bytes in memory at a time, for a fingerprint
+IN_OLDER_FILES = {"shuffle": "book"}  # what files mean in which these names are missing
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
@@ -92,8 +93,9 @@ class Checkpointer:
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{self.path} is not a checkpoint of fastbp") from None
         for name, value in json.loads(_as_json(config)).items():
-            if written.get(name) != value:
-                how = f"{name} {_as_text(written.get(name))}, this one has {_as_text(value)}"
+            before = written.get(name, IN_OLDER_FILES.get(name))
+            if before != value:
+                how = f"{name} {_as_text(before)}, this one has {_as_text(value)}"
                 if name.endswith("_data"):
                     how = f"other {name}"
                 raise ValueError(

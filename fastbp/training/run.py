@@ -269,9 +269,9 @@ class Run:
             "network": f"{net._original['module'].__name__}.{type(net).__name__}",
             "sizes": list(net._plan.sizes), "dtype": net.dtype.name, "eta": self.settings.eta,
             "mini_batch_size": self._batch_size(), "samples": self.training_set.n,
+            **self.training_set.config(self.state.order),  # which the next ones depend on
             **{name: checkpoint.fingerprint(*both) for name, both in sets},
-            **self.training_set.config(self.state.order), **self.config,
-            **self.checkpointer.config,
+            **self.config, **self.checkpointer.config,
         }  # fmt: skip
 
     def _write_if_due(self, epochs=None):

@@ -84,7 +84,7 @@ class TrainingSet:
     def config(self, order):
         """Return what must be the same when the run is resumed, a dictionary for JSON."""
         if self.windows is None:
-            return {}
+            return {"shuffle": "book"}
         return {"shuffle": f"blocks of {order.block}, windows of {order.window}"}
 
     def part(self, order, start, end):
