@@ -23,7 +23,7 @@ NAMES = {
     ],
     "fastbp.mnist_loader": [
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
-        "vectorized_result", "wrap",
+        "vectorized_result", "wrap", "write",
     ],
     "fastbp.exchange": [
         "from_sklearn", "from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch",

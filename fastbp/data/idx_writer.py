@@ -31,12 +31,13 @@ def write_pair(path, images, labels):
         raise ValueError(
             f"{len(images)} images are more than are read from a .gz file; leave out .gz"
         )
-    with files.write_atomically(images_path) as x, files.write_atomically(labels_path) as y:
-        with _open_packed(x, packed) as out:
+    with files.write_atomically(images_path) as file:
+        with _open_packed(file, packed) as out:
             out.write(header(len(images), SIDE, SIDE))
             for start in range(0, len(images), image_sets.BLOCK_ROWS):
                 out.write(_bytes_of(images, start).tobytes())
-        with _open_packed(y, packed) as out:
+        file.flush()  # an error ends it before the labels are replaced
+        with files.write_atomically(labels_path) as second, _open_packed(second, packed) as out:
             out.write(header(len(labels)))
             out.write(labels.tobytes())
 

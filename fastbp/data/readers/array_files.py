@@ -46,9 +46,10 @@ def _read_array(path, is_images=True):
     """Return the array in a file, mapped if it is large, or raise ValueError."""
     size = os.path.getsize(path)
     if path.name.endswith(".raw"):
-        n, rest = divmod(size, PIXELS if is_images else 1)
+        item = PIXELS if is_images else 1
+        n, rest = divmod(size, item)
         if rest or not n:
-            raise ValueError(f"{path} has {size:,} bytes, expected a multiple of {PIXELS}")
+            raise ValueError(f"{path} has {size:,} bytes, expected a multiple of {item}, not 0")
         shape, dtype, offset = (n, PIXELS) if is_images else (n,), np.dtype(np.uint8), 0
     else:
         shape, dtype, offset = _read_header(path, size)
