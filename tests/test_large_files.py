@@ -141,6 +141,21 @@ def test_labels_of_a_file_that_are_wrong_are_named(path, labels):
         net.accuracy((map_of(path), wrong), convert=True)
 
 
+def test_a_system_without_more_threads(path, labels, monkeypatch):
+    def trained_and_evaluated():
+        return trained((map_of(path), labels), test_data=(map_of(path), labels))
+
+    wanted, started = trained_and_evaluated(), []
+
+    def start(self):
+        started.append(self)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    assert_same(trained_and_evaluated(), wanted)
+    assert len(started) > 1
+
+
 # ------------------------------------------------ memory
 
 

@@ -4,7 +4,7 @@ Invariant: a file that is cut off, grows or cannot be read raises ReadError. To 
 a file would end the process with SIGBUS.
 """
 
-import concurrent.futures
+import contextlib
 import dataclasses
 import math
 import mmap
@@ -16,6 +16,7 @@ import numpy as np
 
 from fastbp.data.free_memory import free_memory
 from fastbp.data.pixels import Pixels
+from fastbp.data.read_ahead import ReadAhead
 from fastbp.kernels import layout
 
 PART_BYTES = 1 << 26  # how much `parts` reads at a time
@@ -62,6 +63,12 @@ class OpenFile:
                 ) from None
         if done < len(view):
             raise ReadError(f"{self.path} ends at byte {position + done:,}: it is cut off")
+
+    def prefetch(self, position, size):
+        """Have the system begin to read bytes that will soon be asked for."""
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # some file systems do not know it
+                os.posix_fadvise(self._file.fileno(), position, size, os.POSIX_FADV_WILLNEED)
 
     def _check_size(self):
         size = os.fstat(self._file.fileno()).st_size
@@ -113,6 +120,10 @@ class FileRows:
     def read_into(self, array):
         """Fill a contiguous array of the same type with the first rows."""
         self.file.read_into(memoryview(array.reshape(-1).view(np.uint8)), self.position)
+
+    def prefetch(self):
+        """Have the system begin to read the rows from the disk."""
+        self.file.prefetch(self.position, self.nbytes)
 
     def read(self):
         """Return all rows as an array, or as Pixels."""
@@ -203,7 +214,7 @@ def parts(X, part_bytes=None):
         return
     count = max(1, (part_bytes or PART_BYTES) // max(1, X.row_bytes))
     slices = [slice(i, min(i + count, len(X))) for i in range(0, len(X), count)]
-    with concurrent.futures.ThreadPoolExecutor(1) as reader:
+    with ReadAhead() as reader:
         coming = [reader.submit(read_rows, X, rows) for rows in slices[:1]]
         for i, rows in enumerate(slices):
             part = coming.pop().result()

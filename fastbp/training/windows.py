@@ -3,15 +3,18 @@
 Invariant: the window that is trained on and the one that is being read have buffers of their own.
 """
 
-import concurrent.futures
+from concurrent.futures import wait
 
 import numpy as np
 
 from fastbp.data.datasets import one_hot
 from fastbp.data.file_rows import FileRows
 from fastbp.data.pixels import Pixels
+from fastbp.data.read_ahead import ReadAhead
 from fastbp.kernels import layout
 from fastbp.training.samples import Samples
+
+AHEAD = 8  # so many blocks are asked for before they are read
 
 
 class Windows:
@@ -27,11 +30,11 @@ class Windows:
         self.buffers, self.reader = [], None
 
     def __enter__(self):
-        self.reader = concurrent.futures.ThreadPoolExecutor(1)
+        self.reader = ReadAhead().__enter__()
         return self
 
     def __exit__(self, *error):
-        self.reader.shutdown(cancel_futures=True)
+        self.reader.__exit__(*error)
         self.current = self.coming = None
         self.buffers.clear()
 
@@ -54,19 +57,10 @@ class Windows:
     def _begin_reading(self, order, w):
         """Have window w read into the buffer that is free."""
         if self.coming is not None:  # of an epoch that has ended
-            concurrent.futures.wait([self.coming[2]])
+            wait([self.coming[2]])
         if not self.buffers:
             self.buffers = [self._new_buffer(min(order.window, order.n)) for _ in range(2)]
-        self.coming = order.key, w, self._submit(self.read, self.buffers[0], order, w)
-
-    def _submit(self, function, *arguments):
-        """Call a function in the thread; here, if the system has no more threads."""
-        try:
-            return self.reader.submit(function, *arguments)
-        except RuntimeError:
-            future = concurrent.futures.Future()
-            future.set_result(function(*arguments))
-            return future
+        self.coming = order.key, w, self.reader.submit(self.read, self.buffers[0], order, w)
 
     def _new_buffer(self, n):
         """Return arrays for the inputs and the targets of n samples."""
@@ -77,8 +71,9 @@ class Windows:
         """Read window w into a buffer; return what `window` does."""
         n = order.size_of(w)
         X, Y = (array[:n] for array in buffer)
-        start = 0
-        for first, count in order.pieces(w):
+        start, pieces = 0, order.pieces(w)
+        for i, (first, count) in enumerate(pieces):
+            self._prefetch(pieces[i + AHEAD : i + AHEAD + 1] if i else pieces[: AHEAD + 1])
             rows, source = slice(start, start + count), slice(first, first + count)
             _copy(X[rows], _stored(self.X)[source])
             _copy(Y[rows], self._targets(source))
@@ -86,6 +81,12 @@ class Windows:
         scale = self.X.scale if isinstance(self.X, (Pixels, FileRows)) else None
         inputs = X if scale is None else Pixels(X, scale)
         return Samples(inputs, Y, self.name), order.within(w)
+
+    def _prefetch(self, pieces):
+        """Have the inputs of pieces read from the disk: several at a time are faster than one."""
+        if isinstance(self.X, FileRows):
+            for first, count in pieces:
+                self.X[first : first + count].prefetch()
 
     def _targets(self, rows):
         """Return the targets of some rows, FileRows if they are in a file."""
