@@ -34,7 +34,6 @@ class TrainingSet:
             X, Y = datasets.training_arrays(data, net._plan, net.dtype, streams=streams)
             self.arrays = X, Y
             if self.reference:
-                self._check_in_memory(X)
                 numeric_arrays.check_finite_samples(X, Y, net.dtype, "training_data")
             elif streams == "always" or isinstance(X, file_rows.FileRows):
                 self.windows = Windows(X, Y, net._plan.sizes[-1], net.dtype, "training_data")
@@ -46,8 +45,12 @@ class TrainingSet:
 
     def _check_streams(self, data):
         """Return which data are read in windows, or raise ValueError for what cannot be."""
-        streams = self.settings.streams
-        if streams == "always" and (self.reference or not containers.is_array_form(data)):
+        streams, has_arrays = self.settings.streams, containers.is_array_form(data)
+        if self.reference and streams == "auto":
+            if has_arrays:
+                self._check_in_memory(data[0])
+            return None
+        if streams == "always" and (self.reference or not has_arrays):
             why = f"training_data is a {type(data).__name__} of pairs"
             if self.reference:
                 why = "a method, the cost or the sigmoid is overridden"
@@ -59,9 +62,11 @@ class TrainingSet:
 
     def _check_in_memory(self, X):
         """Raise ValueError for data that pairs would be made of, and that do not fit in memory."""
-        if isinstance(X, file_rows.FileRows):
+        rows = file_rows.streamed_rows(X, "auto", "training_data")
+        if rows is not None:
+            path = messages.shorten(rows.file.path)
             raise ValueError(
-                f"training_data: X has {X.nbytes:,} bytes in {messages.shorten(X.file.path)}, more "
+                f"training_data: X has {rows.nbytes:,} bytes in {path}, more "
                 f"than the free memory, and a method, the cost or the sigmoid is overridden: that "
                 f"path has all samples in memory; take fewer, (X[:n], Y[:n])"
             )
