@@ -391,6 +391,30 @@ def test_a_file_that_has_vanished(path, labels):
         network.Network(SIZES).evaluate((X, labels))
 
 
+def test_a_file_that_has_vanished_leaves_the_checkpoint_as_it_was(path, labels, tmp_path):
+    X, file = map_of(path), tmp_path / "run.npz"
+    trained((X, labels), 1, checkpoint=file)
+    before = file.read_bytes()
+    path.unlink()
+    with pytest.raises(OSError, match=r"x\.npy cannot be opened"):
+        trained((X, labels), checkpoint=file, resume=True)
+    np.save(path, X.array)
+    real, left = OpenFile.read_into, [1]
+
+    def read_into(self, view, position):
+        left[0] -= 1
+        if left[0] == 0:
+            os.truncate(path, 1000)
+        return real(self, view, position)
+
+    X = map_of(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenFile, "read_into", read_into)
+        with pytest.raises(OSError, match="cut off"):
+            trained((X, labels), checkpoint=file, resume=True)
+    assert file.read_bytes() == before
+
+
 def test_a_file_that_is_removed_meanwhile_is_read_to_the_end(path, labels):
     wanted, X = trained((map_of(path), labels)), map_of(path)
     net = trained((X, labels), callback=lambda figures: path.unlink(missing_ok=True))

@@ -70,7 +70,8 @@ class Run:
             except (NonFiniteInput, Diverged) as error:
                 self._explain(error, undo)
             except ReadError:
-                self._write_or_warn()
+                if self.state.epoch or self.state.epoch_started:  # not before a checkpoint is read
+                    self._write_or_warn()
                 raise
             except BaseException:
                 if self.signals.delivered:
