@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fastbp.data import arguments, digits, download, locations
+from fastbp.data import arguments, digits, download, idx_writer, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
-from fastbp.typing import AnySets, DataSets, PairLists, Path, PixelSets
+from fastbp.typing import AnySets, DataSets, Inputs, PairLists, Path, PixelSets
 
 __all__ = [
     "HOW_TO_GET_IT", "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper",
-    "synthetic", "vectorized_result", "wrap",
+    "synthetic", "vectorized_result", "wrap", "write",
 ]  # fmt: skip
 HOW_TO_GET_IT = (
     "give load_data a folder with the four IDX files, a mnist.pkl.gz, mnist.npz or csv, or set "
@@ -52,6 +52,8 @@ def load_data(
           (e.g. emnist-letters-train-images-idx3-ubyte.gz), .gz or not. Where a folder holds
           several data sets, the path of one file selects the one that it belongs to;
         - the book's mnist.pkl.gz, or the mnist_expanded.pkl.gz of its expand_mnist.py;
+        - train-images.npy, train-labels.npy, test-images.npy and test-labels.npy, images of uint8;
+          or the same names with .raw, for files of nothing but the bytes, 784 an image;
         - Keras's mnist.npz, or the four .npz files of KMNIST or Kuzushiji-49
           (kmnist-train-imgs.npz and so on);
         - csv files (.csv or .csv.gz) of lines ``label,pixel,pixel,...``, with or without a header
@@ -64,7 +66,8 @@ def load_data(
         those of the book, mnist.pkl.gz and ../data/mnist.pkl.gz; the user's cache; a download into
         that cache (base address: the environment variable FASTBP_MNIST_URL, if set).
     pixels : bool, default False
-        Return the images as `fastbp.Pixels`, one byte for each pixel, instead of float32.
+        Return the images as `fastbp.Pixels`, one byte for each pixel, instead of float32. Those of
+        an IDX, .npy or .raw file of more than 1 GB are then a memory map of it, not in memory.
     transpose : bool, default False
         Exchange the rows and columns of each image. EMNIST's images are stored transposed: with
         True they are upright, as MNIST's are.
@@ -131,6 +134,31 @@ def load_data(
     except download.DownloadError as error:
         raise DataNotFoundError(f"MNIST cannot be downloaded: {error}; {HOW_TO_GET_IT}") from None
     return find.load(folder, **options)
+
+
+def write(path: Path, images: Inputs, labels: ArrayLike) -> None:
+    """Write images and labels to two IDX files, in MNIST's format.
+
+    Parameters
+    ----------
+    path : str or path
+        The file of the images, by a name that `load_data` knows: train-images-idx3-ubyte,
+        t10k-images-idx3-ubyte, with a prefix or not, compressed if it ends in .gz. That of the
+        labels stands beside it: train-labels-idx1-ubyte. Files of these names are replaced.
+    images : ndarray (n, 784) or (n, 28, 28), or Pixels
+        uint8; or floats, pixel/256, as `load_data` returns them. A memory map is written block by
+        block.
+    labels : ndarray (n,) of int
+        0..255.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another kind of name, and for images and labels that IDX files cannot hold.
+    OSError
+        If a file cannot be written. Each file appears whole or not at all.
+    """
+    idx_writer.write_pair(path, images, labels)
 
 
 def load_data_wrapper(path: Path | None = None, *, transpose: bool = False) -> PairLists:

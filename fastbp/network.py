@@ -26,7 +26,7 @@ from fastbp.data import (
 )
 from fastbp.data.npz_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.training import base, chapter1, reference_path
+from fastbp.training import base, chapter1, evaluation, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.chapter1 import OUTPUT
 from fastbp.training.checkpoint import Checkpointer
@@ -147,7 +147,7 @@ class Network(base.CompiledNetwork):
         on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
         checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
         callback: Callbacks = None, schedule: Schedule | None = None, warmup: int = 0,
-        deform: Deform | None = None,
+        deform: Deform | None = None, shuffle: Literal["book", "blocks"] | None = None,
     ) -> None:  # fmt: skip
         """Train by mini-batch stochastic gradient descent, and print a line per epoch.
 
@@ -201,6 +201,11 @@ class Network(base.CompiledNetwork):
         deform : dict or fastbp.expand_mnist.Deformation, optional
             All images are deformed anew for each epoch, by these arguments of `Deformation`, e.g.
             ``dict(elastic=(36, 5), rotation=15)``, and its defaults for the others.
+        shuffle : {None, "book", "blocks"}
+            "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
+            1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
+            their files, by a thread that reads ahead. None: "blocks" for a memory map that is
+            larger than the free memory, else "book".
 
         Raises
         ------
@@ -210,7 +215,8 @@ class Network(base.CompiledNetwork):
         FloatingPointError
             If training diverges.
         OSError
-            If a checkpoint can't be read or written.
+            If a checkpoint can't be read or written; if a memory map is read in blocks and its
+            file can't be, or changes its length. Then the weights are those of the last window.
 
         Notes
         -----
@@ -223,6 +229,12 @@ class Network(base.CompiledNetwork):
         raises ends the call where its epoch would begin. A call that is resumed begins with the
         epoch it is resumed in. The list that it returns is not shuffled. The seed of deformations
         follows from the state of `random` at the start, from which nothing is drawn for it.
+
+        With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
+        from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
+        from everywhere in the file, and a mini-batch is a random choice of them. Samples of one
+        block always share a window (or two): data that are sorted in runs much longer than a block
+        are mixed less well than by the book's order.
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what
@@ -241,7 +253,7 @@ class Network(base.CompiledNetwork):
         """
         settings = RunSettings(
             self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule,
-            warmup,
+            warmup, shuffle=shuffle,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
         new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
@@ -360,7 +372,9 @@ class Network(base.CompiledNetwork):
             return sum(
                 predictions.predict_label(self.feedforward(x), OUTPUT) == y for x, y in pairs
             )
-        X, labels = datasets.labelled_arrays(test_data, self._plan, self.dtype, OUTPUT)
+        X, labels = datasets.labelled_arrays(
+            test_data, self._plan, self.dtype, OUTPUT, streams="auto"
+        )
         self._check_weights()
         with self._translate_errors("test_data", X):
             return self._count_correct(X, labels, self._checks_finite)
@@ -392,8 +406,11 @@ class Network(base.CompiledNetwork):
 
     def _count_correct(self, X, labels, check=False):
         """Return how many are right; check: outputs that are not finite are an error."""
-        out = self._outputs_of(X, "test_data", check)
-        return int((predictions.predict_labels(out, OUTPUT) == labels).sum())
+
+        def outputs_of(part):
+            return self._outputs_of(part, "test_data", check)
+
+        return evaluation.count_correct(outputs_of, X, labels, OUTPUT)
 
     # ------------------------------------------------ what is shown of it
 

@@ -23,7 +23,7 @@ from fastbp.data import (
 from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
 from fastbp.mnist_loader import vectorized_result
-from fastbp.training import base, chapter3, costs, reference_path
+from fastbp.training import base, chapter3, costs, evaluation, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
@@ -141,7 +141,7 @@ class Network(Initializers, base.CompiledNetwork):
         max_norm: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd",
         betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
         schedule: Schedule | Literal["halve"] | None = None, warmup: int = 0,
-        deform: Deform | None = None,
+        deform: Deform | None = None, shuffle: Literal["book", "blocks"] | None = None,
         stop_on: StopOn = "evaluation_accuracy", monitor_subset: int | None = None,
         monitor_every: int | None = None, progress: bool | None = None,
         on_divergence: Literal["stop", "continue"] = "stop", checkpoint: Path | None = None,
@@ -153,7 +153,7 @@ class Network(Initializers, base.CompiledNetwork):
         Parameters
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback, warmup, deform
+        checkpoint_every, resume, verbose, callback, warmup, deform, shuffle
             As for `fastbp.network.Network.SGD`. Where training data are new in each epoch, monitors
             of training data measure those of the epoch. A callback gets what is measured, by the
             names that `stop_on` has, with accuracies also n_evaluation and n_training.
@@ -214,7 +214,7 @@ class Network(Initializers, base.CompiledNetwork):
         dtype, num_layers = self.dtype, len(self._plan.sizes)
         settings = RunSettings(
             dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule, warmup,
-            may_halve=True,
+            may_halve=True, shuffle=shuffle,
         )  # fmt: skip
         rules = RuleSettings(
             dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
@@ -316,7 +316,7 @@ class Network(Initializers, base.CompiledNetwork):
         data = containers.materialise(data, "data")
         X, Y = self._read(data, convert, "data")
         one_hot = not (convert or containers.is_array_form(data))
-        labels = datasets.labels_of_targets(Y, activation, "data", one_hot)
+        labels = datasets.stored_labels(Y, activation, "data", one_hot)
         self._check_weights()
         with self._translate_errors("data", X):
             return self._accuracy(X, labels)
@@ -401,7 +401,7 @@ class Network(Initializers, base.CompiledNetwork):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
         data = containers.materialise(data, name)
         read = datasets.training_arrays if one_hot else datasets.evaluation_arrays
-        return read(data, self._plan, self.dtype, name)
+        return read(data, self._plan, self.dtype, name, "auto")
 
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""
@@ -411,13 +411,12 @@ class Network(Initializers, base.CompiledNetwork):
         return np.array([np.ravel(self.feedforward(x[:, None])) for x in values])
 
     def _accuracy(self, X, labels):
-        answers = predictions.predict_labels(self._outputs(X), self.activations[-1])
-        return int((answers == labels).sum())
+        return evaluation.count_correct(self._outputs, X, labels, self.activations[-1])
 
     def _total_cost(self, X, Y, lmbda, l1):
         with np.errstate(over="ignore", invalid="ignore"):  # a cost may well be infinite
-            out = self._outputs(X).astype(np.float64)
-            return costs.total_cost(self.cost, out, Y, self._layers()[0], lmbda, l1)
+            total = evaluation.summed_cost(self._outputs, X, Y, self.cost)
+            return costs.mean_cost(total, len(X), self._layers()[0], lmbda, l1)
 
     # ------------------------------------------------ what is shown of it
 

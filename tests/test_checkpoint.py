@@ -16,7 +16,7 @@ from helpers import columns, seed_both
 
 from fastbp import network, network2
 from fastbp.data import files
-from fastbp.training import calls, checkpoint, threads
+from fastbp.training import calls, checkpoint, orders, threads
 from fastbp.training.run import Run
 
 SIZES = [20, 8, 4]
@@ -57,7 +57,9 @@ RUNS = {
     "chapter 1, a list": lambda *a, **k: chapter_1(*a, form="list", **k),
     "chapter 1, few samples": lambda *a, **k: chapter_1(*a, n=60, **k),
     "chapter 1, float32": lambda *a, **k: chapter_1(*a, dtype=np.float32, **k),
+    "chapter 1, blocks": lambda *a, **k: chapter_1(*a, shuffle="blocks", **k),
     "chapter 3": chapter_3,
+    "chapter 3, blocks": lambda *a, **k: chapter_3(*a, shuffle="blocks", **k),
     "chapter 3, Adam": lambda *a, **k: chapter_3(*a, rules=dict(momentum=0, optimizer="adam"), **k),
     "chapter 3, a list": lambda *a, **k: chapter_3(*a, form="list", **k),
     "chapter 3, few samples": lambda *a, **k: chapter_3(*a, n=60, **k),
@@ -81,6 +83,13 @@ def general(path=None, threads=None, **how):
 
 
 RUNS["an own cost"] = general
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Have a window of 98 samples of the data above, and blocks of 16."""
+    monkeypatch.setattr(orders, "BLOCK_BYTES", 16 * 160)
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 100 * 160)
 
 
 def seeded(run, *arguments, seed=1, **how):

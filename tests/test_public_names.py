@@ -24,7 +24,7 @@ NAMES = {
     ],
     "fastbp.mnist_loader": [
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
-        "vectorized_result", "wrap",
+        "vectorized_result", "wrap", "write",
     ],
     "fastbp.recipes": ["Recipe"],
     "fastbp.schedules": ["Cosine", "Geometric", "Linear", "Step", "parse"],

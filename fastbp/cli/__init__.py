@@ -1,4 +1,4 @@
-"""The command line: fastbp train, evaluate, predict, data, expand, recipe, report, book, warmup.
+"""The command line: fastbp train, evaluate, predict, and the other commands of parser.py.
 
 Invariant: results go to standard output, everything else to standard error; an error is one line
 and exit status 2.

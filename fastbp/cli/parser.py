@@ -8,6 +8,7 @@ from fastbp.cli import (
     book_command,
     data_command,
     expand_command,
+    generate_command,
     model_commands,
     recipe_command,
     report_command,
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
   fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
   fastbp report model.npz -o report.html         a page with its figures, on which one can draw
+  fastbp generate --count 8100000 -o digits      synthetic digits, more than fit in memory
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
@@ -56,6 +58,11 @@ COMMANDS = {
     ),
     "data": ("which data, and why", data_command.add_options, data_command.describe_data),
     "expand": ("write more training data", expand_command.add_options, expand_command.expand),
+    "generate": (
+        "write any number of synthetic digits",
+        generate_command.add_options,
+        generate_command.generate,
+    ),
     "recipe": ("train by a named recipe", recipe_command.add_options, recipe_command.recipe),
     "report": ("write a page about a network", report_command.add_options, report_command.report),
     "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),

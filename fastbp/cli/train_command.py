@@ -13,6 +13,7 @@ from fastbp import mnist_loader, network, network2
 from fastbp.cli.console import BackgroundCompilation, Terminated, log
 from fastbp.cli.data_options import read_data
 from fastbp.data import arguments, datasets, files
+from fastbp.data.file_rows import ReadError
 from fastbp.training import checkpoint, engine
 from fastbp.training.learning_rates import LearningRates
 
@@ -35,7 +36,7 @@ def train(options):
     sizes = options.sizes or _sizes_for((training, validation, test))
     if sizes != list(net._plan.sizes):
         net = _new_network(options, sizes, chapter_3)
-    datasets.training_arrays(training, net._plan, net.dtype)  # raises without waiting to compile
+    _check_data(training, net, options)  # raises without waiting to compile
     n, n_test = len(training[1]), len(test[1])
     log(f"{name}: {n:,} training and {n_test:,} test images; network {sizes}")
     compilation.wait()
@@ -46,7 +47,7 @@ def train(options):
             epochs = _train_chapter_3(net, options, training, validation)
         else:
             epochs = _train_chapter_1(net, options, training, test)
-    except (KeyboardInterrupt, Terminated):
+    except (KeyboardInterrupt, Terminated, ReadError):
         _save(net, options)
         raise
     _save(net, options)
@@ -57,6 +58,12 @@ def train(options):
         included = "monitoring" if chapter_3 else "evaluation"
         print(f"{seconds:.3f} s per epoch, {included} included: {n / seconds:,.0f} samples/s")
     print(f"compiling, or reading compiled code from the cache, took {compilation.seconds:.1f} s")
+
+
+def _check_data(training, net, options):
+    """Raise for training data that do not fit the network."""
+    streams = "always" if options.shuffle == "blocks" else "auto"
+    datasets.training_arrays(training, net._plan, net.dtype, streams=streams)
 
 
 def _check_options(options):
@@ -157,6 +164,7 @@ def _run_options(options):
     return dict(
         on_divergence=options.on_divergence, checkpoint=options.checkpointer,
         verbose=not options.quiet, progress=False if options.quiet else None,
+        shuffle=options.shuffle,
     )  # fmt: skip
 
 

@@ -31,6 +31,9 @@ def add_options(parser):
         "it is kept as PATH.previous")  # fmt: skip
     add("--checkpoint-every", type=parse_interval, default=30.0, metavar="30s",
         help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
+    add("--shuffle", choices=("book", "blocks"),
+        help="the book's order, or blocks of the file in random order, shuffled in windows "
+        "(default: blocks for files larger than the free memory)")  # fmt: skip
     add("--resume", action="store_true",
         help="continue from the checkpoint, if there is one, and print its lines again "
         "(--epochs: in all)")  # fmt: skip

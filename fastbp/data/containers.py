@@ -6,7 +6,7 @@ the sample, says what was seen and what was expected, and is raised before any w
 
 import numpy as np
 
-from fastbp.data import messages, numeric_arrays
+from fastbp.data import file_rows, messages, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.kernels import layout
 
@@ -113,8 +113,11 @@ def empty_error(name):
 # ------------------------------------------------ inputs
 
 
-def check_inputs(X, n_in, dtype, name):
-    """Return X (n, n_in) as `to_stored_type` does, or raise for other shapes and types."""
+def check_inputs(X, n_in, dtype, name, streams=None):
+    """Return X (n, n_in) as `to_stored_type` does, or raise for other shapes and types.
+
+    streams: which memory maps become FileRows instead, see file_rows.streamed_rows.
+    """
     if not isinstance(X, Pixels):
         X = numeric_arrays.as_numeric(X, f"{name}: X")
     if X.ndim != 2 or X.shape[1] != n_in:
@@ -132,7 +135,8 @@ def check_inputs(X, n_in, dtype, name):
         )
     if not len(X):
         raise empty_error(name)
-    return to_stored_type(X, dtype)
+    rows = file_rows.streamed_rows(X, streams, name)
+    return to_stored_type(X, dtype) if rows is None else rows
 
 
 def to_stored_type(X, dtype):

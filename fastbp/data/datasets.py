@@ -5,7 +5,7 @@ Invariants: those of containers.py; a target or a label that does not fit is an 
 
 import numpy as np
 
-from fastbp.data import messages, numeric_arrays, predictions
+from fastbp.data import file_rows, messages, numeric_arrays, predictions
 from fastbp.data.containers import (
     as_values,
     check_inputs,
@@ -17,38 +17,46 @@ from fastbp.data.containers import (
 )
 
 
-def training_arrays(data, plan, dtype, name="training_data"):
+def training_arrays(data, plan, dtype, name="training_data", streams=None):
     """Return (X, Y): X (n, n_in) as check_inputs does, Y (n, n_out) of `dtype`, C-contiguous.
 
     data: the book's pairs, x (n_in, 1) and y (n_out, 1), or arrays (X, Y) with Y of rows (n, n_out)
     or of integer labels (n,). With one output neuron the targets are numbers: (n,) or (n, 1), and
     in pairs also scalars. Arrays that already fit are not copied.
+
+    streams: None; or "auto" or "always" for data that are read in windows: memory maps that are
+    larger than the free memory, or all arrays. Then X may be FileRows, and Y is as stored_targets
+    has it.
     """
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
     if is_array_form(data):
-        X, Y = _checked_arrays(data, plan, dtype, name)
+        X, Y = _checked_arrays(data, plan, dtype, name, streams)
+        if streams == "always" or isinstance(X, file_rows.FileRows):
+            return X, stored_targets(Y, n_out, name)
         return X, check_targets(Y, n_out, dtype, name)
     X, Y = stack_pairs(data, n_in, name, lambda y, where: _check_target(y, n_out, where), n_out)
     return to_stored_type(X, dtype), np.ascontiguousarray(numeric_arrays.cast(Y, dtype))
 
 
-def labelled_arrays(data, plan, dtype, activation, name="test_data"):
+def labelled_arrays(data, plan, dtype, activation, name="test_data", streams=None):
     """Return (X, labels): X as training_arrays does, labels (n,), int64.
 
     data: the book's pairs (x, label), where a label may also be an integral float, an array of one
     number, or a one-hot column (n_out, 1); or arrays (X, labels), or (X, Y) with Y of rows
     (n, n_out) that have one largest number each. activation: of the output layer. With one output
-    neuron the labels are the two of predictions.BINARY_LABELS.
+    neuron the labels are the two of predictions.BINARY_LABELS. streams: as for training_arrays.
     """
     n_out = plan.sizes[-1]
     predictions.check_classifies(n_out, activation)
     if is_array_form(data):
-        X, Y = _checked_arrays(data, plan, dtype, name)
+        X, Y = _checked_arrays(data, plan, dtype, name, streams)
+        if isinstance(X, file_rows.FileRows):
+            return X, stored_labels(stored_targets(Y, n_out, name), activation, name)
         return X, _labels_of_array(Y, n_out, activation, name)
     X, labels = _stack_labelled(data, plan, dtype, name)
     if n_out == 1:
         return X, predictions.check_binary_labels(labels, activation, name)
-    return X, _check_labels(labels, n_out, name)
+    return X, check_labels(labels, n_out, name)
 
 
 def _stack_labelled(data, plan, dtype, name):
@@ -58,13 +66,13 @@ def _stack_labelled(data, plan, dtype, name):
     return to_stored_type(X, dtype), labels[:, 0]
 
 
-def evaluation_arrays(data, plan, dtype, name):
+def evaluation_arrays(data, plan, dtype, name, streams=None):
     """Return (X, Y) of evaluation data as training_arrays does; its pairs may hold labels, too."""
     n_out = plan.sizes[-1]
     if is_array_form(data) or n_out == 1 or _holds_columns(data, n_out):
-        return training_arrays(data, plan, dtype, name)
+        return training_arrays(data, plan, dtype, name, streams)
     X, labels = _stack_labelled(data, plan, dtype, name)
-    return X, one_hot(_check_labels(labels, n_out, name), n_out, dtype)
+    return X, one_hot(check_labels(labels, n_out, name), n_out, dtype)
 
 
 def _holds_columns(data, n_out):
@@ -107,13 +115,13 @@ def labelled_pairs(data, plan, dtype, activation, name="test_data"):
     return list(zip(xs, labels))
 
 
-def _checked_arrays(data, plan, dtype, name):
+def _checked_arrays(data, plan, dtype, name, streams=None):
     """Return (X, Y) of the array form, X as check_inputs does, with equal numbers of rows."""
     X, Y = data
     n_in, n_out = plan.sizes[0], plan.sizes[-1]
     if X.shape == (n_in, 1) and Y.shape == (n_out, 1) and n_in > 1:
         raise ValueError(f"{name} is one pair (x, y), expected a list of pairs; use [{name}]")
-    X = check_inputs(X, n_in, dtype, name)
+    X = check_inputs(X, n_in, dtype, name, streams)
     if Y.ndim and len(X) == len(Y):
         return X, Y
     hint = "; use np.ravel(Y)" if Y.size == len(X) else ""
@@ -129,7 +137,7 @@ def check_targets(Y, n_out, dtype, name):
     """Return Y, an array of targets or of labels, as targets (n, n_out) of `dtype`, or raise."""
     Y = numeric_arrays.as_numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
-        return one_hot(_check_labels(Y.reshape(-1), n_out, name), n_out, dtype)
+        return one_hot(check_labels(Y.reshape(-1), n_out, name), n_out, dtype)
     _check_target_shape(Y, n_out, name)
     return np.ascontiguousarray(numeric_arrays.cast(Y.reshape(len(Y), n_out), dtype))
 
@@ -138,15 +146,16 @@ def _labels_of_array(Y, n_out, activation, name):
     """Return Y, an array of labels or of targets, as labels (n,), int64, or raise."""
     Y = numeric_arrays.as_numeric(Y, f"{name}: Y")
     if n_out > 1 and (Y.ndim == 1 or Y.shape[1:] == (1,)):
-        return _check_labels(Y.reshape(-1), n_out, name)
+        return check_labels(Y.reshape(-1), n_out, name)
     _check_target_shape(Y, n_out, name)
     return labels_of_targets(Y.reshape(len(Y), n_out), activation, name)
 
 
-def labels_of_targets(Y, activation, name, require_one_hot=False):
+def labels_of_targets(Y, activation, name, require_one_hot=False, first=0):
     """Return the labels (n,), int64, of targets (n, n_out), or raise ValueError.
 
-    require_one_hot: whether a row with one largest number is not enough.
+    require_one_hot: whether a row with one largest number is not enough; first: the number of the
+    first row in an error.
     """
     n_out = Y.shape[1]
     if n_out == 1:
@@ -159,10 +168,44 @@ def labels_of_targets(Y, activation, name, require_one_hot=False):
         i = int(wrong.argmax())
         wanted = "one 1 and zeros" if require_one_hot else "one largest number"
         raise ValueError(
-            f"{name}[{i}]: y is {messages.describe(Y[i].tolist())}, expected {wanted}, whose index "
-            f"is the label; without that there is no accuracy: monitor the cost"
+            f"{name}[{first + i}]: y is {messages.describe(Y[i].tolist())}, expected {wanted}, "
+            f"whose index is the label; without that there is no accuracy: monitor the cost"
         )
     return Y.argmax(axis=1)
+
+
+def stored_targets(Y, n_out, name):
+    """Return Y as windows take it: labels (n,) of the smallest integers, or targets (n, n_out).
+
+    Labels are checked; targets stay as they are stored, FileRows if they are in a memory map.
+    """
+    Y = numeric_arrays.as_numeric(Y, f"{name}: Y")
+    rows = file_rows.mapped_rows(Y)
+    Y = Y if rows is None else rows
+    if n_out == 1 or not (Y.ndim == 1 or Y.shape[1:] == (1,)):
+        _check_target_shape(Y, n_out, name)
+        return Y if Y.ndim == 2 else file_rows.read_rows(Y, slice(None)).reshape(-1, 1)
+    labels = np.empty(len(Y), np.min_scalar_type(n_out - 1))
+    for rows, part in file_rows.parts(Y):
+        labels[rows] = check_labels(part.reshape(-1), n_out, name, rows.start)
+    return labels
+
+
+def stored_labels(Y, activation, name, require_one_hot=False):
+    """Return the labels (n,) of what stored_targets returns, or of targets, or raise ValueError."""
+    if Y.ndim == 1:
+        return Y
+    labels = [
+        labels_of_targets(part, activation, name, require_one_hot, rows.start)
+        for rows, part in file_rows.parts(Y)
+    ]
+    return labels[0] if len(labels) == 1 else np.concatenate(labels)
+
+
+def target_rows(Y, rows, n_out, dtype):
+    """Return the targets (m, n_out) of some rows of what stored_targets returns, or of targets."""
+    part = file_rows.read_rows(Y, rows)
+    return one_hot(part, n_out, dtype) if part.ndim == 1 else part
 
 
 def one_hot(labels, n_out, dtype):
@@ -184,8 +227,8 @@ def _check_target_shape(Y, n_out, name):
     raise ValueError(f"{name}: Y has shape {Y.shape}, expected {wanted}{labels}{hint}")
 
 
-def _check_labels(labels, n_out, name):
-    """Return labels (n,), integers 0..n_out-1, as int64, or raise."""
+def check_labels(labels, n_out, name, first=0):
+    """Return labels (n,), integers 0..n_out-1, as int64, or raise; the first is number `first`."""
     if labels.dtype.kind == "b":
         raise TypeError(
             f"{name}: labels have dtype bool, expected integers 0..{n_out - 1}; use "
@@ -198,14 +241,14 @@ def _check_labels(labels, n_out, name):
         if wrong.size:
             i = wrong[0]
             raise TypeError(
-                f"{name}[{i}]: label {labels[i]}, with dtype {labels.dtype}, expected integers "
-                f"0..{n_out - 1}"
+                f"{name}[{first + i}]: label {labels[i]}, with dtype {labels.dtype}, expected "
+                f"integers 0..{n_out - 1}"
             )
         labels = integers
     wrong = np.flatnonzero((labels < 0) | (labels >= n_out))
     if wrong.size:
         raise ValueError(
-            f"{name}[{wrong[0]}]: label {labels[wrong[0]]} is outside 0..{n_out - 1}, the "
+            f"{name}[{first + wrong[0]}]: label {labels[wrong[0]]} is outside 0..{n_out - 1}, the "
             f"network has {n_out} output neurons"
         )
     return labels.astype(np.int64, copy=False)

@@ -137,7 +137,7 @@ def read_npy(file, file_size):
     return content.view(dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
-def read_npy_header(file, file_size):
+def read_npy_header(file, file_size, max_bytes=MAX_BYTES):
     """Return (shape, dtype, whether in Fortran order, size in bytes) from the header of .npy.
 
     Not by NumPy, which reads headers of any length, evaluates them as Python, and may warn. Raises
@@ -164,7 +164,7 @@ def read_npy_header(file, file_size):
     shape = tuple(int(n) for n in re.findall(r"\d+", entries["shape"]))
     size = math.prod(shape) * dtype.itemsize
     available = file_size - file.tell()
-    if size != available or max(size, *shape, 0) > MAX_BYTES or not dtype.itemsize:
+    if size != available or max(size, *shape, 0) > max_bytes or not dtype.itemsize:
         raise ValueError(f"its header promises {size:,} bytes, {max(available, 0):,} are there")
     return shape, dtype, fortran_order == "True", size
 

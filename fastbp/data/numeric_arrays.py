@@ -8,7 +8,7 @@ import numbers
 
 import numpy as np
 
-from fastbp.data import warn
+from fastbp.data import file_rows, warn
 from fastbp.data.messages import one_line
 
 
@@ -110,9 +110,11 @@ def check_finite_samples(X, Y, dtype, name):
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":
             continue
-        non_finite = ~np.isfinite(cast(array, dtype)).all(axis=1)
-        for i in np.flatnonzero(non_finite)[:1]:
-            check_finite(array[i], f"{name}[{i}]: {part}", "correct or leave out the sample", dtype)
+        for rows, block in file_rows.parts(array):
+            non_finite = ~np.isfinite(cast(block, dtype)).all(axis=1)
+            for i in np.flatnonzero(non_finite)[:1]:
+                where = f"{name}[{rows.start + i}]: {part}"
+                check_finite(block[i], where, "correct or leave out the sample", dtype)
 
 
 def check_finite(array, what, advice, dtype=None):

@@ -21,7 +21,7 @@ def run_of(net, settings, rules, monitors, training_data, evaluation_data, new_d
         if name.startswith("evaluation") and evaluation_data is None:
             raise ValueError(f"{name} needs evaluation_data, which is None")
     own_data = own_gradient and not monitors.needed & {"training_cost", "training_accuracy"}
-    training_set = TrainingSet(training_data, net, reference, own_data, new_data)
+    training_set = TrainingSet(training_data, net, reference, settings, own_data, new_data)
     measures, sets = _measures(net, rules, monitors, training_set, evaluation_data)
     history = {name: [] for name in MONITORS}
 
@@ -123,7 +123,7 @@ def _measures_of(net, rules, monitors, of, arrays, pairs, one_hot=False):
     pairs = None if pairs is None else pairs[: monitors.subset]
     is_training, measures = of == "training", {}
     if f"{of}_accuracy" in monitors.needed:
-        labels = datasets.labels_of_targets(Y, net.activations[-1], f"{of}_data", one_hot)
+        labels = datasets.stored_labels(Y, net.activations[-1], f"{of}_data", one_hot)
 
         def accuracy():
             if net._is_overridden("accuracy"):

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import numbers
 import os
 import random
@@ -17,10 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.data import arguments, files, messages, npz
-from fastbp.data.pixels import Pixels
+from fastbp.data import arguments, file_rows, files, messages, npz
 
 FORMAT_VERSION = 1
+WHOLE = 1 << 28  # bytes of a memory map up to which its fingerprint is of all of them
+SAMPLED, SAMPLED_BYTES = 64, 1 << 14  # else: so many blocks of it, of so many bytes
+BLOCK = 1 << 24  # bytes in memory at a time, for a fingerprint
+IN_OLDER_FILES = {"shuffle": "book"}  # what files mean in which these names are missing
 PREVIOUS = ".previous"  # what a checkpoint is called when the next one has taken its place
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
@@ -119,8 +123,9 @@ class Checkpointer:
         written, state, content = self._found
         del self._found  # its arrays are large
         for name, value in json.loads(_as_json(config)).items():
-            if written.get(name) != value:
-                how = f"{name} {_as_text(written.get(name))}, this one has {_as_text(value)}"
+            before = written.get(name, IN_OLDER_FILES.get(name))
+            if before != value:
+                how = f"{name} {_as_text(before)}, this one has {_as_text(value)}"
                 if name.endswith("_data"):
                     how = f"other {name}"
                 raise ValueError(
@@ -234,10 +239,43 @@ def _as_text(value):
 def fingerprint(*parts):
     """Return what tells these arrays (or None) from others, as a text.
 
-    Pixels have the fingerprint of their values in float32: a run may be resumed with either.
+    Pixels have the fingerprint of their values in float32: a run may be resumed with either. Of a
+    memory map larger than WHOLE bytes it is that of the file's size, its time of change, and
+    SAMPLED blocks of its bytes.
     """
-    parts = [p.values(np.float32) if isinstance(p, Pixels) else p for p in parts if p is not None]
-    return _digest(("", part) for part in parts).hexdigest()[:32]
+    digest = hashlib.sha256()
+    for part in parts:
+        if part is not None:
+            _add_rows(digest, part)
+    return digest.hexdigest()[:32]
+
+
+def _add_rows(digest, rows):
+    """Add an array, Pixels or FileRows to a digest, block by block."""
+    is_large = math.prod(rows.shape) * rows.dtype.itemsize > WHOLE
+    if is_large and (mapped := file_rows.mapped_rows(rows)) is not None:
+        _add_sampled(digest, mapped)
+        return
+    is_pixels = getattr(rows, "scale", None) is not None
+    dtype = np.dtype(np.float32) if is_pixels else rows.dtype
+    digest.update(f"{dtype.str} {rows.shape};".encode())
+    count = max(1, BLOCK // max(1, dtype.itemsize * math.prod(rows.shape[1:])))
+    for start in range(0, len(rows), count):
+        block = file_rows.read_rows(rows, slice(start, start + count))
+        block = block.values(dtype) if is_pixels else np.ascontiguousarray(block)
+        digest.update(block.reshape(-1).view(np.uint8))
+
+
+def _add_sampled(digest, rows):
+    """Add what tells a file from others to a digest, without reading all of it."""
+    file = rows.file
+    about = [file.size, file.status.st_mtime_ns, rows.position, rows.dtype.str, rows.shape]
+    digest.update(json.dumps([*about, rows.scale]).encode())
+    count = max(1, SAMPLED_BYTES // max(1, rows.row_bytes))
+    for start in np.linspace(0, max(0, len(rows) - count), SAMPLED).astype(int).tolist():
+        block = np.empty((min(count, len(rows)), *rows.shape[1:]), rows.dtype)
+        rows[start : start + count].read_into(block)
+        digest.update(block.reshape(-1).view(np.uint8))
 
 
 def random_states():

@@ -99,18 +99,21 @@ def saved_cost(name, is_own, filename):
     return known[name]
 
 
-def total_cost(cost, out, Y, weights, lmbda, l1):
-    """Return the mean cost of outputs (n, n_out) for targets Y, plus the terms of lmbda and l1.
+def summed_cost(cost, out, Y):
+    """Return the cost of outputs (m, n_out) for targets Y, summed over the samples."""
+    name = name_of(cost)
+    if name is None:
+        return sum(float(cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
+    if name == "quadratic":
+        return 0.5 * float(((out - Y) ** 2).sum())
+    return float(cost.fn(out, Y))  # the other two are sums over whatever they are given
+
+
+def mean_cost(total, n, weights, lmbda, l1):
+    """Return the mean of a cost summed over n samples, plus the terms of lmbda and l1.
 
     weights: a list of arrays; lmbda, l1: the parameters of regularisation, divided by n here.
     """
-    name, n = name_of(cost), len(out)
-    if name is None:
-        total = sum(float(cost.fn(a[:, None], y[:, None])) for a, y in zip(out, Y))
-    elif name == "quadratic":
-        total = 0.5 * float(((out - Y) ** 2).sum())
-    else:  # the other two are sums over whatever they are given
-        total = float(cost.fn(out, Y))
     squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
     sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
     return total / n + 0.5 * (lmbda / n) * squares + l1 / n * sizes

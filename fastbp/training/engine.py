@@ -191,12 +191,15 @@ def is_finite(array):
 # ------------------------------------------------ the book's order, and getting ready
 
 
-def shuffle(order):
-    """Shuffle an int64 array in place just as random.shuffle does, drawing on the same state."""
-    version, words, gauss = random.getstate()
+def shuffle(order, generator=random):
+    """Shuffle an int64 array in place just as generator.shuffle does, drawing on the same state.
+
+    generator: a random.Random, or the module for the global one.
+    """
+    version, words, gauss = generator.getstate()
     state = np.fromiter(words, np.uint32, len(words))
     shuffle_in_place(order, state)
-    random.setstate((version, tuple(state.tolist()), gauss))
+    generator.setstate((version, tuple(state.tolist()), gauss))
 
 
 def warm_up(plan, dtype, rules=NO_RULES, everything=False):

@@ -13,11 +13,14 @@ import warnings
 import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
-from fastbp.training import callbacks, checkpoint, engine, run_state, signals
+from fastbp.data.file_rows import ReadError
+from fastbp.training import callbacks, checkpoint, run_state, signals
 from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
 from fastbp.training.samples import NonFiniteInput
+
+WINDOW_KEYS = 0x85EBCA6B  # how far apart the keys of two windows' masks of dropout are
 
 
 class Run:
@@ -39,10 +42,9 @@ class Run:
         self.monitor, self.rule_settings = monitor, rule_settings
         self.step, self.sets = step, sets
         self.config, self.rereads_list, self.on_new_data = config, rereads_list, on_new_data
-        n = training_set.n
         moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rule_settings.moments]
         moments = dict(zip(rule_settings.moments, moments))
-        self.state = RunState(np.arange(n), settings.eta, moments, history=history)
+        self.state = RunState(training_set.new_order(), settings.eta, moments, history=history)
         if training_set.new_data is not None:
             self.state.deform_seed = training_set.new_data.seed
         self.reference_guard = None
@@ -59,7 +61,8 @@ class Run:
             self._check_finite_sets()
         undo = self._undo()
         bar = progress_bar(progress, settings.epochs * self.training_set.n)
-        with net._unchecked(), signals.DeferredSignals() as self.signals, bar as self.bar:
+        deferred = signals.DeferredSignals()
+        with net._unchecked(), self.training_set, deferred as self.signals, bar as self.bar:
             try:
                 self._start()
                 while self.state.epoch < settings.epochs and not self.state.finished:
@@ -68,6 +71,10 @@ class Run:
                 self.training_set.finish()
             except (NonFiniteInput, Diverged) as error:
                 self._explain(error, undo)
+            except ReadError:
+                if self.state.epoch or self.state.epoch_started:  # not before a checkpoint is read
+                    self._write_or_warn()
+                raise
             except BaseException:
                 if self.signals.delivered:
                     self._write_or_warn()
@@ -124,9 +131,9 @@ class Run:
             self.on_new_data()
         with self.signals.blocked():  # overridden methods and schedules
             if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
-                state.order = np.arange(self.training_set.n)
+                state.order = self.training_set.new_order()
             state.eta = self.settings.rates.of_epoch(state.epoch, state.eta)
-        engine.shuffle(state.order)
+        state.order.shuffle()
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
 
@@ -155,9 +162,9 @@ class Run:
     def _train_compiled(self, end):
         """Train on the kernels."""
         state, start, descent = self.state, self.state.samples_done, None
-        order, samples, m = state.order[start:end], self.training_set.samples, self._batch_size()
-        moments = list(state.moments.values())
-        how = self._step_rules(), moments, self.settings.stops_on_divergence, self._steps()
+        samples, order, window = self.training_set.part(state.order, start, end)
+        moments, m = list(state.moments.values()), self._batch_size()
+        how = self._step_rules(window), moments, self.settings.stops_on_divergence, self._steps()
         try:
             with self.net._descent(samples, order, m, state.eta, *how) as descent:
                 for count in descent:
@@ -172,7 +179,7 @@ class Run:
         state, pairs = self.state, self.training_set.pairs
         while state.samples_done < end:
             start = state.samples_done
-            batch = state.order[start : min(start + self._batch_size(), end)].tolist()
+            batch = state.order.samples[start : min(start + self._batch_size(), end)].tolist()
             self._check_weights()
             with self.signals.blocked():
                 how = self._step_rules(), list(state.moments.values()), self._steps()
@@ -197,12 +204,13 @@ class Run:
     def _batch_size(self):
         return self.settings.mini_batch_size
 
-    def _step_rules(self):
-        """Return the Rules of this epoch."""
+    def _step_rules(self, window=0):
+        """Return the Rules of this epoch, and of a window, whose samples are numbered anew."""
         state = self.state
         if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        return self.rule_settings.for_epoch(self.training_set.n, state.epoch, state.dropout_key)
+        key = state.dropout_key + window * WINDOW_KEYS
+        return self.rule_settings.for_epoch(self.training_set.n, state.epoch, key)
 
     def _measure(self, midway):
         """Return what the monitor measures; if it is interrupted, what it drew is undone."""
@@ -274,6 +282,7 @@ class Run:
             "sizes": list(net._plan.sizes), "dtype": net.dtype.name, "eta": self.settings.eta,
             "mini_batch_size": self._batch_size(), "samples": self.training_set.n,
             "schedule": self.settings.rates.description, "deform": self.training_set.deformation,
+            **self.training_set.config(self.state.order),  # which the next ones depend on
             **{name: checkpoint.fingerprint(*both) for name, both in sets},
             **self.config, **self.checkpointer.config,
         }  # fmt: skip

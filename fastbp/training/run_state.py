@@ -9,6 +9,7 @@ import numpy as np
 
 from fastbp.data import arguments, parameters
 from fastbp.training import checkpoint
+from fastbp.training.orders import BlockOrder, BookOrder
 
 # The names that fields have in a file, where they differ.
 IN_FILES = {"epoch_started": "begun", "samples_done": "position", "last_monitored": "watched"}
@@ -24,7 +25,7 @@ class RunState:
     dropout_key: of the masks; deform_seed: of deformed images, or None.
     """
 
-    order: np.ndarray
+    order: BookOrder | BlockOrder
     eta: float
     moments: dict = dataclasses.field(default_factory=dict)
     epoch: int = 0
@@ -50,13 +51,11 @@ class RunState:
                          "finished", "lines", "history")
         }  # fmt: skip
         about |= {"key": self.dropout_key, "deform_seed": self.deform_seed}
-        return about, {"order": self.order, **self.moments}
+        return about, {"order": self.order.to_array(), **self.moments}
 
     def from_file(self, about, arrays, net, epochs, check_finite):
         """Return the RunState that a file holds. Raises ValueError or TypeError."""
-        n, order = len(self.order), arrays["order"]
-        if order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(n)):
-            raise ValueError(f"its order is not one of {n} samples")
+        n, order = len(self.order), self.order.from_array(arrays["order"])
         counts = [arguments.check_count(k, about[k], 0) for k in ("epoch", "position", "watched")]
         epoch, samples_done, last_monitored = counts
         if not last_monitored <= samples_done <= n:
@@ -73,7 +72,7 @@ class RunState:
             name: checked_vector(arrays[name], name, net, check_finite) for name in self.moments
         }
         return RunState(
-            order.copy(), arguments.check_rate("eta", about["eta"], net.dtype), moments, *counts,
+            order, arguments.check_rate("eta", about["eta"], net.dtype), moments, *counts,
             bool(about["begun"]), bool(about["finished"]),
             arguments.check_count("key", about.get("key", 0), 0), self.deform_seed, lines,
             {name: list(about["history"][name]) for name in self.history},

@@ -31,6 +31,7 @@ class RunSettings:
     schedule: object = None
     warmup: int = 0
     may_halve: bool = False
+    shuffle: str | None = None
 
     def __post_init__(self):
         self.epochs = arguments.check_count("epochs", self.epochs, 0)
@@ -42,6 +43,13 @@ class RunSettings:
         self.rates = LearningRates(
             self.dtype, self.eta, self.epochs, self.schedule, self.warmup, self.may_halve
         )
+        if self.shuffle is not None:
+            arguments.check_choice("shuffle", self.shuffle, "book", "blocks")
+
+    @property
+    def streams(self):
+        """Return which data are read in windows: see datasets.training_arrays."""
+        return {None: "auto", "book": None, "blocks": "always"}[self.shuffle]
 
     @property
     def stops_on_divergence(self):

@@ -5,13 +5,16 @@ Data that are new in each epoch are read and checked before any weight of that e
 stand in the order of the epoch: equal data in all epochs give the bits of data that are passed.
 """
 
+import math
 from typing import NamedTuple
 
-from fastbp.data import containers, datasets, numeric_arrays
+from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
 from fastbp.training import checkpoint
 from fastbp.training.ahead import Ahead
 from fastbp.training.new_data import labels_of
+from fastbp.training.orders import BlockOrder, BookOrder
 from fastbp.training.samples import Samples
+from fastbp.training.windows import Windows
 
 
 class Loaded(NamedTuple):
@@ -19,27 +22,30 @@ class Loaded(NamedTuple):
 
     data: in one of the forms that materialise returns; given: (X, Y) before they were deformed, or
     None where overridden methods take data of their own; arrays: after it; samples: for the
-    kernels, or None; pairs: for the reference path, or None.
+    kernels, or None; windows: these, a window at a time, or None; pairs: for the reference path, or
+    None.
     """
 
     data: object
     given: tuple | None
     arrays: tuple | None
     samples: object
+    windows: object
     pairs: list | None
 
 
 class TrainingSet:
     """The training data of a run.
 
-    data: what was passed to SGD; own_data: whether they may be of any kind, so that no arrays are
-    made; new_data: NewData, or None if they are the same in each epoch. The fields of Loaded are
-    attributes. n: how many samples; name: what errors call the data; epoch: whose data they are,
-    None for those of all.
+    data: what was passed to SGD; settings: RunSettings; own_data: whether they may be of any kind,
+    so that no arrays are made; new_data: NewData, or None if they are the same in each epoch. The
+    fields of Loaded are attributes. n: how many samples; name: what errors call the data; epoch:
+    whose data they are, None for those of all. A context, in which windows are read.
     """
 
-    def __init__(self, data, net, reference, own_data=False, new_data=None):
+    def __init__(self, data, net, reference, settings, own_data=False, new_data=None):
         self.net, self.reference, self.own_data = net, reference, own_data
+        self.settings = settings
         self.new_data, self.epoch, self.name = new_data, None, "training_data"
         self.was_replaced = False  # the caller's list holds other pairs than at the beginning
         self.is_fixed = new_data is None or new_data.function is None
@@ -51,7 +57,19 @@ class TrainingSet:
         else:
             self.ahead = Ahead(self._load, new_data.epochs, is_users=not self.is_fixed)
             self._use(self.ahead.take(new_data.first), new_data.first)
-        self.n = len(self.pairs if self.reference else self.samples)
+        if self.windows is not None:
+            self.ahead = None  # images are deformed as their window is read
+        self.n = self._count()
+
+    def __enter__(self):
+        return self if self.windows is None else self.windows.__enter__()
+
+    def __exit__(self, *error):
+        if self.windows is not None:
+            self.windows.__exit__(*error)
+
+    def _count(self):
+        return len(self.pairs if self.reference else self.arrays[0])
 
     def _load(self, epoch):
         """Return the Loaded of an epoch; None: of all. May run on a thread of its own."""
@@ -59,12 +77,19 @@ class TrainingSet:
         data = self.fixed
         if not self.is_fixed:
             data = containers.materialise(self.new_data.function(epoch), name)
-        given = arrays = None
+        streams, given = self._check_streams(data), None
         deforms = self.new_data is not None and self.new_data.deformation is not None
         if deforms or not self.own_data:
-            given = arrays = datasets.training_arrays(data, net._plan, net.dtype, name)
+            given = datasets.training_arrays(data, net._plan, net.dtype, name, streams=streams)
             if self.reference or not self.is_fixed:
                 numeric_arrays.check_finite_samples(*given, net.dtype, name)
+            is_file = isinstance(given[0], file_rows.FileRows)
+            if not self.reference and (streams == "always" or is_file):
+                deform = self._deform_rows if deforms else None
+                n_out = net._plan.sizes[-1]
+                windows = Windows(*given, n_out, net.dtype, "training_data", deform)
+                return Loaded(data, given, given, None, windows, None)
+        arrays = given
         if deforms:
             X, Y = given
             data = arrays = self.new_data.deform(X, labels_of(Y), epoch), Y
@@ -73,14 +98,80 @@ class TrainingSet:
         pairs = None
         if self.reference:
             pairs = datasets.training_pairs(data, net._plan, net.dtype, name)
-        return Loaded(data, given, arrays, samples, pairs)
+        return Loaded(data, given, arrays, samples, None, pairs)
 
     def _name_of(self, epoch):
         return "training_data" if self.is_fixed else f"training_data({epoch})"
 
     def _use(self, loaded, epoch=None):
         self.epoch, self.name, self._fingerprint = epoch, self._name_of(epoch), None
-        self.data, self.given, self.arrays, self.samples, self.pairs = loaded
+        self.data, self.given, self.arrays, self.samples, self.windows, self.pairs = loaded
+
+    # ------------------------------------------------ windows
+
+    def _check_streams(self, data):
+        """Return which data are read in windows, or raise ValueError for what cannot be."""
+        streams = self.settings.streams
+        has_arrays = self.is_fixed and containers.is_array_form(data)
+        if self.reference and streams == "auto":
+            if has_arrays:
+                self._check_in_memory(data[0])
+            return None
+        if streams == "always" and (self.reference or not has_arrays):
+            why = f"training_data is a {type(data).__name__} of pairs"
+            if not self.is_fixed:
+                why = "training_data is a function of the epoch"
+            if self.reference:
+                why = "a method, the cost or the sigmoid is overridden"
+            raise ValueError(
+                f"shuffle is 'blocks', expected 'book' or None where {why}; 'blocks' goes with "
+                f"arrays (X, Y) and the compiled path"
+            )
+        return streams if self.is_fixed else None
+
+    def _check_in_memory(self, X):
+        """Raise ValueError for data that pairs would be made of, and that do not fit in memory."""
+        rows = file_rows.streamed_rows(X, "auto", "training_data")
+        if rows is not None:
+            path = messages.shorten(rows.file.path)
+            raise ValueError(
+                f"training_data: X has {rows.nbytes:,} bytes in {path}, more "
+                f"than the free memory, and a method, the cost or the sigmoid is overridden: that "
+                f"path has all samples in memory; take fewer, (X[:n], Y[:n])"
+            )
+
+    def new_order(self):
+        """Return an order of the samples, before its first shuffle."""
+        if self.windows is None:
+            return BookOrder(self.n)
+        X = self.arrays[0]
+        row_bytes = math.prod(X.shape[1:]) * X.dtype.itemsize
+        return BlockOrder(self.n, row_bytes, self.settings.mini_batch_size)
+
+    def config(self, order):
+        """Return what must be the same when the run is resumed, a dictionary for JSON."""
+        if self.windows is None:
+            return {"shuffle": "book"}
+        return {"shuffle": f"blocks of {order.block}, windows of {order.window}"}
+
+    def part(self, order, start, end):
+        """Return (Samples, the order of those from `start` on, number of the window).
+
+        They are up to `end`, or to the end of the window; without windows the number is 0.
+        """
+        if self.windows is None:
+            return self.samples, order.samples[start:end], 0
+        w = start // order.window
+        samples, within = self.windows.window(order, w)
+        first = w * order.window
+        return samples, within[start - first : end - first], w
+
+    def _deform_rows(self, first, X, Y):
+        """Deform rows X of inputs, from number `first` on, in place; Y: their targets."""
+        new = self.new_data
+        X[...] = new.deformation.apply_from(
+            first, X, labels_of(Y), new.seed, self.epoch, threads=new.threads
+        )
 
     # ------------------------------------------------ new data in each epoch
 
@@ -90,9 +181,10 @@ class TrainingSet:
         Raises what the function of the epoch raises, and ValueError for another number of samples.
         """
         if self.ahead is None or epoch == self.epoch:
+            self.epoch = None if self.new_data is None else epoch
             return False
         loaded = self.ahead.take(epoch)
-        n = len(loaded.pairs if self.reference else loaded.samples)
+        n = len(loaded.pairs if self.reference else loaded.arrays[0])
         if n != self.n:
             raise ValueError(
                 f"{self._name_of(epoch)} has {n} samples, expected {self.n}, as in the epochs "
@@ -132,7 +224,7 @@ class TrainingSet:
     def shuffle_list(self, order):
         """Bring the caller's list into the order of an epoch."""
         if self.callers_list is not None:
-            self.callers_list[:] = [self.pairs_given[i] for i in order.tolist()]
+            self.callers_list[:] = [self.pairs_given[i] for i in order.samples.tolist()]
 
     def restore_list(self):
         """Bring the caller's list into the order in which it was given."""
@@ -149,11 +241,11 @@ class TrainingSet:
             return False
         theirs, given = self.callers_list, self.pairs_given
         changed = len(given) != len(theirs) or any(
-            given[i] is not pair for i, pair in zip(order.tolist(), theirs)
+            given[i] is not pair for i, pair in zip(order.samples.tolist(), theirs)
         )
         if changed:
             self.pairs_given, self.was_replaced = list(theirs), True
         self.fixed = self.pairs_given
         self._use(self._load(None))
-        self.n = len(self.pairs if self.reference else self.samples)
+        self.n = self._count()
         return changed

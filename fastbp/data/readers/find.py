@@ -7,7 +7,7 @@ nothing in it is executed; a folder with several data sets is an error.
 import pathlib
 
 from fastbp.data import messages
-from fastbp.data.readers import csv_files, idx_files, npz_files, pickle_files
+from fastbp.data.readers import array_files, csv_files, idx_files, npz_files, pickle_files
 from fastbp.data.readers.image_sets import as_set, split, warn_about_black_images
 
 # The same data as the IDX files without a prefix: used only where a folder does not hold these.
@@ -47,14 +47,15 @@ def is_complete(folder):
 
 def _read_folder(folder):
     """Return the three sets of the one data set in a folder."""
-    idx_sets, npz_sets, csv_sets = (
-        _complete_sets(folder, form) for form in (idx_files, npz_files, csv_files)
+    idx_sets, npz_sets, csv_sets, array_sets = (
+        _complete_sets(folder, form) for form in (idx_files, npz_files, csv_files, array_files)
     )
     found = [(paths[0], idx_files.read, paths) for paths in idx_sets.values()]
     if "" not in idx_sets:
         found += [(folder / name, None, None) for name in ONE_FILE if (folder / name).is_file()][:1]
     found += [(paths[0], npz_files.read_four, paths) for paths in npz_sets.values()]
     found += [(paths[0], csv_files.read_pair, paths) for paths in csv_sets.values()]
+    found += [(paths[0], array_files.read, paths) for paths in array_sets.values()]
     if not found and (folder / EXPANDED).is_file():
         found.append((folder / EXPANDED, None, None))
     if not found:
@@ -72,7 +73,10 @@ def _read_folder(folder):
 
 def _read_file(path):
     """Return the three sets of the data set that a file is, or is a part of."""
-    for form, read in ((idx_files, idx_files.read), (npz_files, npz_files.read_four)):
+    for form, read in (
+        (idx_files, idx_files.read), (npz_files, npz_files.read_four),
+        (array_files, array_files.read),
+    ):  # fmt: skip
         if form.parse_name(path.name):
             return _split_training(*read(*_files_beside(path, form)))
     if path.name.endswith(".npz"):
@@ -132,7 +136,7 @@ def _complete_sets(folder, form):
 
 def _missing_files(folder):
     """Return, as a part of a message, which files of an incomplete data set are missing."""
-    for form in (idx_files, npz_files, csv_files):
+    for form in (idx_files, npz_files, csv_files, array_files):
         for roles in _sets_in(folder, form).values():
             present = next(iter(roles.values())).name
             missing = [role.replace("-", " ") for role in form.ROLES if role not in roles]

@@ -9,6 +9,7 @@ import re
 import numpy as np
 
 from fastbp.data import files
+from fastbp.data.readers import image_sets
 from fastbp.data.readers.bounded_reader import BoundedReader
 from fastbp.data.readers.image_sets import check_pair
 
@@ -53,16 +54,23 @@ def _read_pair(images_path, labels_path):
 
 
 def read_file(path, *magics):
-    """Return the array in an IDX file that has one of these magic numbers."""
+    """Return the array in an IDX file that has one of these magic numbers.
+
+    One of more than MAP_BYTES, not compressed, is mapped and not read.
+    """
     with BoundedReader(path) as content:
         shape, dtype, header = _read_header(content, path, magics)
         size = math.prod(shape) * dtype.itemsize
         expected, seen = header + size, content.stored_size
-        if expected > content.limit() or (not content.compressed and expected != seen):
+        large = not content.compressed and dtype == np.uint8 and size > image_sets.MAP_BYTES
+        too_large = expected > content.limit() and not large
+        if too_large or (not content.compressed and expected != seen):
             raise ValueError(
                 f"{path} has {seen:,} bytes{' packed' * content.compressed}, its header promises "
                 f"{expected:,}: it is cut off or damaged"
             )
+        if large:
+            return np.memmap(path, np.uint8, "r", header, shape)
         array = np.empty(size, np.uint8)
         seen = header + files.read_into(array, content)
         if seen == expected:

@@ -7,12 +7,14 @@ import math
 
 import numpy as np
 
+from fastbp.data.free_memory import free_memory
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import runtime_warning
 
 MAX_CLASSES = 1000  # a larger label is a mistake or damage
 MIN_OUTPUTS = 10  # of a network for digits, also where a small sample lacks some of them
 BLOCK_ROWS = 4096  # images converted at a time
+MAP_BYTES = 1 << 30  # files of more images than these are mapped, not read
 
 
 def check_labels(labels, where):
@@ -45,8 +47,9 @@ def split(images, labels):
 def warn_about_black_images(images, where):
     """Warn if the largest pixel of images of uint8 is 1, which `as_set` reads as 1/256.
 
-    where: what the warning calls the images.
+    where: what the warning calls the images. Of a memory map only the first images are read.
     """
+    images = images[:BLOCK_ROWS] if isinstance(images, np.memmap) else images
     if images.dtype == np.uint8 and images.max(initial=0) == 1:
         runtime_warning(
             f"{where}: the largest pixel is 1, expected up to 255; pixels are divided by 256, so "
@@ -82,6 +85,8 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
     """
     n, n_in = len(images), math.prod(images.shape[1:])
     images = images.reshape(n, n_in)
+    if isinstance(images, np.memmap) and (transpose or not pixels):
+        _check_room(images.size * (1 if pixels else 4), pixels, where)
     if transpose:
         side = math.isqrt(n_in)
         if side * side != n_in:
@@ -92,7 +97,7 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
         images = images.reshape(n, side, side).transpose(0, 2, 1).reshape(n, n_in)
     labels = np.array(labels, np.int64)
     if pixels:
-        return Pixels(images if images.dtype == np.uint8 else _to_bytes(images, where)), labels
+        return Pixels(images if images.dtype == np.uint8 else to_bytes(images, where)), labels
     if images.dtype == np.uint8:
         images = images.astype(np.float32)
         images /= 256
@@ -100,8 +105,22 @@ def as_set(images, labels, pixels=False, transpose=False, where="images"):
         return np.require(images, np.float32, ["C", "W"]), labels
 
 
-def _to_bytes(images, where):
-    """Return floats pixel/256, the images (n, n_in), as pixels of uint8, or raise ValueError."""
+def _check_room(size, pixels, where):
+    """Raise ValueError if `size` bytes, which a large file takes in memory, are not free."""
+    free = free_memory()
+    if size > free:
+        advice = "call it without transpose" if pixels else "use pixels=True, without transpose"
+        raise ValueError(
+            f"{where} would take {size:,} bytes of memory, {free:,} are free; to have them read "
+            f"from the file as they are needed, {advice}"
+        )
+
+
+def to_bytes(images, where, first=0):
+    """Return floats pixel/256, the images (n, n_in), as pixels of uint8, or raise ValueError.
+
+    first: the number of the first image in an error.
+    """
     pixels = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), BLOCK_ROWS):
         block = images[start : start + BLOCK_ROWS] * 256
@@ -109,8 +128,8 @@ def _to_bytes(images, where):
         if not exact.all():
             i, k = np.argwhere(~exact)[0]
             raise ValueError(
-                f"{where}: pixel {k} of image {start + i} is {images[start + i, k]:.6g}, expected "
-                f"an integer 0..255 divided by 256; load it without pixels=True"
+                f"{where}: pixel {k} of image {first + start + i} is {images[start + i, k]:.6g}, "
+                f"expected an integer 0..255 divided by 256; load it without pixels=True"
             )
         pixels[start : start + BLOCK_ROWS] = block
     return pixels

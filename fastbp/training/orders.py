@@ -1,0 +1,119 @@
+"""The orders of samples: the book's, and that of data larger than memory, in shuffled blocks.
+
+Invariant: an order is a permutation of all samples, new in each epoch, that follows from the state
+of Python's global generator alone.
+"""
+
+import random
+
+import numpy as np
+
+from fastbp.training import engine
+
+BLOCK_BYTES = 1 << 20  # that are read at once: a disk reads so much at nearly its full speed
+WINDOW_BYTES = 1 << 27  # of inputs, in which samples are shuffled; two windows are in memory
+
+
+class BookOrder:
+    """The book's order: random.shuffle of all samples, each time from the order before.
+
+    samples (n,), int64: the order.
+    """
+
+    def __init__(self, n):
+        self.samples = np.arange(n)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def shuffle(self):
+        """Shuffle the samples for the next epoch."""
+        engine.shuffle(self.samples)
+
+    def to_array(self):
+        """Return what a checkpoint holds of it."""
+        return self.samples
+
+    def from_array(self, array):
+        """Return the order that a checkpoint holds, or raise ValueError."""
+        n = len(self)
+        if array.dtype == np.uint64:
+            raise ValueError("its order is one of blocks; call SGD with shuffle='blocks'")
+        if array.dtype != np.int64 or not np.array_equal(np.sort(array), np.arange(n)):
+            raise ValueError(f"its order is not one of {n} samples")
+        order = BookOrder(0)
+        order.samples = array.copy()
+        return order
+
+
+class BlockOrder:
+    """Blocks of consecutive samples in random order, shuffled within windows of many blocks.
+
+    The samples, block after block in a random order, are cut into windows, and each window is
+    shuffled. So a mini-batch is a random choice of the samples of the window's blocks, which come
+    from everywhere; but samples that are neighbours in the file always share a window or two. All
+    of it follows from one number of 64 bits, `key`, which random.getrandbits draws in each epoch.
+
+    n: samples; row_bytes: of the inputs of one; m: per mini-batch, whose multiple a window is.
+    """
+
+    def __init__(self, n, row_bytes, m):
+        self.n, self.block = n, max(1, BLOCK_BYTES // row_bytes)
+        self.m = min(m, n)
+        self.window = max(1, WINDOW_BYTES // row_bytes // self.m) * self.m
+        self.n_windows = -(-n // self.window)
+        self._begin(0)
+
+    def __len__(self):
+        return self.n
+
+    def shuffle(self):
+        """Draw the order of the next epoch."""
+        self._begin(random.getrandbits(64))
+
+    def _begin(self, key):
+        """Put the blocks in the order of a key."""
+        self.key, self.blocks = key, np.arange(-(-self.n // self.block))
+        engine.shuffle(self.blocks, random.Random(key))
+        counts = np.minimum(self.block, self.n - self.blocks * self.block)
+        self.ends = np.cumsum(counts)  # in the order of the blocks
+
+    def size_of(self, w):
+        """Return how many samples window w has."""
+        return min(self.window, self.n - w * self.window)
+
+    def pieces(self, w):
+        """Return [(first sample, count), ...]: the runs of samples that window w consists of."""
+        start, end = w * self.window, w * self.window + self.size_of(w)
+        found = []
+        for i in range(np.searchsorted(self.ends, start, "right"), len(self.blocks)):
+            first = int(self.ends[i - 1]) if i else 0  # where the block begins in the order
+            a, b = max(start, first), min(end, int(self.ends[i]))
+            if a >= b:
+                break
+            found.append((int(self.blocks[i]) * self.block + a - first, b - a))
+        return found
+
+    def within(self, w):
+        """Return the order (size,), int64, of the samples in window w, as indices into it."""
+        order = np.arange(self.size_of(w))
+        engine.shuffle(order, random.Random(self.key + 1 + w))
+        return order
+
+    def samples_of(self, w):
+        """Return the samples (size,) of window w in the order in which they are trained on."""
+        rows = np.concatenate([np.arange(first, first + n) for first, n in self.pieces(w)])
+        return rows[self.within(w)]
+
+    def to_array(self):
+        """Return what a checkpoint holds of it."""
+        return np.array([self.key], np.uint64)
+
+    def from_array(self, array):
+        """Return the order that a checkpoint holds, or raise ValueError."""
+        if array.dtype != np.uint64 or array.shape != (1,):
+            raise ValueError("its order is the book's; call SGD with shuffle='book'")
+        order = BlockOrder.__new__(BlockOrder)
+        order.__dict__ |= self.__dict__
+        order._begin(int(array[0]))
+        return order

@@ -1,0 +1,285 @@
+"""The order of shuffle="blocks", and training by it: against the oracle, and any source of data."""
+
+import random
+
+import numpy as np
+import pytest
+from conftest import JIT
+from formats import digits
+from helpers import assert_equal_arrays, columns, seed_both
+from reference import Oracle
+from test_kernels import guards  # noqa: F401
+
+from fastbp import Pixels, network, network2
+from fastbp.data import file_rows
+from fastbp.training import orders, run, threads
+from fastbp.training.orders import BlockOrder
+
+SIZES = [784, 12, 10] if JIT else [784, 3, 10]
+N, M = (431, 10) if JIT else (47, 5)
+ROWS = 7 if JIT else 3  # per block
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(orders, "BLOCK_BYTES", 784 * ROWS + 5)
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 784 * 10 * ROWS)
+    monkeypatch.setattr(file_rows, "PART_BYTES", 784 * 64)
+
+
+@pytest.fixture
+def data():
+    images, labels = digits(N, 3)
+    return images.reshape(N, 784), labels
+
+
+def mapped(path, array, **how):
+    """Write an array to an .npy file, and return it as a memory map."""
+    np.save(path, array)
+    return np.load(path, mmap_mode=how.get("mode", "r"))
+
+
+# ------------------------------------------------ the order
+
+
+def samples_of(order):
+    return np.concatenate([order.samples_of(w) for w in range(order.n_windows)])
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 7, 8, 69, 70, 71, 500])
+@pytest.mark.parametrize("m", [1, 3, 10, 70, 71, 10**9])
+def test_it_is_a_permutation_in_windows_of_whole_mini_batches(n, m):
+    random.seed(1)
+    order = BlockOrder(n, 784, m)
+    for _ in range(2):
+        order.shuffle()
+        assert sorted(samples_of(order).tolist()) == list(range(n))
+    sizes = [order.size_of(w) for w in range(order.n_windows)]
+    assert sum(sizes) == n
+    assert all(size % min(m, n) == 0 for size in sizes[:-1])
+
+
+def test_it_follows_from_the_seed_alone_and_differs_from_epoch_to_epoch():
+    def epochs(seed):
+        random.seed(seed)
+        order, found = BlockOrder(500, 784, 10), []
+        for _ in range(3):
+            order.shuffle()
+            found.append(samples_of(order).tolist())
+        return found, random.random()
+
+    assert epochs(1) == epochs(1)
+    first, second, third = epochs(1)[0]
+    assert first != second != third != first
+    assert first != epochs(2)[0][0]
+
+
+def test_pieces_are_blocks_and_a_window_holds_what_they_hold():
+    random.seed(2)
+    order = BlockOrder(500, 784, 10)
+    order.shuffle()
+    starts = [first for w in range(order.n_windows) for first, _ in order.pieces(w)]
+    assert starts != sorted(starts)
+    for w in range(order.n_windows):
+        pieces = order.pieces(w)
+        assert all(0 < count <= ROWS for _, count in pieces)
+        assert sum(count for _, count in pieces) == order.size_of(w)
+        rows = {first + i for first, count in pieces for i in range(count)}
+        assert set(order.samples_of(w).tolist()) == rows
+
+
+def test_every_sample_may_come_anywhere():
+    """Over many epochs the mean place of each sample is the middle, as by the book's order."""
+    random.seed(3)
+    order, n, total = BlockOrder(200, 784, 10), 200, np.zeros(200)
+    for _ in range(1000):
+        order.shuffle()
+        total[samples_of(order)] += np.arange(n)
+    assert np.abs(total / 1000 - (n - 1) / 2).max() < 5 * n / np.sqrt(12 * 1000)
+
+
+def test_a_checkpoint_holds_the_key():
+    order = BlockOrder(500, 784, 10)
+    order.shuffle()
+    again = BlockOrder(500, 784, 10).from_array(order.to_array())
+    assert samples_of(again).tolist() == samples_of(order).tolist()
+    with pytest.raises(ValueError, match="its order is the book's; call SGD with shuffle='book'"):
+        order.from_array(np.arange(500))
+    with pytest.raises(ValueError, match="one of blocks; call SGD with shuffle='blocks'"):
+        orders.BookOrder(500).from_array(order.to_array())
+
+
+# ------------------------------------------------ training
+
+
+def trained(data, dtype=np.float64, epochs=2, n_threads=None, **how):
+    seed_both(1)
+    net = network.Network(SIZES, dtype=dtype, threads=n_threads)
+    net.SGD(data, epochs, M, 1.5, shuffle="blocks", verbose=False, **how)
+    return net, random.random()
+
+
+def assert_same(one, other):
+    assert_equal_arrays(one[0].weights + one[0].biases, other[0].weights + other[0].biases)
+    assert one[1:] == other[1:]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_it_trains_as_the_oracle_does_in_that_order(data, dtype, tmp_path, guards):  # noqa: F811
+    images, labels = data
+    seed_both(1)
+    oracle, order = Oracle(SIZES), BlockOrder(N, 784, M)
+    pairs = columns(images / 256, np.eye(10)[labels])
+    for _ in range(2):
+        order.shuffle()
+        rows = samples_of(order).tolist()
+        for start in range(0, N, M):
+            oracle.step([pairs[i] for i in rows[start : start + M]], 1.5)
+    images = mapped(tmp_path / "x.npy", images)
+    net, _ = trained((Pixels(images), labels), dtype)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    for ours, theirs in zip(net.weights + net.biases, oracle.weights + oracle.biases):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+SOURCES = {
+    "Pixels in memory": lambda path, x: Pixels(x),
+    "float32": lambda path, x: (x / 256).astype(np.float32),
+    "a map": lambda path, x: Pixels(mapped(path, x)),
+    "a map of float32": lambda path, x: mapped(path, (x / 256).astype(np.float32)),
+    "a part of a map": lambda path, x: Pixels(mapped(path, np.vstack([x[:5], x, x[:9]]))[5:-9]),
+    "a map as an array": lambda path, x: Pixels(np.asarray(mapped(path, x))),
+    "a map with changes": lambda path, x: Pixels(with_a_change(mapped(path, x, mode="c"), x)),
+    "every other row of a map": lambda path, x: Pixels(mapped(path, np.repeat(x, 2, 0))[::2]),
+    "raw bytes": lambda path, x: Pixels(raw_map(path, x)),
+}
+
+
+def with_a_change(copy_on_write, x):
+    copy_on_write[3] = 0
+    copy_on_write[3] = x[3]
+    return copy_on_write
+
+
+def raw_map(path, x):
+    path.write_bytes(b"abc" + x.tobytes())
+    return np.memmap(path, np.uint8, "r", 3, x.shape)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_same_bits_from_any_source(name, data, tmp_path, monkeypatch):
+    images, labels = data
+    wanted = trained((Pixels(images), labels), np.float32)
+    X = SOURCES[name](tmp_path / "x.npy", images)
+    # float32 blocks hold a fourth of the rows
+    if X.dtype == np.float32:
+        monkeypatch.setattr(orders, "BLOCK_BYTES", 784 * 4 * ROWS + 20)
+        monkeypatch.setattr(orders, "WINDOW_BYTES", 784 * 40 * ROWS)
+    Y = mapped(tmp_path / "y.npy", np.eye(10, dtype=np.float32)[labels])
+    for y in (labels, labels[:, None], Y, np.asarray(Y, np.float64)):
+        assert_same(trained((X, y), np.float32), wanted)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 4])
+def test_the_same_bits_for_any_number_of_threads(n_threads, data, tmp_path, monkeypatch):
+    images, labels = data
+    wanted = trained((Pixels(images), labels))
+    monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+    monkeypatch.setattr(threads, "usable", lambda limit: n_threads)
+    X = Pixels(mapped(tmp_path / "x.npy", images))
+    assert_same(trained((X, labels), n_threads=n_threads), wanted)
+
+
+def test_changes_in_a_map_that_is_written_to_are_seen(data, tmp_path):
+    """Mode "c": changes are in memory only. Mode "r+": in the file, too."""
+    images, labels = data
+    other = images.copy()
+    other[:50] //= 2
+    wanted = trained((Pixels(other), labels))
+    for mode in ("c", "r+"):
+        X = mapped(tmp_path / "x.npy", images, mode=mode)
+        X[:50] //= 2
+        assert_same(trained((Pixels(X), labels)), wanted)
+
+
+def test_chapter_3_and_what_it_monitors(data, tmp_path):
+    """Masks of dropout, momentum, weight decay, costs and counts: the same from file and memory."""
+    images, labels = data
+
+    def curves(X, T):
+        seed_both(4)
+        net = network2.Network(SIZES, activation="tanh")
+        history = net.SGD(
+            (X, labels), 2, M, 0.1, 2.0, (T, labels[:N]), True, True, True, True, momentum=0.5,
+            dropout=0.25, shuffle="blocks", monitor_every=4, verbose=False,
+        )  # fmt: skip
+        return net, history
+
+    one, wanted = curves(Pixels(images), Pixels(images))
+    other, seen = curves(Pixels(mapped(tmp_path / "x.npy", images)), Pixels(images))
+    assert_equal_arrays(one.weights, other.weights)
+    assert wanted[1::2] == seen[1::2]  # counts
+    np.testing.assert_allclose(wanted[::2], seen[::2], rtol=1e-12)  # sums of parts
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+def test_masks_of_dropout_differ_from_window_to_window(windows, data, monkeypatch):
+    """The samples of a window are numbered from 0: without keys of its own their masks recur."""
+    images, labels = data
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 784 * (N + M) // windows)
+    seen = []
+    for distance in (run.WINDOW_KEYS, 0):
+        monkeypatch.setattr(run, "WINDOW_KEYS", distance)
+        seed_both(1)
+        net = network2.Network(SIZES)
+        how = dict(dropout=0.5, shuffle="blocks", verbose=False)
+        net.SGD((Pixels(images), labels), 1, M, 0.1, **how)
+        seen.append(net.weights[1])
+    assert (seen[0] == seen[1]).all() == (windows == 1)
+
+
+# ------------------------------------------------ errors
+
+
+def test_where_blocks_cannot_be(data):
+    images, labels = data
+    pairs = columns(images / 256, np.eye(10)[labels])
+    net = network.Network(SIZES)
+    with pytest.raises(ValueError, match="'book' or None where training_data is a list of pairs"):
+        net.SGD(pairs, 1, M, 1.0, shuffle="blocks")
+    with pytest.raises(ValueError, match=r"shuffle is 'random'.*expected 'book' or 'blocks'"):
+        net.SGD(pairs, 1, M, 1.0, shuffle="random")
+
+    class Own(network.Network):
+        def cost_derivative(self, output_activations, y):
+            return output_activations - y
+
+    with pytest.raises(ValueError, match="where a method, the cost or the sigmoid is overridden"):
+        Own(SIZES).SGD((Pixels(images), labels), 1, M, 1.0, shuffle="blocks")
+
+
+@pytest.mark.parametrize("as_map", [False, True])
+def test_labels_and_targets_that_do_not_fit(as_map, data, tmp_path):
+    images, labels = data
+    net, X = network.Network(SIZES), Pixels(images)
+    wrong = labels.astype(np.int64)
+    wrong[40] = 11
+    if as_map:
+        wrong = mapped(tmp_path / "y.npy", wrong)
+    with pytest.raises(ValueError, match=r"training_data\[40\]: label 11 is outside 0..9"):
+        net.SGD((X, wrong), 1, M, 1.0, shuffle="blocks")
+    with pytest.raises(ValueError, match=r"Y has shape \(\d+, 4\), expected \(n, 10\)"):
+        net.SGD((X, np.zeros((N, 4))), 1, M, 1.0, shuffle="blocks")
+
+
+@pytest.mark.parametrize("where", ["x", "y"])
+def test_numbers_that_are_not_finite_in_a_map(where, data, tmp_path):
+    images, labels = data
+    X, Y = (images / 256).astype(np.float32), np.eye(10, dtype=np.float32)[labels]
+    (X if where == "x" else Y)[30, 5] = np.nan
+    X, Y = mapped(tmp_path / "x.npy", X), mapped(tmp_path / "y.npy", Y)
+    net = network.Network(SIZES)
+    before = [w.copy() for w in net.weights]
+    with pytest.raises(ValueError, match=rf"training_data\[30\]: {where} is nan at \[5\]"):
+        net.SGD((X, Y), 1, M, 1.0, shuffle="blocks")
+    assert_equal_arrays(net.weights, before)
