@@ -37,6 +37,6 @@ def _counter(net, data, own_test, sets):
         if net._is_overridden("evaluate") and containers.is_array_form(data):
             data = datasets.labelled_pairs(data, net._plan, net.dtype, OUTPUT)
         return lambda: net.evaluate(data), n_test
-    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT)
+    X, labels = datasets.labelled_arrays(data, net._plan, net.dtype, OUTPUT, streams="auto")
     sets["test_data"] = X, labels[:, None]
     return lambda: net._count_correct(X, labels), n_test
