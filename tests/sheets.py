@@ -25,7 +25,7 @@ def put(sheet, digit, colour=(30, 30, 40), size=300, at=(0.5, 0.5)):
     return sheet
 
 
-def rule(sheet, rng, colour, rows=True, columns=False, width=2, distance=32):
+def rule(sheet, rng, colour, rows=True, columns=False, width=3, distance=32):
     """Return a sheet with ruled lines, a little askew."""
     image = Image.fromarray((255 * sheet).astype(np.uint8))
     draw = ImageDraw.Draw(image)

@@ -6,12 +6,14 @@ the ink or darker, and each may have any hue.
 
 import numpy as np
 
-from fastbp.report.picture_files import pillow
+from fastbp.report.picture_files import filtered, resized, scaled_size
 
 THUMBNAIL = 64  # pixels of the longer side of a copy, of which medians are computed
 WINDOW = 33  # pixels of the copy, odd: the ink covers less than half of any such square
-RADII = 1 / 4, 1 / 8, 1 / 12  # of the longer side: of the averages that follow
+SMALL = 256  # pixels of the longer side of the copy in which the paper's colour is found
+RADII = 64, 32, 21  # pixels of that copy: of the averages that follow
 PAPER = 0.3  # what differs from the paper by less than this part of the ink's contrast is paper
+ENOUGH = 0.05  # of a square is paper, or the colour stays as it is
 DARK = 0.25  # brightness below which differences are not divided by it
 STRONGEST = 5e-4  # part of the pixels, and LEAST_PIXELS, that certainly are ink
 LEAST_PIXELS = 10
@@ -28,39 +30,43 @@ def ink_of(picture):
 
     Returns
     -------
-    ndarray of float64, shape (height, width)
+    ndarray of float32, shape (height, width)
 
     Raises
     ------
     ValueError
         If nothing stands out from the paper.
-
-    Notes
-    -----
-    The median of a large square is the paper's colour if less than half of the square is ink.
-    Where the light changes within the square, averages over the paper in smaller ones are nearer
-    to the colour; what is paper is known from the step before.
     """
-    pixels = picture / 255.0
-    paper = _median_paper(picture)
-    for radius in RADII:
-        ink = contrast(pixels, paper)
-        weights = (np.abs(ink) < PAPER * strength(ink)).astype(float)
-        radius = max(1, round(radius * max(ink.shape)))
-        total = local_mean(weights, radius)
-        enough = total > 0.05
-        for c in range(3):
-            mean = local_mean(weights * pixels[:, :, c], radius) / np.maximum(total, 1e-9)
-            paper[:, :, c] = np.where(enough, mean, paper[:, :, c])
-    ink = contrast(pixels, paper)
+    shape = picture.shape[:2]
+    paper = resized(paper_of(resized(picture, *scaled_size(shape, SMALL))), *shape)
+    ink = _without_dots(contrast(_as_floats(picture), _as_floats(paper)))
     height = strength(ink)
     noise = 1.48 * np.median(np.abs(ink))  # the standard deviation, if it is normal
     if not height > max(LEAST_CONTRAST, LEAST_SIGNAL * noise):
         raise ValueError(
-            "there is no ink that stands out from the paper, expected one digit on plain paper; "
-            "take the photo nearer and in even light"
+            "no ink stands out from the paper, expected one digit on plain paper; take the photo "
+            "from nearer and in even light"
         )
     return ink / height
+
+
+def paper_of(picture):
+    """Return the colour of the paper at each pixel of a picture (height, width, 3), of uint8.
+
+    The median of a large square is the paper's colour if less than half of the square is ink.
+    Where the light changes within the square, averages over the paper in smaller ones are nearer
+    to the colour; what is paper there is known from the step before.
+    """
+    shape = picture.shape[:2]
+    median = filtered(resized(picture, *scaled_size(shape, THUMBNAIL)), "MedianFilter", WINDOW)
+    pixels, paper = _as_floats(picture), _as_floats(resized(median, *shape))
+    for radius in RADII:
+        ink = contrast(pixels, paper)
+        is_paper = (np.abs(ink) < PAPER * strength(ink)).astype(np.float32)[:, :, None]
+        share = _local_mean(is_paper, radius)
+        mean = _local_mean(is_paper * pixels, radius) / np.maximum(share, ENOUGH)
+        paper = np.where(share > ENOUGH, mean, paper)
+    return np.rint(255 * paper).astype(np.uint8)
 
 
 def contrast(pixels, paper):
@@ -72,10 +78,10 @@ def contrast(pixels, paper):
     """
     light = np.maximum(paper.mean(axis=2, keepdims=True), DARK)
     difference = ((pixels - paper) / light).reshape(-1, 3)
-    weighted = difference * (difference**2).sum(axis=1, keepdims=True)
+    weighted = difference * np.einsum("ic,ic->i", difference, difference)[:, None]
     axis = np.linalg.eigh(weighted.T @ weighted)[1][:, -1]
     ink = difference @ axis
-    return (ink if (ink**3).sum() >= 0 else -ink).reshape(pixels.shape[:2])
+    return (ink if (ink * ink) @ ink >= 0 else -ink).reshape(pixels.shape[:2])
 
 
 def strength(ink):
@@ -84,28 +90,29 @@ def strength(ink):
     return np.partition(ink.ravel(), -n)[-n]
 
 
-def local_mean(a, radius):
-    """Return the means of a (height, width) over squares of 2 radius + 1 pixels, cut at borders."""
-    for _ in range(2):
-        a = _means_of_columns(a, radius).T
-    return a
+def _without_dots(ink):
+    """Return the ink at most as large as the fifth of the 25 pixels of the square around it.
+
+    A line of one pixel passes through five of them and stays; a median would erase it.
+    """
+    top = max(ink.max(), 1e-9)
+    scaled = np.rint(255 / top * ink.clip(0)).astype(np.uint8)
+    return np.minimum(ink, filtered(scaled, "RankFilter", 5, 20) * (top / 255))
 
 
-def _means_of_columns(a, radius):
+def _local_mean(a, radius):
+    """Return the means of a (height, width, n) over squares of 2 radius + 1 pixels."""
+    return _means_of_rows(_means_of_rows(a, radius).swapaxes(0, 1), radius).swapaxes(0, 1)
+
+
+def _means_of_rows(a, radius):
+    """Return the means over 2 radius + 1 rows, fewer at the borders."""
     n = len(a)
-    sums = np.concatenate([np.zeros((1, a.shape[1])), np.cumsum(a, axis=0)])
+    sums = np.concatenate([np.zeros_like(a[:1]), np.cumsum(a, axis=0)])
     end = np.minimum(np.arange(n) + radius + 1, n)
     start = np.maximum(np.arange(n) - radius, 0)
-    return (sums[end] - sums[start]) / (end - start)[:, None]
+    return (sums[end] - sums[start]) / (end - start)[:, None, None].astype(a.dtype)
 
 
-def _median_paper(picture):
-    """Return the medians (height, width, 3), 0..1, of large squares around each pixel."""
-    from PIL import ImageFilter
-
-    Image, _ = pillow()
-    image = Image.fromarray(picture)
-    small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    small = small.filter(ImageFilter.MedianFilter(WINDOW))
-    return np.asarray(small.resize(image.size, Image.Resampling.BILINEAR)) / 255.0
+def _as_floats(picture):
+    return picture.astype(np.float32) / 255

@@ -9,7 +9,7 @@ import numpy as np
 from fastbp.report.centring import SIDE, centre_digit
 from fastbp.report.connected_ink import choose_digit
 from fastbp.report.paper import ink_of, strength
-from fastbp.report.picture_files import pillow, read_picture
+from fastbp.report.picture_files import filtered, read_picture
 from fastbp.report.ruled_lines import remove_ruled_lines
 
 WORKING_SIDE = 512  # pixels of the longer side, to which a photo is scaled
@@ -61,19 +61,14 @@ def find_digit(picture, name="the picture"):
     picture, if there is none.
     """
     try:
-        ink = remove_ruled_lines(ink_of(_without_specks(picture)))
+        ink = remove_ruled_lines(ink_of(picture))
         ink /= strength(ink)
         digit = choose_digit(ink, ink > INK)
         ink = np.clip((ink - EDGE) / (FULL - EDGE), 0, 1)
-        edge = _filtered(digit, "MaxFilter", 5)
+        edge = filtered(digit, "MaxFilter", 5)
         return centre_digit(_thicken(np.where(edge, ink, 0), digit))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def _without_specks(picture):
-    """Return a picture in which each pixel is the median of its neighbours and itself."""
-    return _filtered(picture, "MedianFilter", 3)
 
 
 def _thicken(ink, digit):
@@ -83,19 +78,10 @@ def _thicken(ink, digit):
     """
     rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
     size = max(np.ptp(rows), np.ptp(columns)) + 1
-    edge = digit & ~_filtered(digit, "MinFilter", 3)
+    edge = digit & ~filtered(digit, "MinFilter", 3)
     width = 2 * digit.sum() / max(1, edge.sum())  # a long stroke has an edge on either side
     if width >= THIN * size:
         return ink
     pad = round(PEN * size - width) // 2
     ink = np.pad(ink, pad)
-    return _filtered((255 * ink).astype(np.uint8), "MaxFilter", 2 * pad + 1) / 255.0
-
-
-def _filtered(array, name, n):
-    """Return an array of bytes or bools after a filter of Pillow's over squares of n pixels."""
-    from PIL import ImageFilter
-
-    Image, _ = pillow()
-    image = Image.fromarray(array.astype(np.uint8))
-    return np.asarray(image.filter(getattr(ImageFilter, name)(n))).astype(array.dtype)
+    return filtered((255 * ink).astype(np.uint8), "MaxFilter", 2 * pad + 1) / 255.0

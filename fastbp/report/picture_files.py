@@ -54,7 +54,10 @@ def read_picture(path, side):
                 n_pixels = image.width * image.height
                 if n_pixels <= MAX_PIXELS:
                     image.draft("RGB", (side, side))  # JPEG: decode no more than is needed
-                    return _scaled(_as_rgb(ImageOps.exif_transpose(image), Image), side, Image)
+                    image = _as_rgb(ImageOps.exif_transpose(image), Image)
+                    size = scaled_size(image.size, side)
+                    how = Image.Resampling.BICUBIC
+                    return np.asarray(image.resize(size, how, reducing_gap=3.0))
         except Image.DecompressionBombError:
             n_pixels = "far more"
         except Image.UnidentifiedImageError:
@@ -94,11 +97,25 @@ def _as_rgb(image, Image):
     return flat
 
 
-def _scaled(image, side, Image):
-    """Return an array of an image whose longer side is made `side` pixels long."""
-    scale = side / max(image.size)
-    size = [max(1, round(n * scale)) for n in image.size]
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+def resized(picture, height, width):
+    """Return a picture, an array of uint8, in another size."""
+    Image, _ = pillow()
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def scaled_size(size, side):
+    """Return two numbers of pixels in proportion to others, the larger one `side`."""
+    return [max(1, round(n * side / max(size))) for n in size]
+
+
+def filtered(array, name, *arguments):
+    """Return an array of bytes or bools after a filter, one of those in PIL.ImageFilter."""
+    Image, _ = pillow()
+    from PIL import ImageFilter
+
+    image = Image.fromarray(array.astype(np.uint8))
+    return np.asarray(image.filter(getattr(ImageFilter, name)(*arguments))).astype(array.dtype)
 
 
 def check_picture_name(path):
