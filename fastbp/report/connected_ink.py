@@ -1,10 +1,12 @@
 """Connected pieces of ink, and which of them are the digit."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 LEAST_SIZE = 0.05  # of the picture's longer side: pieces below are specks, if there are larger ones
+FLAT = 0.25  # height over width
 GAP = 0.2  # of the digit's longer side: pieces that are nearer to it belong to it ...
 PART = 0.03  # ... if they hold this part of its ink, at least
 
@@ -23,11 +25,22 @@ class Piece:
     def size(self):
         return max(self.bottom - self.top, self.right - self.left)
 
+    def is_flat(self):
+        """Return whether the piece is as flat as no digit is, but a part of a ruled line may be."""
+        return self.bottom - self.top < FLAT * (self.right - self.left)
+
     def gap(self, other):
         """Return the distance of two boxes in pixels, along the axis on which it is larger."""
         return max(
             other.top - self.bottom, self.top - other.bottom,
             other.left - self.right, self.left - other.right, 0,
+        )  # fmt: skip
+
+    def union(self, other):
+        """Return a piece of both, in the box that holds their boxes."""
+        return Piece(
+            min(self.top, other.top), max(self.bottom, other.bottom),
+            min(self.left, other.left), max(self.right, other.right), self.mass + other.mass,
         )  # fmt: skip
 
     def touches_border(self, shape):
@@ -47,19 +60,15 @@ def choose_digit(ink, mask):
     labels, pieces = connected_pieces(ink, mask)
     if not pieces:
         raise ValueError("the drawing is empty, expected a digit")
-    large = [piece for piece in pieces if piece.size >= LEAST_SIZE * max(ink.shape)]
+    large = [p for p in pieces if p.size >= LEAST_SIZE * max(ink.shape) and not p.is_flat()]
     inside = [piece for piece in large if not piece.touches_border(ink.shape)]
     digit = max(inside or large or pieces, key=lambda piece: piece.mass)
-    belongs = [
-        piece is digit
-        or (
-            piece.gap(digit) <= GAP * digit.size
-            and piece.mass >= PART * digit.mass
-            and (piece in inside or not piece.touches_border(ink.shape))
-        )
-        for piece in pieces
-    ]
-    return np.array([False, *belongs])[labels]
+    chosen, box, least = [digit], digit, PART * digit.mass
+    others = [p for p in pieces if p.mass >= least and not p.touches_border(ink.shape)]
+    while near := [p for p in others if p not in chosen and p.gap(box) <= GAP * box.size]:
+        chosen += near
+        box = functools.reduce(Piece.union, near, box)
+    return np.array([False, *(piece in chosen for piece in pieces)])[labels]
 
 
 def connected_pieces(ink, mask):

@@ -8,8 +8,8 @@ import numpy as np
 
 from fastbp.report.picture_files import filtered, resized, scaled_size
 
-THUMBNAIL = 64  # pixels of the longer side of a copy, of which medians are computed
-WINDOW = 33  # pixels of the copy, odd: the ink covers less than half of any such square
+THUMBNAIL = 48  # pixels of the longer side of a copy, of which medians are computed
+WINDOW = 25  # pixels of the copy, odd: the ink covers less than half of any such square
 SMALL = 256  # pixels of the longer side of the copy in which the paper's colour is found
 RADII = 64, 32, 21  # pixels of that copy: of the averages that follow
 PAPER = 0.3  # what differs from the paper by less than this part of the ink's contrast is paper

@@ -65,8 +65,8 @@ def find_digit(picture, name="the picture"):
         ink /= strength(ink)
         digit = choose_digit(ink, ink > INK)
         ink = np.clip((ink - EDGE) / (FULL - EDGE), 0, 1)
-        edge = filtered(digit, "MaxFilter", 5)
-        return centre_digit(_thicken(np.where(edge, ink, 0), digit))
+        near = filtered(255 * digit, "BoxBlur", 2) > 0  # the blurred edge of the strokes, too
+        return centre_digit(_thicken(np.where(near, ink, 0), digit))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -78,7 +78,7 @@ def _thicken(ink, digit):
     """
     rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
     size = max(np.ptp(rows), np.ptp(columns)) + 1
-    edge = digit & ~filtered(digit, "MinFilter", 3)
+    edge = digit & (filtered(255 * digit, "BoxBlur", 1) < 255)
     width = 2 * digit.sum() / max(1, edge.sum())  # a long stroke has an edge on either side
     if width >= THIN * size:
         return ink

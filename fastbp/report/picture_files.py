@@ -110,12 +110,12 @@ def scaled_size(size, side):
 
 
 def filtered(array, name, *arguments):
-    """Return an array of bytes or bools after a filter, one of those in PIL.ImageFilter."""
+    """Return an array, rounded to bytes, after a filter, one of those in PIL.ImageFilter."""
     Image, _ = pillow()
     from PIL import ImageFilter
 
     image = Image.fromarray(array.astype(np.uint8))
-    return np.asarray(image.filter(getattr(ImageFilter, name)(*arguments))).astype(array.dtype)
+    return np.asarray(image.filter(getattr(ImageFilter, name)(*arguments)))
 
 
 def check_picture_name(path):

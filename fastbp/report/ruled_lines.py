@@ -4,10 +4,12 @@ A ruled line is thin, almost straight, and reaches from one border of the pictur
 digit does not.
 """
 
+import functools
+
 import numpy as np
 
-THICKNESS = 7  # pixels: what is at least as thick is a stroke and stays
-SLOPES = np.arange(-0.08, 0.0801, 0.0025)
+THICKNESSES = 3, 5, 7  # pixels: the limits of the thickness of lines, thin lines are removed first
+SLOPES = np.linspace(-0.08, 0.08, 41)  # of rows per column
 COLUMNS = 64  # into which the pixels of a row are averaged
 INK = 0.15  # of ink makes a line
 COVERED = 0.6  # part of the length that is ink, between the borders and beside each of them
@@ -17,45 +19,56 @@ BORDER = 8  # columns beside a border
 def remove_ruled_lines(ink):
     """Return the ink (height, width) without thin lines that reach from border to border.
 
-    Where a stroke crosses a line it stays, as it is thicker than the line.
+    A stroke that crosses a line stays where it is thicker than the line, measured across the line.
     """
-    for _ in range(2):
-        if min(ink.shape) > COLUMNS:
-            ink = np.where(_find_lines(ink), opening(ink, THICKNESS), ink)
-        ink = ink.T
+    for n in THICKNESSES:
+        for _ in range(2):  # horizontal lines, then vertical ones
+            if min(ink.shape) > COLUMNS:
+                ink = np.where(_find_lines(ink, n), opening(ink, n), ink)
+            ink = ink.T
     return ink
 
 
 def opening(ink, n):
     """Return the morphological opening along columns: without what is less than n pixels thick."""
     padded = np.pad(ink, ((n - 1, n - 1), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view
-    smallest = windows(padded, n, axis=0).min(axis=-1)
-    return windows(smallest, n, axis=0).max(axis=-1)
+    height = len(ink)
+    smallest = functools.reduce(np.minimum, (padded[i : i + height + n - 1] for i in range(n)))
+    return functools.reduce(np.maximum, (smallest[i : i + height] for i in range(n)))
 
 
-def _find_lines(ink):
-    """Return where (height, width) there are thin, almost horizontal lines."""
-    height, width = ink.shape
-    column_of = np.arange(width) * COLUMNS // width
-    x = np.arange(COLUMNS) * (width / COLUMNS)
+def _find_lines(ink, n):
+    """Return where (height, width) there are almost horizontal lines less than n pixels thick."""
     is_ink = ink > INK
-    thin = is_ink & (opening(is_ink, THICKNESS) == 0)
-    if thin.mean() == 0:
-        return thin
-    begin = np.searchsorted(column_of, np.arange(COLUMNS))
-    share = np.add.reduceat(is_ink, begin, axis=1, dtype=float) / np.bincount(column_of)
+    thin = is_ink & ~opening(is_ink, n)
     found = np.zeros(ink.shape, bool)
-    rows = np.arange(height)[:, None]
-    for slope in SLOPES:
-        y = np.rint(rows + slope * (x - width / 2)).astype(int)  # (a line for each row, columns)
-        inside = (y >= 0) & (y < height)
-        values = np.where(inside, share[y.clip(0, height - 1), np.arange(COLUMNS)], 0)
-        parts = (values, values[:, :BORDER], values[:, -BORDER:])
-        lines = np.all([part.mean(axis=1) > COVERED for part in parts], axis=0)
-        for row in np.flatnonzero(lines):
-            y = np.rint(row + slope * (np.arange(width) - width / 2)).astype(int)
-            for offset in range(-(THICKNESS // 2), THICKNESS // 2 + 1):
-                inside = (y + offset >= 0) & (y + offset < height)
-                found[(y + offset)[inside], np.flatnonzero(inside)] = True
+    height, width = ink.shape
+    if thin.sum() < COVERED * width:
+        return found
+    x, reach = np.arange(width) - width // 2, n // 2 + 1
+    padded = np.pad(thin, ((1, 1), (0, 0)))
+    thin = padded[:-2] | thin | padded[2:]  # a line may be a pixel off a straight one
+    for slope, row in _straight_lines(thin):
+        y = np.rint(row + slope * x).astype(int)
+        for offset in range(-reach, reach + 1):
+            inside = (y + offset >= 0) & (y + offset < height)
+            found[(y + offset)[inside], np.flatnonzero(inside)] = True
     return found
+
+
+def _straight_lines(thin):
+    """Yield (slope, row in the middle) of straight lines in a mask, from border to border."""
+    height, width = thin.shape
+    column_of = np.arange(width) * COLUMNS // width
+    begin = np.searchsorted(column_of, np.arange(COLUMNS))
+    share = np.add.reduceat(thin, begin, axis=1, dtype=np.float32) / np.bincount(column_of)
+    share = np.pad(share, ((1, 1), (0, 0)))  # a line that leaves the picture goes on in no ink
+    x = (np.arange(COLUMNS) + 0.5) * (width / COLUMNS) - width // 2
+    rows, columns = np.arange(1, height + 1)[:, None], np.arange(COLUMNS)
+    for slope in SLOPES:
+        y = np.rint(rows + slope * x).astype(int).clip(0, height + 1)
+        values = share[y, columns]
+        parts = values, values[:, :BORDER], values[:, -BORDER:]
+        is_line = np.all([part.mean(axis=1) > COVERED for part in parts], axis=0)
+        for row in np.flatnonzero(is_line):
+            yield slope, row
