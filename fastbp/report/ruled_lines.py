@@ -14,17 +14,18 @@ COLUMNS = 64  # into which the pixels of a row are averaged
 INK = 0.15  # of ink makes a line
 COVERED = 0.6  # part of the length that is ink, between the borders and beside each of them
 BORDER = 8  # columns beside a border
+DARKER = 1.5  # times as much ink as there is along a line is a stroke upon it
 
 
 def remove_ruled_lines(ink):
     """Return the ink (height, width) without thin lines that reach from border to border.
 
-    A stroke that crosses a line stays where it is thicker than the line, measured across the line.
+    A stroke stays where it is darker than the line or, measured across the line, thicker.
     """
     for n in THICKNESSES:
         for _ in range(2):  # horizontal lines, then vertical ones
             if min(ink.shape) > COLUMNS:
-                ink = np.where(_find_lines(ink, n), opening(ink, n), ink)
+                ink = np.where(ink < _ink_of_lines(ink, n), opening(ink, n), ink)
             ink = ink.T
     return ink
 
@@ -37,23 +38,26 @@ def opening(ink, n):
     return functools.reduce(np.maximum, (smallest[i : i + height] for i in range(n)))
 
 
-def _find_lines(ink, n):
-    """Return where (height, width) there are almost horizontal lines less than n pixels thick."""
+def _ink_of_lines(ink, n):
+    """Return an upper limit (height, width) of the ink of almost horizontal lines; 0: no line.
+
+    Only lines less than n pixels thick are found.
+    """
     is_ink = ink > INK
     thin = is_ink & ~opening(is_ink, n)
-    found = np.zeros(ink.shape, bool)
+    limit = np.zeros_like(ink)
     height, width = ink.shape
     if thin.sum() < COVERED * width:
-        return found
-    x, reach = np.arange(width) - width // 2, n // 2 + 1
+        return limit
+    columns, reach = np.arange(width), n // 2 + 1
     padded = np.pad(thin, ((1, 1), (0, 0)))
     thin = padded[:-2] | thin | padded[2:]  # a line may be a pixel off a straight one
     for slope, row in _straight_lines(thin):
-        y = np.rint(row + slope * x).astype(int)
-        for offset in range(-reach, reach + 1):
-            inside = (y + offset >= 0) & (y + offset < height)
-            found[(y + offset)[inside], np.flatnonzero(inside)] = True
-    return found
+        middle = np.rint(row + slope * (columns - width // 2)).astype(int)
+        y = (middle + np.arange(-reach, reach + 1)[:, None]).clip(0, height - 1)
+        along = np.median(ink[y, columns].max(axis=0))
+        limit[y, columns] = np.maximum(limit[y, columns], DARKER * along)
+    return limit
 
 
 def _straight_lines(thin):
