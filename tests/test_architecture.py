@@ -29,7 +29,7 @@ LEVELS = [
 ]
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
-    "tqdm", "pooch", "requests", "matplotlib",
+    "tqdm", "pooch", "requests", "matplotlib", "PIL",
     "onnx", "onnxruntime", "safetensors", "sklearn", "torch",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn

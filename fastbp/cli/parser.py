@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
+  fastbp predict model.npz photo.jpg --show seen.png    a digit on paper (extra: report)
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
 DATA_HELP = (
@@ -142,8 +143,11 @@ def _add_evaluate_options(parser):
 def _add_predict_options(parser):
     """Add the options of fastbp predict."""
     _add_model(parser.add_argument)
-    parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
-        help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+    parser.add_argument("images", nargs="+", metavar="IMAGE",
+        help="a photo of one digit, of any paper and ink: PNG, JPEG ... (extra: report); or .npy: "
+        "28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+    parser.add_argument("--show", metavar="seen.png",
+        help="draw each photo, beside it what the network saw of it (extra: report)")  # fmt: skip
 
 
 def _add_book_options(parser):
