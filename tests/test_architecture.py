@@ -34,7 +34,7 @@ LEVELS = [
 ASSETS = sorted((PACKAGE / "report" / "assets").iterdir())  # the parts of the report's page
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
-    "tqdm", "pooch", "requests", "matplotlib",
+    "tqdm", "pooch", "requests", "matplotlib", "PIL",
     "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "shtab", "IPython", "ipywidgets",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn

@@ -4,7 +4,7 @@ import argparse
 
 SHELLS = "bash", "zsh", "tcsh"
 # Options and arguments whose value is a file or a folder.
-FILES = {"checkpoint", "data", "images", "model", "path", "pictures", "save", "sheet"}
+FILES = {"checkpoint", "data", "images", "model", "path", "pictures", "save", "sheet", "show"}
 
 
 class PrintCompletion(argparse.Action):

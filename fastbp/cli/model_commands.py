@@ -10,6 +10,7 @@ from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.options import add_data, add_model, add_threads
 from fastbp.data import messages, npz, predictions
+from fastbp.report import photo, photo_sheet, picture_files
 
 
 def evaluate(options):
@@ -21,11 +22,42 @@ def evaluate(options):
 
 
 def predict(options):
-    """Print a saved network's prediction for each image."""
+    """Print a saved network's prediction for each image; of photos all outputs."""
     net, _ = _load(options.model)
+    if options.show is not None:
+        _check_takes_photos(net, "--show")
+        picture_files.check_picture_name(options.show)
+    pairs = []
     for path in options.images:
-        output = net.feedforward(read_image(path, net.sizes[0]))
-        print(f"{path}: {_describe_output(output, net)}")
+        if _is_npy(path):
+            x, describe = read_image(path, net.sizes[0]), _describe_output
+            picture = np.rint(255 * x).astype(np.uint8).reshape(photo.SIDE, -1)
+        else:
+            _check_takes_photos(net, path)
+            picture, describe = picture_files.read_picture(path, photo.WORKING_SIDE), _describe_all
+            x = photo.as_input(photo.find_digit(picture, path))
+        print(f"{path}: {describe(net.feedforward(x), net)}")
+        pairs.append((picture, x))
+    if options.show is not None:
+        photo_sheet.write_contact_sheet(options.show, pairs)
+
+
+def _is_npy(path):
+    """Return whether a file is NumPy's, by its name or its first bytes."""
+    if os.path.splitext(path)[1].lower() == ".npy":
+        return True
+    with open(path, "rb") as file:
+        return file.read(6) == b"\x93NUMPY"
+
+
+def _check_takes_photos(net, name):
+    """Raise ValueError unless the network takes images of 28 x 28 pixels."""
+    n_in, n = net.sizes[0], photo.SIDE**2
+    if n_in != n:
+        raise ValueError(
+            f"{name}: the network has {n_in} inputs, expected {n}: photos are made into images of "
+            f"28 x 28 pixels; train a network on MNIST, or give .npy files of {n_in} numbers"
+        )
 
 
 def _load(path, threads=None):
@@ -41,11 +73,28 @@ def _load(path, threads=None):
 
 def _describe_output(output, net):
     """Return what predict prints for an output column (n_out, 1)."""
-    activation = net.activations[-1] if isinstance(net, network2.Network) else network.OUTPUT
+    activation = _output_activation(net)
     if len(output) == 1 and activation not in predictions.BINARY_LABELS:
         return f"{output[0, 0]:.6g}"
     label = predictions.predict_label(output, activation)
     return f"{label} (output {output[label if len(output) > 1 else 0, 0]:.3f})"
+
+
+def _describe_all(output, net):
+    """Return what predict prints for an output column of a photo: all outputs, by label.
+
+    Only those of softmax are probabilities.
+    """
+    if len(output) == 1:
+        return _describe_output(output, net)
+    activation = _output_activation(net)
+    name = "probabilities" if activation == "softmax" else "outputs"
+    values = ", ".join(f"{label}: {value:.3f}" for label, value in enumerate(output[:, 0]))
+    return f"{predictions.predict_label(output, activation)} ({name} {values})"
+
+
+def _output_activation(net):
+    return net.activations[-1] if isinstance(net, network2.Network) else network.OUTPUT
 
 
 def read_image(path, n_in):
@@ -101,5 +150,8 @@ def add_evaluate_options(parser):
 def add_predict_options(parser):
     """Add the options of fastbp predict."""
     add_model(parser.add_argument)
-    parser.add_argument("images", nargs="+", metavar="IMAGE.npy",
-        help="28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+    parser.add_argument("images", nargs="+", metavar="IMAGE",
+        help="a photo of one digit, of any paper and ink: PNG, JPEG ... (extra: report); or .npy: "
+        "28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+    parser.add_argument("--show", metavar="seen.png",
+        help="draw each photo, beside it what the network saw of it (extra: report)")  # fmt: skip

@@ -37,6 +37,7 @@ EXAMPLES = """examples:
   fastbp generate --count 8100000 -o digits      synthetic digits, more than fit in memory
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
+  fastbp predict model.npz photo.jpg --show seen.png    a digit on paper (extra: report)
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
 # What a command does, in words; the function that adds its options; the function that does it.

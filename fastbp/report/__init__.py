@@ -1,1 +1,1 @@
-"""Pictures of results."""
+"""Pictures: of results, and photos of digits that networks read."""

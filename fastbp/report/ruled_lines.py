@@ -1,0 +1,78 @@
+"""Removes the ruled lines of paper, horizontal and vertical ones, from the ink of a photo.
+
+A ruled line is thin, almost straight, and reaches from one border of the picture to the other; a
+digit does not.
+"""
+
+import functools
+
+import numpy as np
+
+THICKNESSES = 3, 5, 7  # pixels: the limits of the thickness of lines, thin lines are removed first
+SLOPES = np.linspace(-0.08, 0.08, 41)  # of rows per column
+COLUMNS = 64  # into which the pixels of a row are averaged
+INK = 0.15  # of ink makes a line
+COVERED = 0.6  # part of the length that is ink, between the borders and beside each of them
+BORDER = 8  # columns beside a border
+DARKER = 1.5  # times as much ink as there is along a line is a stroke upon it
+
+
+def remove_ruled_lines(ink):
+    """Return the ink (height, width) without thin lines that reach from border to border.
+
+    A stroke stays where it is darker than the line or, measured across the line, thicker.
+    """
+    for n in THICKNESSES:
+        for _ in range(2):  # horizontal lines, then vertical ones
+            if min(ink.shape) > COLUMNS:
+                ink = np.where(ink < _ink_of_lines(ink, n), opening(ink, n), ink)
+            ink = ink.T
+    return ink
+
+
+def opening(ink, n):
+    """Return the morphological opening along columns: without what is less than n pixels thick."""
+    padded = np.pad(ink, ((n - 1, n - 1), (0, 0)), mode="edge")
+    height = len(ink)
+    smallest = functools.reduce(np.minimum, (padded[i : i + height + n - 1] for i in range(n)))
+    return functools.reduce(np.maximum, (smallest[i : i + height] for i in range(n)))
+
+
+def _ink_of_lines(ink, n):
+    """Return an upper limit (height, width) of the ink of almost horizontal lines; 0: no line.
+
+    Only lines less than n pixels thick are found.
+    """
+    is_ink = ink > INK
+    thin = is_ink & ~opening(is_ink, n)
+    limit = np.zeros_like(ink)
+    height, width = ink.shape
+    if thin.sum() < COVERED * width:
+        return limit
+    columns, reach = np.arange(width), n // 2 + 1
+    padded = np.pad(thin, ((1, 1), (0, 0)))
+    thin = padded[:-2] | thin | padded[2:]  # a line may be a pixel off a straight one
+    for slope, row in _straight_lines(thin):
+        middle = np.rint(row + slope * (columns - width // 2)).astype(int)
+        y = (middle + np.arange(-reach, reach + 1)[:, None]).clip(0, height - 1)
+        along = np.median(ink[y, columns].max(axis=0))
+        limit[y, columns] = np.maximum(limit[y, columns], DARKER * along)
+    return limit
+
+
+def _straight_lines(thin):
+    """Yield (slope, row in the middle) of straight lines in a mask, from border to border."""
+    height, width = thin.shape
+    column_of = np.arange(width) * COLUMNS // width
+    begin = np.searchsorted(column_of, np.arange(COLUMNS))
+    share = np.add.reduceat(thin, begin, axis=1, dtype=np.float32) / np.bincount(column_of)
+    share = np.pad(share, ((1, 1), (0, 0)))  # a line that leaves the picture goes on in no ink
+    x = (np.arange(COLUMNS) + 0.5) * (width / COLUMNS) - width // 2
+    rows, columns = np.arange(1, height + 1)[:, None], np.arange(COLUMNS)
+    for slope in SLOPES:
+        y = np.rint(rows + slope * x).astype(int).clip(0, height + 1)
+        values = share[y, columns]
+        parts = values, values[:, :BORDER], values[:, -BORDER:]
+        is_line = np.all([part.mean(axis=1) > COVERED for part in parts], axis=0)
+        for row in np.flatnonzero(is_line):
+            yield slope, row
