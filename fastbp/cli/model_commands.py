@@ -15,7 +15,7 @@ from fastbp.report import photo, photo_sheet, picture_files
 
 def evaluate(options):
     """Print how many test images a saved network classifies correctly."""
-    _, count_correct = _load(options.model, options.threads)
+    _, count_correct = load_model(options.model, options.threads)
     *_, test, name = read_data(options.data, options.transpose)
     count, n = count_correct(test), len(test[1])
     print(f"{options.model}: {count} / {n} ({count / n:.2%}) of the test images of {name}")
@@ -23,23 +23,29 @@ def evaluate(options):
 
 def predict(options):
     """Print a saved network's prediction for each image; of photos all outputs."""
-    net, _ = _load(options.model)
+    net, _ = load_model(options.model)
     if options.show is not None:
         _check_takes_photos(net, "--show")
         picture_files.check_picture_name(options.show)
     pairs = []
     for path in options.images:
-        if _is_npy(path):
-            x, describe = read_image(path, net.sizes[0]), _describe_output
-            picture = np.rint(255 * x).astype(np.uint8).reshape(photo.SIDE, -1)
-        else:
-            _check_takes_photos(net, path)
-            picture, describe = picture_files.read_picture(path, photo.WORKING_SIDE), _describe_all
-            x = photo.as_input(photo.find_digit(picture, path))
+        picture, x, describe = _read(path, net)
         print(f"{path}: {describe(net.feedforward(x), net)}")
         pairs.append((picture, x))
     if options.show is not None:
         photo_sheet.write_contact_sheet(options.show, pairs)
+
+
+def _read(path, net):
+    """Return (the picture of an image file, the input x of it, what describes the outputs)."""
+    if _is_npy(path):
+        x = read_image(path, net.sizes[0])
+        is_square = x.size == photo.SIDE**2
+        picture = np.rint(255 * x).astype(np.uint8).reshape(photo.SIDE, -1) if is_square else None
+        return picture, x, _describe_output
+    _check_takes_photos(net, path)
+    picture = picture_files.read_picture(path, photo.WORKING_SIDE)
+    return picture, photo.as_input(photo.find_digit(picture, path)), _describe_all
 
 
 def _is_npy(path):
@@ -60,7 +66,7 @@ def _check_takes_photos(net, name):
         )
 
 
-def _load(path, threads=None):
+def load_model(path, threads=None):
     """Return the network in a file, of chapter 1 (.npz) or 3 (JSON), and its counting method."""
     with open(path, "rb") as file:
         is_json = file.read(1) in (b"{", b"[", b" ", b"\n")
