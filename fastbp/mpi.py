@@ -77,6 +77,7 @@ def SGD(
         kind = AveragingDescent if average_every else Descent
         ranks.descent = functools.partial(kind, ranks, settings)
         ranks.config = settings.config
+        ranks.check_same({"epochs": epochs, **settings.config})
         options |= _outputs(ranks, checkpoint, checkpoint_every, resume)
         with _prepared(net, ranks), group.joined(ranks):
             result = net.SGD(training_data, epochs, mini_batch_size, eta, *more, **options)

@@ -13,7 +13,9 @@ class ChunkGradients:
     summed; chunks: how many a mini-batch has; rules: only their dropout counts here.
     """
 
-    def __init__(self, plan, packed_layout, weights, samples, order, nodes, chunks, n_threads, rules):
+    def __init__(
+        self, plan, packed_layout, weights, samples, order, nodes, chunks, n_threads, rules
+    ):
         self.chunks, self.n_packed = chunks, packed_layout.n_packed
         depth = max((last - first - 1).bit_length() for first, last in nodes) if nodes else 0
         count = packed_layout.n_weights

@@ -21,9 +21,7 @@ class Settings:
     warm_up: float = 5.0
 
     def __post_init__(self):
-        m = self.mini_batch_size = arguments.check_count(
-            "mini_batch_size", self.mini_batch_size, 1
-        )
+        m = self.mini_batch_size = arguments.check_count("mini_batch_size", self.mini_batch_size, 1)
         self.chunks = arguments.check_count("chunks", self.chunks, 1)
         if self.average_every is not None:
             self.average_every = arguments.check_count("average_every", self.average_every, 1)

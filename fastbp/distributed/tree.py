@@ -2,7 +2,7 @@
 
 A node (first, last) stands for the chunks first .. last - 1, and is the sum of its two halves. A
 rank sums the nodes that lie within its own chunks and sends these alone. So each sum is formed in
-one order, whatever the number of ranks, and with 1, 2 or 4 ranks of 12 chunks each sends one vector.
+one order, whatever the number of ranks; 2 or 4 ranks of 12 chunks send one vector each.
 """
 
 

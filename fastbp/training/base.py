@@ -217,9 +217,7 @@ class CompiledNetwork:
         arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, is_finite = self._parameters(), True
         try:
-            with kind(
-                params, self._plan, samples, order, m, eta, self.threads, *how
-            ) as descent:
+            with kind(params, self._plan, samples, order, m, eta, self.threads, *how) as descent:
                 yield descent
         except NonFiniteInput:
             is_finite = False

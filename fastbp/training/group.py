@@ -32,7 +32,8 @@ class SingleProcess:
         """Note in DeferredSignals what is pending on other ranks, too."""
 
 
-_current = contextvars.ContextVar("group", default=SingleProcess())
+ALONE = SingleProcess()
+_current = contextvars.ContextVar("group", default=ALONE)
 
 
 def current():
