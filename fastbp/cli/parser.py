@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   fastbp train --cost cross-entropy --lmbda 5 --eta 0.5 --save model.json    chapter 3
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
+  mpiexec -n 4 fastbp train --mini-batch-size 512 --eta 10    one network, on several processes
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image
@@ -112,6 +113,8 @@ def _add_train_options(parser):
     add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
+    ranks = parser.add_argument_group("several processes", "started by mpiexec; extra: mpi")
+    _add_rank_options(ranks.add_argument)
     chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")
     _add_chapter_3_options(chapter_3.add_argument)
 
@@ -130,6 +133,21 @@ def _add_chapter_3_options(add):
         help="halve eta after 10 epochs (or --early-stopping N) without improvement")  # fmt: skip
     add("--early-stopping", type=int, metavar="N",
         help="end after N epochs without improvement on the validation images")  # fmt: skip
+
+
+def _add_rank_options(add):
+    """Add the options of fastbp train on several processes."""
+    add("--mpi", action=argparse.BooleanOptionalAction,
+        help="train one network on all processes of the job (default: if mpiexec has started "
+        "several)")  # fmt: skip
+    add("--chunks", type=int, metavar="12",
+        help="parts of a mini-batch, best a multiple of the number of processes (default: 12)")  # fmt: skip
+    add("--average-every", type=int, metavar="N",
+        help="average the weights every N steps, instead of the gradients in each")  # fmt: skip
+    add("--base-mini-batch-size", type=int, metavar="N",
+        help="multiply eta by the mini-batch size divided by N")  # fmt: skip
+    add("--warm-up", type=float, metavar="5",
+        help="epochs in which eta rises to that (default: 5)")  # fmt: skip
 
 
 def _add_evaluate_options(parser):

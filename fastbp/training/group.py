@@ -21,6 +21,10 @@ class SingleProcess:
         """Return what function() returns on the root, which alone calls it, or raise its error."""
         return function()
 
+    def together(self, function):
+        """Return what function() returns on this rank; raise on all ranks if it raises on one."""
+        return function()
+
     def any(self, flag):
         """Tell whether the flag is true on any rank."""
         return flag
