@@ -141,7 +141,7 @@ def _add_rank_options(add):
         help="train one network on all processes of the job (default: if mpiexec has started "
         "several)")  # fmt: skip
     add("--chunks", type=int, metavar="12",
-        help="parts of a mini-batch, best a multiple of the number of processes (default: 12)")  # fmt: skip
+        help="parts of a mini-batch; best a multiple of the processes (default: 12)")  # fmt: skip
     add("--average-every", type=int, metavar="N",
         help="average the weights every N steps, instead of the gradients in each")  # fmt: skip
     add("--base-mini-batch-size", type=int, metavar="N",

@@ -66,5 +66,6 @@ class AveragingDescent:
         exchange, rank, size = self.exchange, self.ranks.rank, self.ranks.size
         exchange.begin()
         exchange.send(tree.share(size, rank, size), vector)
-        vector[exchange.mine] = exchange.finish() / size
+        with np.errstate(all="ignore"):
+            vector[exchange.mine] = exchange.finish() / size
         exchange.gather(vector)

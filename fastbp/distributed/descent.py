@@ -86,8 +86,9 @@ class Descent:
 
     def _run_steps(self, order, start, end):
         """Take the steps of the mini-batches of order[start:end]."""
-        for first in range(start, end, self.m):
-            self._take_step(order, first, min(first + self.m, end))
+        with np.errstate(all="ignore"):  # the guard finds out what is not finite
+            for first in range(start, end, self.m):
+                self._take_step(order, first, min(first + self.m, end))
 
     def _take_step(self, order, start, end):
         """Take the step of the mini-batch order[start:end]."""
