@@ -16,6 +16,8 @@ LEVELS = [
     {"kernels"},
     {"data"},
     {"training", "mnist_loader", "history"},
+    {"distributed"},
+    {"mpi"},
     {"network"},
     {"network2"},
     {"estimators"},
@@ -30,7 +32,7 @@ LEVELS = [
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
     "tqdm", "pooch", "requests", "matplotlib",
-    "onnx", "onnxruntime", "safetensors", "sklearn", "torch",
+    "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "mpi4py",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.
@@ -158,7 +160,7 @@ def test_a_package_says_what_is_in_it_and_no_more():
 
 def test_import_loads_nothing_optional_and_compiles_nothing():
     code = """
-import json, sys, fastbp, fastbp.exchange
+import json, sys, fastbp, fastbp.exchange, fastbp.mpi
 from fastbp.kernels import drivers, jit, shuffle
 functions = {**vars(drivers), **vars(shuffle)}
 compiled = [n for n, f in functions.items() if getattr(f, "signatures", None)]

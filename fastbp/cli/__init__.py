@@ -1,4 +1,4 @@
-"""The command line: fastbp train, evaluate, predict, book, warmup.
+"""The command line: fastbp train, evaluate, predict, book, plan, warmup.
 
 Invariant: results go to standard output, everything else to standard error; an error is one line
 and exit status 2.

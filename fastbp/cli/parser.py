@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from fastbp import __version__, network2
-from fastbp.cli import book_command, model_commands, train_command, warmup_command
+from fastbp.cli import book_command, model_commands, plan_command, train_command, warmup_command
 from fastbp.training import plans
 
 EXAMPLES = """examples:
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   mpiexec -n 4 fastbp train --mini-batch-size 512 --eta 10    one network, on several processes
   fastbp evaluate model.npz
   fastbp book --quick                            the book's results beside ours
+  fastbp plan --ranks 1,2,4,8 --mini-batch-size 512    before you rent machines
   fastbp warmup                                  compile everything now, e.g. in a container image
   fastbp predict model.npz image.npy             28 x 28 pixels, white ink on black: 0-255 or 0-1
 """
@@ -80,6 +81,7 @@ def make_parser():
         ("evaluate", model_commands.evaluate, _add_evaluate_options, "count correct predictions"),
         ("predict", model_commands.predict, _add_predict_options, "read digits from images"),
         ("book", book_command.book_table, _add_book_options, "the book's results beside ours"),
+        ("plan", plan_command.plan, _add_plan_options, "how much faster several processes are"),
         ("warmup", warmup_command.warm_up, lambda parser: None, "compile ahead of the first use"),
     ):
         command_parser = commands.add_parser(name, help=summary, **common)
@@ -148,6 +150,25 @@ def _add_rank_options(add):
         help="multiply eta by the mini-batch size divided by N")  # fmt: skip
     add("--warm-up", type=float, metavar="5",
         help="epochs in which eta rises to that (default: 5)")  # fmt: skip
+
+
+def _add_plan_options(parser):
+    """Add the options of fastbp plan."""
+    add = parser.add_argument
+    add("--ranks", type=_parse_sizes, default=[2**k for k in range(11)], metavar="1,2,4",
+        help="numbers of processes, each with one thread (default: 1,2,4 ... 1024)")  # fmt: skip
+    add("--sizes", type=_parse_sizes, default=[784, 800, 10], metavar="784,800,10",
+        help="neurons per layer (default: 784,800,10)")  # fmt: skip
+    add("--mini-batch-size", type=int, default=512, metavar="512",
+        help="of all processes together (default: 512)")  # fmt: skip
+    add("--samples", type=int, default=50_000, metavar="50000",
+        help="training samples (default: 50000)")  # fmt: skip
+    add("--latency", type=float, metavar="30",
+        help="microseconds per message (default: measured under mpiexec, else 30)")  # fmt: skip
+    add("--bandwidth", type=float, metavar="1.1",
+        help="GB per second and process (default: measured under mpiexec, else 1.1)")  # fmt: skip
+    add("--plot", metavar="plan.png", help="draw the table (extra: report)")
+    _add_dtype(add)
 
 
 def _add_evaluate_options(parser):
