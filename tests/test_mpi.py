@@ -262,10 +262,10 @@ def test_options_for_ranks_go_with_mpi():
 # ------------------------------------------------ the command line, and ranks that die
 
 
-def train_options(folder, epochs, *more):
+def train_options(data, folder, epochs, *more):
     return (
-        "command", folder, "train", "--data", "synthetic", "--sizes", "784,20,10", "--seed", 3,
-        "--mini-batch-size", 100, "--epochs", epochs, "--quiet", "--save", folder / "model.npz",
+        "command", folder, "train", "--data", data, "--sizes", "784,20,10", "--seed", 3,
+        "--mini-batch-size", 20, "--epochs", epochs, "--quiet", "--save", folder / "model.npz",
         "--checkpoint", folder / "run.npz", *more,
     )  # fmt: skip
 
@@ -278,20 +278,20 @@ def wait_for_checkpoint(folder, job):
         time.sleep(0.05)
 
 
-def finish(folder, n, epochs):
-    """Resume a job and return the weights in the end."""
-    run(n, *train_options(folder, epochs, "--resume"))
+def finish(data, folder, n, epochs, *more):
+    """Run a job to its end and return the weights."""
+    run(n, *train_options(data, folder, epochs, *more))
     return network.load(folder / "model.npz")._parameters()
 
 
 @needs_mpi
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "n"), [("rank 0", 2), ("rank 1", 2), ("rank 2", 3), ("job", 2)])
-def test_a_job_that_was_killed_goes_on_to_the_same_bits(how, n, tmp_path):
+def test_a_job_that_was_killed_goes_on_to_the_same_bits(how, n, mnist_folder, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    job = start(n, *train_options(killed, 10**6, "--checkpoint-every", 1))
+    job = start(n, *train_options(mnist_folder, killed, 10**6, "--checkpoint-every", 1))
     wait_for_checkpoint(killed, job)
     if how == "job":  # as Ctrl-C or a batch system does
         job.send_signal(signal.SIGTERM)
@@ -306,9 +306,9 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bits(how, n, tmp_path):
         assert "rank" in err, err
     with np.load(killed / "run.npz") as content:
         epochs = json.loads(content["about"].tobytes())["state"]["epoch"] + 2
-    resumed = finish(killed, n % 3 + 1, epochs)  # by another number of ranks
-    run(1, *train_options(whole, epochs, "--mpi"))
-    np.testing.assert_array_equal(resumed, network.load(whole / "model.npz")._parameters())
+    resumed = finish(mnist_folder, killed, n % 3 + 1, epochs, "--resume")  # other ranks
+    expected = finish(mnist_folder, whole, 1, epochs, "--mpi")
+    np.testing.assert_array_equal(resumed, expected)
 
 
 @needs_mpi
@@ -323,7 +323,7 @@ def test_an_error_of_one_rank_ends_the_job():
 
 @needs_mpi
 def test_an_error_of_the_command_line_is_one_line(tmp_path):
-    job = start(2, "command", tmp_path, "train", "--data", "synthetic", "--eta", "nan")
+    job = start(2, "command", tmp_path, "train", "--data", tmp_path, "--eta", "nan")
     out, err = job.communicate(timeout=120)
     assert (out, job.returncode) == ("", 2)
     assert len([line for line in err.splitlines() if "error: eta is nan" in line]) == 1
