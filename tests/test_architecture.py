@@ -19,6 +19,8 @@ LEVELS = [
     {"typing"},  # the names of types, for annotations
     {"schedules"},
     {"training", "mnist_loader", "history"},
+    {"distributed"},
+    {"mpi"},
     {"network", "expand_mnist"},
     {"network2"},
     {"recipes"},
@@ -35,7 +37,8 @@ ASSETS = sorted((PACKAGE / "report" / "assets").iterdir())  # the parts of the r
 COMPILERS = {"numba", "llvmlite"}
 OPTIONAL = {
     "tqdm", "pooch", "requests", "matplotlib", "PIL",
-    "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "shtab", "IPython", "ipywidgets",
+    "onnx", "onnxruntime", "safetensors", "sklearn", "torch", "mpi4py", "shtab",
+    "IPython", "ipywidgets",
 }  # fmt: skip
 NEEDS_SKLEARN = {"estimator", "estimators"}  # whose classes derive from classes of scikit-learn
 # Kernels that Python or Numba's compiler runs, not the compiled code: they may raise.
@@ -175,7 +178,7 @@ def test_a_package_says_what_is_in_it_and_no_more():
 
 def test_import_loads_nothing_optional_and_compiles_nothing():
     code = """
-import json, sys, fastbp, fastbp.exchange, fastbp.expand_mnist
+import json, sys, fastbp, fastbp.exchange, fastbp.expand_mnist, fastbp.mpi
 from fastbp.kernels import deform, drivers, jit, shuffle
 functions = {**vars(deform), **vars(drivers), **vars(shuffle)}
 compiled = [n for n, f in functions.items() if getattr(f, "signatures", None)]

@@ -10,6 +10,7 @@ from fastbp.cli import (
     expand_command,
     generate_command,
     model_commands,
+    plan_command,
     recipe_command,
     report_command,
     train_command,
@@ -28,6 +29,8 @@ EXAMPLES = """examples:
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
+  mpiexec -n 4 fastbp train --mini-batch-size 512 --eta 10    one network, on several processes
+  fastbp plan --ranks 1,2,4,8 --mini-batch-size 512    before you rent machines
   fastbp recipe                                  list the recipes
   fastbp recipe 784-800-10 --curve simard.csv    train by one of them, on deformed digits
   fastbp evaluate model.npz
@@ -64,6 +67,7 @@ COMMANDS = {
         generate_command.add_options,
         generate_command.generate,
     ),
+    "plan": ("how much faster several processes are", plan_command.add_options, plan_command.plan),
     "recipe": ("train by a named recipe", recipe_command.add_options, recipe_command.recipe),
     "report": ("write a page about a network", report_command.add_options, report_command.report),
     "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),

@@ -12,6 +12,7 @@ import numpy as np
 from fastbp import mnist_loader, network, network2
 from fastbp.cli.console import BackgroundCompilation, Terminated, log
 from fastbp.cli.data_options import read_data
+from fastbp.cli.rank_options import joined_ranks, sgd_of
 from fastbp.data import arguments, datasets, files
 from fastbp.data.file_rows import ReadError
 from fastbp.training import checkpoint, engine
@@ -26,13 +27,20 @@ CHAPTER_3 = (
 
 def train(options):
     """Train a network and print its accuracy; save it, also after Ctrl-C and SIGTERM."""
+    with joined_ranks(options):
+        _train(options)
+
+
+def _train(options):
+    """Train on the processes of options.ranks."""
     chapter_3 = any(getattr(options, name) is not None for name in CHAPTER_3)
     options.eta = (0.5 if chapter_3 else 3.0) if options.eta is None else options.eta
-    _check_options(options)
+    options.ranks.together(lambda: _check_options(options))
     net = _new_network(options, options.sizes or SIZES, chapter_3)
     compilation = BackgroundCompilation(engine.warm_up, net._plan, net.dtype)
 
-    training, validation, test, name = read_data(options.data, options.transpose)
+    sets = options.ranks.from_root(lambda: read_data(options.data, options.transpose))
+    training, validation, test, name = sets
     sizes = options.sizes or _sizes_for((training, validation, test))
     if sizes != list(net._plan.sizes):
         net = _new_network(options, sizes, chapter_3)
@@ -170,7 +178,7 @@ def _run_options(options):
 
 def _train_chapter_1(net, options, training, test):
     """Train by network's SGD, evaluating on the test images; return the number of epochs."""
-    net.SGD(
+    sgd_of(net, options)(
         training, options.epochs, options.mini_batch_size, options.eta, test_data=test,
         **_run_options(options),
     )  # fmt: skip
@@ -179,7 +187,7 @@ def _train_chapter_1(net, options, training, test):
 
 def _train_chapter_3(net, options, training, validation):
     """Train by network2's SGD, monitoring the validation images; return the number of epochs."""
-    _, accuracies, *_ = net.SGD(
+    _, accuracies, *_ = sgd_of(net, options)(
         training, options.epochs, options.mini_batch_size, options.eta, options.lmbda or 0.0,
         validation, monitor_evaluation_accuracy=True, early_stopping_n=options.early_stopping or 0,
         l1=options.l1 or 0.0, momentum=options.momentum or 0.0, dropout=options.dropout or 0.0,

@@ -9,6 +9,7 @@ from fastbp.cli.options import (
     parse_schedule,
     parse_sizes,
 )
+from fastbp.cli.rank_options import add_rank_options
 from fastbp.training import plans
 
 
@@ -40,6 +41,8 @@ def add_options(parser):
     add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
+    ranks = parser.add_argument_group("several processes", "started by mpiexec; extra: mpi")
+    add_rank_options(ranks.add_argument)
     chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")
     _add_chapter_3(chapter_3.add_argument)
 

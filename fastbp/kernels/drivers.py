@@ -63,7 +63,7 @@ def sgd_steps(net, rules, eta):
 def backprop_batch(net, rules):
     """Add the gradient, summed over the samples of the order, to the target, packed as weights are.
 
-    rules: None.
+    rules: None, or KernelRules with dropout alone.
     """
     net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
     for start in range(0, net.n_samples, net.m):

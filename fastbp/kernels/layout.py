@@ -246,7 +246,7 @@ class Layout:
         self.table[:, column] = ends - counts
         return int(ends[-1])
 
-    def _panels(self, weights, l):
+    def weight_panels(self, weights, l):
         """Return layer l's W as a view (panels, rows, lanes)."""
         shape = self.table[l, PANELS], self.table[l - 1, STRIDE], self.lanes
         start = self.table[l, W_AT]
@@ -264,7 +264,7 @@ class Layout:
         v = self.lanes
         for l, (w, b) in enumerate(layers, 1):
             n_out, n_in = w.shape
-            for panel, j in zip(self._panels(weights, l), range(0, n_out, v)):
+            for panel, j in zip(self.weight_panels(weights, l), range(0, n_out, v)):
                 panel[:n_in, : n_out - j] = w[j : j + v].T
                 panel[n_in, : n_out - j] = b[j : j + v]
             if l > 1:
@@ -277,9 +277,19 @@ class Layout:
         v = self.lanes
         for l, (w, b) in enumerate(layers, 1):
             n_out, n_in = w.shape
-            for panel, j in zip(self._panels(weights, l), range(0, n_out, v)):
+            for panel, j in zip(self.weight_panels(weights, l), range(0, n_out, v)):
                 w[j : j + v] = panel[:n_in, : n_out - j].T
                 b[j : j + v] = panel[n_in, : n_out - j]
+
+    def write_transposed(self, weights):
+        """Write T of all layers of packed weights whose W alone have changed."""
+        v = self.lanes
+        for l in range(2, len(self.sizes)):
+            n_in, T = self.sizes[l - 1], self._transposed(weights, l)
+            W = self.weight_panels(weights, l)[:, : len(T) * v]
+            blocks = W.reshape(len(W), len(T), v, v).transpose(1, 0, 3, 2)
+            T.reshape(len(T), len(W), v, v)[:] = blocks
+            T[-1, :, n_in - (len(T) - 1) * v :] = 0  # the biases stand behind the last input
 
     def places(self, numbers):
         """Return where each parameter stands in packed weights. numbers: 1, 2 ... of layers."""

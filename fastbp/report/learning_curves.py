@@ -3,13 +3,16 @@
 COLOURS = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 
 
-def pyplot():
-    """Return matplotlib.pyplot, without a display, or raise ImportError naming the extra."""
+def pyplot(option="--pictures"):
+    """Return matplotlib.pyplot, without a display, or raise ImportError naming the extra.
+
+    option: of the command line, that asks for a picture.
+    """
     try:
         import matplotlib
     except ImportError:
         raise ImportError(
-            "pictures need matplotlib: pip install 'fastbp[report]' (or leave out --pictures)"
+            f"pictures need matplotlib: pip install 'fastbp[report]' (or leave out {option})"
         ) from None
     matplotlib.use("Agg")
     from matplotlib import pyplot

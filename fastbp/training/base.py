@@ -228,17 +228,15 @@ class CompiledNetwork:
         return out
 
     @contextlib.contextmanager
-    def _descent(self, samples, order, m, eta, *how):
-        """Give an engine.Descent on a copy of the parameters, which are bound when it ends.
+    def _descent(self, samples, order, m, eta, *how, kind=engine.Descent):
+        """Give a Descent on a copy of the parameters, which are bound when it ends.
 
-        how: rules and so on, see engine.Descent.
+        how: rules and so on, see engine.Descent; kind: that, or another class like it.
         """
         arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, is_finite = self._parameters(), True
         try:
-            with engine.Descent(
-                params, self._plan, samples, order, m, eta, self.threads, *how
-            ) as descent:
+            with kind(params, self._plan, samples, order, m, eta, self.threads, *how) as descent:
                 yield descent
         except NonFiniteInput:
             is_finite = False

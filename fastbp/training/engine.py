@@ -54,13 +54,25 @@ def gradient(params, plan, X, Y, n_threads=None, name="X"):
     packed_layout, flat = plan.layout(params.dtype, m), np.empty_like(params)
     weights = packed_layout.pack(layer_views(params, plan))
     target = layout.zeros(weights.size, weights.dtype)
-    net = _net(packed_layout, weights, target, samples, order)
-    names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, params.dtype)
-    call_driver = calls.Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
+    call_driver = gradient_calls(plan, packed_layout, weights, target, samples, order, n_threads)
     for _ in calls.paced(call_driver, order, m, plan.flops * m):
         pass
     packed_layout.unpack(target, layer_views(flat, plan))
     return flat
+
+
+def gradient_calls(plan, packed_layout, weights, target, samples, order, n_threads, rules=None):
+    """Return the Calls that add the gradient, summed over samples of the order, to the target.
+
+    packed_layout: that of packed weights and target; rules: KernelRules with dropout, or None.
+    """
+    net, m, dtype = (
+        _net(packed_layout, weights, target, samples, order),
+        packed_layout.m,
+        target.dtype,
+    )
+    names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, dtype)
+    return calls.Calls(names, samples, net, rules, (), work, plan.flops * m, n_threads)
 
 
 def quotients(params, plan, X, Y, which, h):

@@ -11,6 +11,7 @@ import random
 
 from fastbp.data import messages
 from fastbp.data.pixels import Pixels
+from fastbp.training import group
 
 
 @dataclasses.dataclass
@@ -37,9 +38,7 @@ class NewData:
         deformation = deformation_of(deform)
         if function is None and deformation is None:
             return None
-        first, _, seed = checkpointer.peek()
-        first = min(first, max(0, settings.epochs - 1))  # of a run that is complete: its last
-        seed = seed_of_run() if seed is None else seed
+        first, seed = group.current().from_root(lambda: _begin(checkpointer, settings.epochs))
         return cls(function, deformation, seed, first, settings.epochs, threads)
 
     def deform(self, X, labels, epoch):
@@ -56,6 +55,13 @@ class NewData:
         )
         self.buffers[epoch % 2] = images
         return Pixels(images, X.scale) if isinstance(X, Pixels) else images
+
+
+def _begin(checkpointer, epochs):
+    """Return (the epoch that the run begins or goes on with, the seed of its deformations)."""
+    first, _, seed = checkpointer.peek()
+    first = min(first, max(0, epochs - 1))  # of a run that is complete: its last
+    return first, seed_of_run() if seed is None else seed
 
 
 def labels_of(Y):

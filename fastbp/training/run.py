@@ -14,7 +14,7 @@ import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
 from fastbp.data.file_rows import ReadError
-from fastbp.training import callbacks, checkpoint, run_state, signals
+from fastbp.training import callbacks, checkpoint, group, run_state, signals
 from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
@@ -42,6 +42,7 @@ class Run:
         self.monitor, self.rule_settings = monitor, rule_settings
         self.step, self.sets = step, sets
         self.config, self.rereads_list, self.on_new_data = config, rereads_list, on_new_data
+        self.group = group.current()
         moments = [np.zeros(net._plan.n_params, net.dtype) for _ in rule_settings.moments]
         moments = dict(zip(rule_settings.moments, moments))
         self.state = RunState(training_set.new_order(), settings.eta, moments, history=history)
@@ -88,13 +89,19 @@ class Run:
 
     def _start(self):
         """Begin, or go on where a checkpoint stands."""
-        if self.checkpointer.path is not None:
+        if self.checkpointer.path is not None or self.group.size > 1:
             self.config = self._whole_config()
-        found = self.checkpointer.read(self._config_of(self.checkpointer.peek().epoch_started))
+            self.group.check_same(self.config)
+            self.config = self.config | self.group.config | self.checkpointer.config
+        found = self.group.from_root(self._read_checkpoint)
         if found:
             self._resume(*found)
         elif self.rule_settings.dropout:
-            self.state.dropout_key = int(np.random.randint(2**32, dtype=np.uint32))
+            self.state.dropout_key = self.group.from_root(_draw_key)
+
+    def _read_checkpoint(self):
+        """Return what the checkpoint holds, or None if there is none."""
+        return self.checkpointer.read(self._config_of(self.checkpointer.peek().epoch_started))
 
     def _run_epoch(self):
         state, start, values = self.state, time.perf_counter(), None
@@ -132,23 +139,36 @@ class Run:
         with self.signals.blocked():  # overridden methods and schedules
             if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
                 state.order = self.training_set.new_order()
-            state.eta = self.settings.rates.of_epoch(state.epoch, state.eta)
-        state.order.shuffle()
+            state.eta, state.order = self.group.from_root(self._draw_epoch)
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
 
+    def _draw_epoch(self):
+        """Return the learning rate and the order of samples of the epoch that begins."""
+        state = self.state
+        eta = self.settings.rates.of_epoch(state.epoch, state.eta)
+        state.order.shuffle()
+        return eta, state.order
+
     def _call_back(self, figures):
         """Call the callbacks after an epoch: one may end the run, or change the weights."""
-        if not self.settings.callbacks:
-            return
-        self.bar.clear()  # what they print is not to stand behind it
         with self.signals.blocked():  # else a callback would see a part of an epoch, or none of it
-            ends = callbacks.call(self.settings.callbacks, figures)
-        if self.settings.stops_on_divergence:
-            parameters.check_finite_parameters(self.net)
+            ends, params = self.group.from_root(lambda: self._call_callbacks(figures))
+        if params is not None and self.group.rank:
+            self.net._bind_parameters(params)
         if ends:
             self.state.finished = True
             self.write("A callback returned True: done")
+
+    def _call_callbacks(self, figures):
+        """Return (whether a callback ends the run, the weights for the other ranks or None)."""
+        if not self.settings.callbacks:
+            return False, None
+        self.bar.clear()  # what they print is not to stand behind it
+        ends = callbacks.call(self.settings.callbacks, figures)
+        if self.settings.stops_on_divergence:
+            parameters.check_finite_parameters(self.net)
+        return ends, self.net._parameters() if self.group.size > 1 else None
 
     def _train_until(self, end):
         """Train up to sample `end`, or until something is to be done in between."""
@@ -166,7 +186,8 @@ class Run:
         moments, m = list(state.moments.values()), self._batch_size()
         how = self._step_rules(window), moments, self.settings.stops_on_divergence, self._steps()
         try:
-            with self.net._descent(samples, order, m, state.eta, *how) as descent:
+            kind = self.group.descent
+            with self.net._descent(samples, order, m, state.eta, *how, kind=kind) as descent:
                 for count in descent:
                     if self._note_progress(count):
                         break
@@ -194,7 +215,7 @@ class Run:
         return self._is_interrupted()
 
     def _is_interrupted(self):
-        return bool(self.signals.pending or self.checkpointer.is_due())
+        return self.group.any(bool(self.signals.pending or self.checkpointer.is_due()))
 
     def _steps(self):
         """Return how many steps have been taken since the run began."""
@@ -217,7 +238,7 @@ class Run:
         undo_draws = _keep_draws() if self.checkpointer.path else lambda: None
         try:
             with signals.allow_signals():
-                return self.monitor.measure(midway)
+                return self.group.from_root(lambda: self.monitor.measure(midway))
         except BaseException:
             if self.signals.delivered:
                 undo_draws()
@@ -284,7 +305,7 @@ class Run:
             "schedule": self.settings.rates.description, "deform": self.training_set.deformation,
             **self.training_set.config(self.state.order),  # which the next ones depend on
             **{name: checkpoint.fingerprint(*both) for name, both in sets},
-            **self.config, **self.checkpointer.config,
+            **self.config,
         }  # fmt: skip
 
     def _config_of(self, epoch_started):
@@ -298,6 +319,7 @@ class Run:
         """Write a checkpoint if it is time, and let pending signals through."""
         if self.checkpointer.is_due(epochs):
             self._write_or_warn()
+        self.group.share_signals(self.signals)
         self.signals.deliver()
 
     def _write_or_warn(self):
@@ -348,6 +370,10 @@ class Run:
         self.bar.update(state.epoch * self.training_set.n + state.samples_done)
         for line in lines:
             self.write(line)
+
+
+def _draw_key():
+    return int(np.random.randint(2**32, dtype=np.uint32))
 
 
 def _keep_draws(with_numpy=True):

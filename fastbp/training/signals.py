@@ -61,6 +61,12 @@ class DeferredSignals:
             del self.pending[number]
             self._before[number](number, frame)
 
+    def add(self, numbers):
+        """Note signals that other processes have received, as if they had come here."""
+        for number in numbers:
+            if number in self._before:
+                self.pending.setdefault(number, None)
+
     def deliver(self):
         """Call the handlers that were there before for what is pending."""
         while self.pending:

@@ -25,10 +25,15 @@ def usable(threads=None):
     return max(1, available if threads is None else min(threads, available))
 
 
-def _affinity():
+def processors():
+    """Return the numbers of the processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _affinity():
+    return len(processors())
 
 
 @functools.cache

@@ -1,0 +1,128 @@
+"""python -m bench.ranks: epochs on 1, 2 ... ranks of this machine, in turns, beside the model.
+
+Each rank has one thread. One rank is `mpiexec -n 1`, with the same chunks as the others; plain is
+the network's own SGD. The model's rates are measured in the same run. Needs mpi4py and mpiexec.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench import tables
+from bench.workload import RESULTS, load_data
+from fastbp import mpi, network
+from fastbp.data import files
+from fastbp.distributed import cost_model, measure
+from fastbp.distributed.exchange import Exchange
+
+EPOCHS = 3  # of a process, after one that compiles
+
+
+def worker(options):
+    """Train on the ranks of this job; rank 0 prints what it measures as JSON."""
+    dtype, (X, labels) = np.dtype(options.dtype), load_data()[0]
+    data = X.astype(dtype), np.eye(10, dtype=dtype)[labels]
+    ranks, seconds, waited = mpi.Ranks(), [], [0.0]
+    latency, bandwidth = measure.network_rates(ranks) if ranks.size > 1 else (0.0, float("inf"))
+    for name in ("finish", "gather"):
+        setattr(Exchange, name, _timed(getattr(Exchange, name), waited))
+    np.random.seed(1)
+    net = network.Network(options.sizes, dtype=dtype, threads=1)
+
+    def note(figures):
+        seconds.append((figures["seconds"], waited[0]))
+        waited[0] = 0.0
+
+    how = EPOCHS + 1, options.mini_batch_size, 0.1
+    if options.plain:
+        net.SGD(data, *how, callback=note, verbose=False)
+    else:
+        mpi.SGD(net, data, *how, comm=ranks, callback=note, verbose=False)
+    if ranks.rank == 0:
+        print(json.dumps([min(seconds[1:]), latency, bandwidth]))
+
+
+def _timed(method, total):
+    def timed(*arguments):
+        began = time.perf_counter()
+        result = method(*arguments)
+        total[0] += time.perf_counter() - began
+        return result
+
+    return timed
+
+
+def epoch(n, options, *more):
+    """Return ((seconds, of these in the exchange), latency, bandwidth) of the fastest epoch."""
+    sizes = ",".join(map(str, options.sizes))
+    command = [
+        "-n", n, sys.executable, "-m", "bench.ranks", "--worker", "--sizes", sizes, "--dtype",
+        options.dtype, "--mini-batch-size", options.mini_batch_size, *more,
+    ]  # fmt: skip
+    beside = Path(sys.executable).with_name("mpiexec")
+    mpiexec = str(beside) if beside.exists() else "mpiexec"
+    environment = os.environ | {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    done = subprocess.run(
+        [mpiexec, *map(str, command)], capture_output=True, text=True, env=environment, check=False
+    )
+    if done.returncode:
+        sys.exit(f"bench: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(options):
+    """Return rows (name, seconds, of these in the exchange, the model's), the fastest of rounds."""
+    cases = [("plain", 1, ["--plain"]), *((f"{n} rank(s)", n, []) for n in options.ranks)]
+    found = {name: [] for name, *_ in cases}
+    for _ in range(options.rounds):
+        for name, n, more in cases:
+            found[name].append(epoch(n, options, *more))
+    rates = measure.compute_rates(tuple(options.sizes), np.dtype(options.dtype))
+    work = cost_model.Work(
+        tuple(options.sizes), np.dtype(options.dtype).itemsize, len(load_data()[0][1]),
+        options.mini_batch_size,
+    )  # fmt: skip
+    rows = []
+    for name, n, more in cases:
+        (seconds, waiting), latency, bandwidth = min(found[name])
+        model = cost_model.Rates(*rates, latency, bandwidth)
+        predicted = cost_model.epoch_seconds(work, model, n) if n > 1 or more else None
+        rows.append((name, seconds, waiting, predicted))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.ranks", description=__doc__)
+    add, numbers = parser.add_argument, lambda text: [int(n) for n in text.split(",")]
+    add("--ranks", type=numbers, default=[1, 2], help="(default: 1,2)")
+    add("--sizes", type=numbers, default=[784, 800, 10], help="(default: 784,800,10)")
+    add("--mini-batch-size", type=int, default=512, help="(default: 512)")
+    add("--dtype", default="float32", choices=("float32", "float64"), help="(default: float32)")
+    add("--rounds", type=int, default=3, help="(default: 3)")
+    add("--worker", action="store_true", help=argparse.SUPPRESS)
+    add("--plain", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options)
+        return
+    cells = [
+        [name, f"{seconds:.3f}", f"{waiting / seconds:.0%}", f"{model:.3f}" if model else "-"]
+        for name, seconds, waiting, model in compare(options)
+    ]
+    body = tables.table(["", "s per epoch", "waiting for the exchange", "the model, s"], cells)
+    title = f"{options.sizes}, {options.dtype}, mini-batch {options.mini_batch_size}"
+    command = " ".join(["python -m bench.ranks", *sys.argv[1:]])
+    text = f"# Several ranks on one machine: {title}\n\n{body}\n{tables.source(command)}"
+    print(text)
+    with files.write_atomically(RESULTS / "ranks.md") as file:
+        file.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What a step on several ranks costs: a model with measured rates, and from where more ranks pay.
+
+A step is (1) the chunks of a rank: the flops of their samples, and a pass over all parameters for
+each chunk; (2) the optimiser on a slice; (3) the exchange: a rank sends each of its V vectors in
+R - 1 slices, and its new slice R - 1 times, each message taking latency + bytes / bandwidth.
+Nothing overlaps, and all ranks are equally fast. One rank stands for the network's own SGD, where a
+mini-batch is one chunk, whose pass is the step.
+"""
+
+import dataclasses
+import itertools
+
+from fastbp.distributed import tree
+from fastbp.distributed.settings import CHUNKS
+
+LARGEST_WIDTH = 2**15
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Seconds of a rank: per flop of a gradient; per parameter for each chunk, and for a step.
+
+    latency: seconds per message; bandwidth: bytes per second.
+    """
+
+    per_flop: float
+    per_chunk_parameter: float
+    per_step_parameter: float
+    latency: float
+    bandwidth: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A network, by its layer sizes, and what it is trained on; itemsize: bytes of a parameter."""
+
+    sizes: tuple
+    itemsize: int
+    samples: int
+    mini_batch_size: int
+
+    @property
+    def parameters(self):
+        return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(self.sizes))
+
+    @property
+    def flops(self):
+        """Return the operations of the gradient of a sample; the first layer has no BP2."""
+        forward = 2 * sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.sizes))
+        return 3 * forward - 2 * self.sizes[0] * self.sizes[1]
+
+    def with_width(self, width):
+        """Return the same with hidden layers of this width."""
+        hidden = (width,) * (len(self.sizes) - 2)
+        return dataclasses.replace(self, sizes=(self.sizes[0], *hidden, self.sizes[-1]))
+
+
+def chunks_for(ranks):
+    """Return into how many chunks a mini-batch is divided: one for each rank, if not more."""
+    return max(CHUNKS, ranks) if ranks > 1 else 1
+
+
+def compute_seconds(work, rates, ranks):
+    """Return the seconds of a step that a rank computes."""
+    chunks = chunks_for(ranks)
+    mine = -(-chunks // ranks)
+    gradients = mine * work.mini_batch_size / chunks * work.flops * rates.per_flop
+    passes = mine * work.parameters * rates.per_chunk_parameter
+    step = work.parameters / ranks * rates.per_step_parameter if ranks > 1 else 0.0
+    return gradients + passes + step
+
+
+def exchange_seconds(work, rates, ranks):
+    """Return the seconds of a step in which messages are under way."""
+    chunks = chunks_for(ranks)
+    vectors = max(
+        len(tree.nodes_within((0, chunks), tree.share(chunks, rank, ranks)))
+        for rank in range(ranks)
+    )
+    message = rates.latency + work.parameters / ranks * work.itemsize / rates.bandwidth
+    return (vectors + 1) * (ranks - 1) * message
+
+
+def epoch_seconds(work, rates, ranks):
+    """Return the seconds of an epoch, evaluation not included."""
+    steps = -(-work.samples // work.mini_batch_size)
+    return steps * (compute_seconds(work, rates, ranks) + exchange_seconds(work, rates, ranks))
+
+
+def smallest_mini_batch(work, rates, ranks, fewer):
+    """Return the least power of 2 from which `ranks` are faster than `fewer` ranks, or None."""
+    sizes = (2**k for k in range(work.samples.bit_length()))
+    works = (dataclasses.replace(work, mini_batch_size=m) for m in sizes)
+    return next((w.mini_batch_size for w in works if _pays(w, rates, ranks, fewer)), None)
+
+
+def smallest_width(work, rates, ranks, fewer):
+    """Return the least width of the hidden layers, a power of 2, likewise; None without any."""
+    widths = (2**k for k in range(LARGEST_WIDTH.bit_length()))
+    if len(work.sizes) == 2:
+        return None
+    return next((w for w in widths if _pays(work.with_width(w), rates, ranks, fewer)), None)
+
+
+def _pays(work, rates, ranks, fewer):
+    return epoch_seconds(work, rates, ranks) < epoch_seconds(work, rates, fewer)
+
+
+def table(work, rates, counts):
+    """Return a list of dictionaries, one for each number of ranks, in rising order."""
+    counts, rows = sorted(set(counts)), []
+    alone = epoch_seconds(work, rates, 1)
+    for fewer, ranks in zip([1, *counts], counts):
+        seconds, exchange = (f(work, rates, ranks) for f in (epoch_seconds, exchange_seconds))
+        step = exchange + compute_seconds(work, rates, ranks)
+        pays = (smallest_mini_batch, smallest_width) if ranks > fewer else ()
+        mini_batch, width = [find(work, rates, ranks, fewer) for find in pays] or (None, None)
+        rows.append(
+            dict(ranks=ranks, step=step, exchange=exchange / step, epoch=seconds,
+                 speedup=alone / seconds, mini_batch=mini_batch, width=width)
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,111 @@
+"""Gradient descent on several ranks: each mini-batch is divided, one exchange for each step.
+
+Invariants: all ranks hold the same weights before each step; the moments are whole at the end only,
+in between each rank has its slice. Results do not depend on the number of ranks.
+"""
+
+import time
+
+import numpy as np
+
+from fastbp.data.parameters import layer_views
+from fastbp.distributed.chunks import ChunkGradients
+from fastbp.distributed.exchange import Exchange
+from fastbp.distributed.slices import SliceStep, limit_norms
+from fastbp.training.divergence import Diverged, FiniteGuard
+from fastbp.training.rules import NO_RULES
+
+INTERVAL = 0.1  # seconds of steps between two moments at which the ranks may pause
+
+
+class AgreedGuard(FiniteGuard):
+    """A FiniteGuard of arrays of which each rank has a part."""
+
+    def __init__(self, arrays, ranks):
+        super().__init__(arrays)
+        self.ranks = ranks
+
+    def is_finite(self):
+        """Tell whether all numbers of all ranks are finite now."""
+        return not self.ranks.any(not super().is_finite())
+
+
+class Descent:
+    """The same as engine.Descent, on the ranks of a group; see there.
+
+    settings: settings.Settings.
+    """
+
+    def __init__(self, ranks, settings, params, plan, samples, order, m, eta, n_threads=None,
+                 rules=NO_RULES, moments=(), check=True, steps=0):  # fmt: skip
+        if not samples.checked:  # else one rank would meet what is not finite, and others not
+            samples.check(params.dtype)
+        self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
+        self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps
+        self.steps_per_epoch, self.done = -(-len(samples) // self.m), 0
+        self.layout = plan.layout(params.dtype, -(-self.m // settings.chunks))
+        n = self.layout.n_packed
+        self.flat = [params, *moments]
+        self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
+        self.exchange = Exchange(ranks, settings.chunks, n, params.dtype)
+        self.gradients = ChunkGradients(
+            plan, self.layout, self.packed[0], samples, order, self.exchange.nodes,
+            settings.chunks, n_threads, rules,
+        )  # fmt: skip
+        self.slice_step = self._slice_step()
+        self.guard = AgreedGuard(self.packed, ranks) if check else None
+
+    def _slice_step(self):
+        mine, layers = self.exchange.mine, layer_views(np.ones_like(self.flat[0]), self.plan)
+        decays = self.layout.pack([(w, 0 * b) for w, b in layers])[mine]
+        weights, *moments = (packed[mine] for packed in self.packed)
+        return SliceStep(weights, moments, decays, self.rules)
+
+    def __enter__(self):
+        return self
+
+    def __iter__(self):
+        count = 1
+        while self.done < len(self.order):
+            began, start = time.perf_counter(), self.done
+            end = min(len(self.order), start + count * self.m)
+            self._run_steps(self.order, start, end)
+            seconds = self.ranks.max(time.perf_counter() - began)
+            self.done = end
+            if self.guard is not None and not self.guard.check(end):
+                self._raise_diverged()
+            count = max(1, int(count * min(4.0, max(0.25, INTERVAL / max(seconds, 1e-6)))))
+            yield end - start
+
+    def __exit__(self, kind, error, trace):
+        if kind is None or issubclass(kind, Diverged):
+            for packed in self.packed[1:]:
+                self.exchange.gather(packed[: self.layout.n_packed])
+        for vector, packed in zip(self.flat, self.packed):
+            self.layout.unpack(packed, layer_views(vector, self.plan))
+
+    def _run_steps(self, order, start, end):
+        """Take the steps of the mini-batches of order[start:end]."""
+        with np.errstate(all="ignore"):  # the guard finds out what is not finite
+            for first in range(start, end, self.m):
+                self._take_step(order, first, min(first + self.m, end))
+
+    def _take_step(self, order, start, end):
+        """Take the step of the mini-batch order[start:end]."""
+        weights, exchange = self.packed[0], self.exchange
+        exchange.begin()
+        for node in exchange.nodes:
+            exchange.send(node, self.gradients.sum_node(node, order, start, end))
+        number = self.steps + start // self.m
+        eta = self.settings.eta_of(self.eta, number, self.steps_per_epoch)
+        self.slice_step.take(exchange.finish(), end - start, eta, number + 1)
+        exchange.gather(weights[: self.layout.n_packed])
+        if self.rules.max_norm:
+            limit_norms(self.layout, weights, self.rules.max_norm)
+        self.layout.write_transposed(weights)
+
+    def _raise_diverged(self):
+        """Go back to the last mini-batch with finite weights, and raise Diverged."""
+        order = self.order[: self.done]
+        self.done = self.guard.find_last_finite(self._run_steps, order, self.m, 1)
+        raise Diverged(self.done)

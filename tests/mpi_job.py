@@ -1,0 +1,180 @@
+"""What test_mpi.py has mpiexec start: cases on all ranks; rank 0 prints their results as JSON."""
+
+import hashlib
+import json
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fastbp import History, cli, mpi, network, network2
+
+warnings.simplefilter("error")
+SIZES = [40, 33, 20, 10]
+RULES = {
+    "plain": {},
+    "l2, nesterov": dict(lmbda=2.0, momentum=0.9, nesterov=True),
+    "l1, momentum": dict(l1=0.5, momentum=0.5),
+    "adam": dict(optimizer="adam", eta=0.002, lmbda=0.3),
+    "dropout, max-norm": dict(dropout=[0.2, 0.5, 0.3], max_norm=1.0),
+}  # fmt: skip
+
+
+def data(n=500):
+    """Return arrays (X, Y), most of X zero; the same in each process."""
+    rng = np.random.default_rng(0)
+    X = rng.random((n, 40)) * (rng.random((n, 40)) < 0.3)
+    return X, np.eye(10)[X[:, :10].argmax(axis=1)]
+
+
+def seed(number=1):
+    random.seed(number)
+    np.random.seed(number)
+
+
+def digest(*nets):
+    """Return what tells the parameters of networks from others."""
+    arrays = [a for net in nets for a in net.weights + net.biases]
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+
+
+def train(dtype, rules, sgd=mpi.SGD, **how):
+    """Return a network of chapter 3 trained for two epochs, and what SGD returns."""
+    seed()
+    net, rules = network2.Network(SIZES, dtype=dtype), dict(rules)
+    eta = rules.pop("eta", 0.3)
+    X, Y = data()
+    options = dict(monitor_training_cost=True, verbose=False) | rules | how
+    return net, sgd(net, (X, Y), 2, 60, eta, **options)
+
+
+def case_rules(ranks):
+    """The weights of each rule and type, chapter 1's network among them, and of plain SGD."""
+    found = {}
+    for name, rules in RULES.items():
+        for dtype in (np.float64, np.float32):
+            net, monitored = train(dtype, rules, comm=ranks)
+            flat = net._parameters().tolist() if ranks.size == 1 else None
+            same = len(set(ranks.comm.allgather(digest(net)))) == 1
+            found[f"{name}, {np.dtype(dtype).name}"] = same, digest(net), monitored, flat
+    return found
+
+
+def case_chapter_1(ranks):
+    seed()
+    net, (X, Y) = network.Network([40, 30, 10]), data()
+    lists = [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
+    mpi.SGD(net, lists, 2, 50, 3.0, test_data=(X, Y), comm=ranks, chunks=6)
+    return digest(net), net.history, ranks.comm.allgather(net.history)
+
+
+def case_average(ranks):
+    net, _ = train(np.float64, {}, comm=ranks, average_every=4)
+    seed()
+    one, (X, Y) = network.Network(SIZES), data()
+    mpi.SGD(one, (X, Y), 1, 60, 3.0, comm=ranks, average_every=100, verbose=False)
+    return ranks.comm.allgather(digest(net)), one._parameters().tolist()
+
+
+def case_scaling(ranks):
+    seed()
+    net, (X, Y) = network.Network(SIZES), data()
+    mpi.SGD(
+        net,
+        (X, Y),
+        1,
+        250,
+        1.0,
+        comm=ranks,
+        base_mini_batch_size=50,
+        scaling_epochs=1,
+        verbose=False,
+    )
+    return net._parameters().tolist()
+
+
+def case_decisions(ranks):
+    """Callbacks, early stopping and schedules are those of rank 0, wherever they are given."""
+    history, X_Y = History(), data()
+
+    def callback(figures):
+        if ranks.rank:
+            raise AssertionError("a callback of another rank was called")
+        random.random()  # the generators of the ranks differ from here on
+        net.weights[0][:] *= 0.5
+        return figures["epoch"] == 2
+
+    seed(ranks.rank)
+    net = network.Network([40, 30, 10])
+    mpi.SGD(net, X_Y, 9, 50, 3.0, test_data=X_Y, comm=ranks, callback=[history, callback],
+            verbose=False)  # fmt: skip
+    seed()
+    other = network2.Network([40, 30, 10])
+    figures = mpi.SGD(
+        other, X_Y, 50, 50, 0.0, 0.0, X_Y, comm=ranks, early_stopping_n=3, verbose=False,
+        schedule=lambda epoch: 0.01 if epoch < 2 else 0.0, monitor_evaluation_accuracy=True,
+    )  # fmt: skip
+    digests = ranks.comm.allgather(digest(net, other))
+    return digests, len(history) if ranks.rank == 0 else 0, len(figures[1])
+
+
+def case_errors(ranks):
+    """What each wrong call raises on all ranks, and what it leaves."""
+    X, Y = data()
+    bad, other = X.copy(), X + 0.001 * ranks.rank
+    bad[77, 3] = np.nan
+    large = dict(mini_batch_size=5, eta=1e200)
+
+    class Own(network.Network):
+        def backprop(self, x, y):
+            return super().backprop(x, y)
+
+    messages = {}
+    for name, kind, inputs, how in (
+        ("not finite", network.Network, bad, {}),
+        ("diverges", lambda sizes: network2.Network(sizes, activation="relu"), X, large),
+        ("chunks", network.Network, X, dict(chunks=1)),
+        ("average", network.Network, X, dict(average_every=2, mini_batch_size=61)),
+        ("own", Own, X, {}),
+        ("epochs", network.Network, X, dict(epochs=1 + ranks.rank)),
+        ("data", network.Network, other, {}),
+        ("callback", network.Network, X, dict(callback=lambda figures: 1 / 0)),
+    ):
+        seed()
+        net = kind([40, 30, 10])
+        before = digest(net)
+        arguments = dict(epochs=1, mini_batch_size=60, eta=1.0) | how
+        try:
+            mpi.SGD(net, (inputs, Y), comm=ranks, verbose=False, **arguments)
+            outcome = "none", ""
+        except Exception as error:
+            outcome = type(error).__name__, str(error)
+        messages[name] = ranks.comm.allgather(outcome), before == digest(net)
+    return messages
+
+
+def case_one_fails(ranks):
+    """An error of one rank alone: the job ends."""
+    with ranks.failing_together():
+        if ranks.rank == 1:
+            raise ValueError("only here")
+        mpi.SGD(network.Network([40, 30, 10]), data(), 10**6, 60, 1.0, comm=ranks, verbose=False)
+
+
+def command(folder, *arguments):
+    """Run the command line, after writing this rank's process number to a file."""
+    rank = os.environ["OMPI_COMM_WORLD_RANK"]
+    Path(folder, f"rank{rank}").write_text(str(os.getpid()))
+    return cli.main(list(arguments))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "command":
+        sys.exit(command(*sys.argv[2:]))
+    ranks = mpi.Ranks()
+    results = {name: globals()[f"case_{name}"](ranks) for name in sys.argv[1:]}
+    if ranks.rank == 0:
+        print(json.dumps(results))
