@@ -1,8 +1,11 @@
 """Training on several machines: mpiexec starts the processes, MPI connects them. Extra: mpi."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import warnings
+from typing import Any
 
 from fastbp.data.messages import describe
 from fastbp.distributed.averaging import AveragingDescent
@@ -12,16 +15,20 @@ from fastbp.distributed.ranks import Ranks
 from fastbp.distributed.settings import CHUNKS, Settings
 from fastbp.kernels.simd import VECTOR
 from fastbp.training import group
+from fastbp.training.base import CompiledNetwork
 from fastbp.training.checkpoint import Checkpointer
+from fastbp.typing import Path, TrainingData
 
 __all__ = ["SGD", "Ranks"]
 
 
 def SGD(
-    net, training_data, epochs, mini_batch_size, eta, *more, comm=None, chunks=CHUNKS,
-    average_every=None, base_mini_batch_size=None, scaling_epochs=5.0, checkpoint=None,
-    checkpoint_every=30.0, resume=False, **options,
-):  # fmt: skip
+    net: CompiledNetwork, training_data: TrainingData, epochs: int, mini_batch_size: int,
+    eta: float, *more: Any, comm: Any = None, chunks: int = CHUNKS,
+    average_every: int | None = None, base_mini_batch_size: int | None = None,
+    scaling_epochs: float = 5.0, checkpoint: Path | None = None, checkpoint_every: float = 30.0,
+    resume: bool = False, **options: Any,
+) -> Any:  # fmt: skip
     """Train a network by mini-batch stochastic gradient descent on all ranks of an MPI job.
 
     All ranks call it with the same arguments, as in ``mpiexec -n 4 python train.py``; the network,

@@ -3,6 +3,8 @@
 Invariant: a recipe is a value. What it says is passed to network2's Network and its SGD as it is.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import types
 from typing import Any

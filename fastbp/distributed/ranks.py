@@ -5,16 +5,23 @@ handlers run. An error that all ranks meet is raised; one that others do not sha
 since they would wait for ever.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pickle
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastbp.data.messages import one_line
+from fastbp.training.signals import DeferredSignals
+from fastbp.typing import NumericArray
 
+T = TypeVar("T")
 SPIN_SECONDS, NAP = 0.02, 0.0005  # a rank that waits longer than the first sleeps meanwhile
 GRACE = 5.0  # seconds in which all ranks must have met an error, if it is to be raised
 # What the launchers of Open MPI, MPICH and Intel MPI, and MVAPICH tell their processes.
@@ -47,19 +54,19 @@ def load_mpi():
 class Ranks:
     """The ranks of a communicator; COMM_WORLD by default. See group.SingleProcess."""
 
-    def __init__(self, comm=None):
+    def __init__(self, comm: Any = None) -> None:
         self.mpi = load_mpi()
         comm = self.mpi.COMM_WORLD if comm is None else comm
         self.comm, self._failures = comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.config = {}
 
-    def close(self):
+    def close(self) -> None:
         """Give back the communicators; all ranks call it."""
         self.comm.Free()
         self._failures.Free()
 
-    def wait(self, requests):
+    def wait(self, requests: list[Any]) -> None:
         """Wait until all these requests are complete."""
         patience = time.perf_counter() + SPIN_SECONDS
         while not self.mpi.Request.Testall(requests):
@@ -67,7 +74,7 @@ class Ranks:
 
     # ------------------------------------------------ what the ranks agree on
 
-    def combine(self, number, operation):
+    def combine(self, number: float, operation: Any) -> float:
         """Return the numbers of all ranks combined by an operation of MPI, e.g. MAX."""
         if self.size == 1:
             return number
@@ -76,15 +83,15 @@ class Ranks:
         self.wait([self.comm.Iallreduce(ours, result, operation)])
         return result[0].item()
 
-    def any(self, flag):
+    def any(self, flag: bool) -> bool:
         """Tell whether the flag is true on any rank."""
         return bool(self.combine(int(flag), self.mpi.MAX))
 
-    def max(self, number):
+    def max(self, number: float) -> float:
         """Return the largest of the numbers of all ranks."""
         return self.combine(float(number), self.mpi.MAX)
 
-    def from_root(self, function):
+    def from_root(self, function: Callable[[], T]) -> T:
         """Return what function() returns on rank 0, which alone calls it, or raise its error."""
         value = failure = message = None
         if self.rank == 0:
@@ -101,7 +108,7 @@ class Ranks:
             raise failure
         return value
 
-    def broadcast_array(self, array):
+    def broadcast_array(self, array: NumericArray) -> None:
         """Overwrite an array with that of rank 0."""
         if self.size > 1:
             self.wait([self.comm.Ibcast(array, 0)])
@@ -115,7 +122,7 @@ class Ranks:
         self.broadcast_array(content)
         return value if self.rank == 0 else pickle.loads(content)
 
-    def together(self, function):
+    def together(self, function: Callable[[], T]) -> T:
         """Return what function() returns on this rank; raise on all ranks if it raises on one."""
         value = failure = None
         try:
@@ -130,7 +137,7 @@ class Ranks:
             raise failure
         return value
 
-    def check_same(self, config):
+    def check_same(self, config: dict[str, Any]) -> None:
         """Raise ValueError on all ranks unless config is the same on all of them."""
         theirs = self.from_root(lambda: config)
 
@@ -144,7 +151,7 @@ class Ranks:
 
         self.together(check)
 
-    def share_signals(self, deferred):
+    def share_signals(self, deferred: DeferredSignals) -> None:
         """Note in DeferredSignals what is pending on other ranks, too."""
         ours = sum(1 << number for number in deferred.pending)
         bits = self.combine(ours, self.mpi.BOR)
@@ -153,7 +160,7 @@ class Ranks:
     # ------------------------------------------------ how they fail
 
     @contextlib.contextmanager
-    def failing_together(self):
+    def failing_together(self) -> Iterator[None]:
         """Raise an error of this block if all ranks meet one; else end the job, and say why."""
         try:
             yield
