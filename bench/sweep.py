@@ -2,8 +2,8 @@
 
 Each combination is one task: a NetworkClassifier, trained and scored on validation images. dask
 gives the tasks to its workers, here processes of this machine, or those of a scheduler on any
-number of machines. A worker that dies loses the task that it was at, which another one does again;
-results that are there are there. Extra: sweep.
+number of machines. A worker that dies loses the task that it was at, and a result that it had not
+handed over yet: these are computed again by others, and no other one is. Extra: sweep.
 """
 
 import argparse

@@ -306,7 +306,9 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bits(how, n, mnist_folder, tm
         assert "rank" in err, err
     with np.load(killed / "run.npz") as content:
         epochs = json.loads(content["about"].tobytes())["state"]["epoch"] + 2
-    resumed = finish(mnist_folder, killed, n % 3 + 1, epochs, "--resume")  # other ranks
+    plain = run_command(*train_options(mnist_folder, killed, epochs, "--resume")[2:])
+    assert "was written by a run with chunks 12, this one has null" in plain.stderr
+    resumed = finish(mnist_folder, killed, n % 3 + 1, epochs, "--resume", "--mpi")  # other ranks
     expected = finish(mnist_folder, whole, 1, epochs, "--mpi")
     np.testing.assert_array_equal(resumed, expected)
 

@@ -61,8 +61,13 @@ def test_a_killed_worker_loses_its_own_task_only(mnist_folder, tmp_path, monkeyp
     assert run.returncode == 0, err
     seen = starts_in(starts)
     again = [number for number, processes in seen.items() if len(processes) > 1]
-    assert again == [killed]
-    assert len(set(seen[killed])) == 2  # another process
+    assert killed in again
+    victim = seen[killed][0]
+    for number in again:  # the task that it was at, and perhaps one whose result nobody had yet
+        assert seen[number][0] == victim
+        assert len(seen[number]) == 2
+        assert seen[number][1] != victim
+    assert len(again) <= 3
     found = json.loads((results / "sweep.json").read_text())
     combinations = sweep.combinations(sweep.GRID)
     assert [{name: r[name] for name in sweep.GRID} for r in found] == combinations

@@ -14,7 +14,7 @@ class SingleProcess:
     """A group of one process; distributed.ranks.Ranks has the same methods for several."""
 
     rank, size = 0, 1
-    config = {}  # what else must be the same when a run is resumed
+    config = {"chunks": None, "average_every": None}  # what must be the same in a resumed run
     descent = engine.Descent
 
     def from_root(self, function):
