@@ -57,8 +57,8 @@ def expand(data: Data) -> tuple[NumericArray | Pixels, NumericArray]:
         to_columns, from_columns = _overlap(right)
         expanded[:, k, to_rows, to_columns] = pixels[:, from_rows, from_columns]
     expanded = expanded.reshape(-1, side * side)
-    expanded = Pixels(expanded, X.scale) if isinstance(X, Pixels) else expanded
-    return expanded, np.repeat(Y, 5, axis=0)
+    made = Pixels(expanded, X.scale) if isinstance(X, Pixels) else expanded
+    return made, np.repeat(Y, 5, axis=0)
 
 
 def _overlap(step):

@@ -13,9 +13,8 @@ from fastbp.distributed.descent import Descent
 from fastbp.distributed.processors import threads_per_rank
 from fastbp.distributed.ranks import Ranks
 from fastbp.distributed.settings import CHUNKS, Settings
-from fastbp.kernels.simd import VECTOR
+from fastbp.kernels.emit import VECTOR
 from fastbp.training import group
-from fastbp.training.base import CompiledNetwork
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.typing import Path, TrainingData
 
@@ -23,7 +22,7 @@ __all__ = ["SGD", "Ranks"]
 
 
 def SGD(
-    net: CompiledNetwork, training_data: TrainingData, epochs: int, mini_batch_size: int,
+    net: Any, training_data: TrainingData, epochs: int, mini_batch_size: int,
     eta: float, *more: Any, comm: Any = None, chunks: int = CHUNKS,
     average_every: int | None = None, base_mini_batch_size: int | None = None,
     scaling_epochs: float = 5.0, checkpoint: Path | None = None, checkpoint_every: float = 30.0,

@@ -140,7 +140,7 @@ class Network(Initializers, base.CompiledNetwork):
         nesterov: bool = False, dropout: float | list[float] | tuple[float, ...] = 0.0,
         max_norm: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd",
         betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8,
-        schedule: Schedule | Literal["halve"] | None = None, warmup: int = 0,
+        schedule: Schedule | None = None, warmup: int = 0,
         deform: Deform | None = None, shuffle: Literal["book", "blocks"] | None = None,
         stop_on: StopOn = "evaluation_accuracy", monitor_subset: int | None = None,
         monitor_every: int | None = None, progress: bool | None = None,

@@ -79,8 +79,9 @@ class Recipe:
         -------
         fastbp.network2.Network
         """
+        cost: Any = network2.COSTS[self.cost]
         net = network2.Network(
-            list(self.sizes), network2.COSTS[self.cost], activation=self.activation, dtype=dtype,
+            list(self.sizes), cost, activation=self.activation, dtype=dtype,
             threads=threads,
         )  # fmt: skip
         net.he_weight_initializer()

@@ -64,10 +64,11 @@ Data: TypeAlias = Pairs | tuple[Inputs, ArrayLike]
 
 # Or a function of the epoch, 0, 1 ..., that returns its data.
 TrainingData: TypeAlias = Data | Callable[[int], Data]
-# The arguments of fastbp.expand_mnist.Deformation.
-Deform: TypeAlias = dict[str, Any]
-# A factor of eta for (epoch, epochs): one of fastbp.schedules, or a function.
-Schedule: TypeAlias = Callable[[int, int], float]
+# A fastbp.expand_mnist.Deformation, or a dictionary of its arguments.
+Deform: TypeAlias = Any
+# One of fastbp.schedules, or its name; a function of (epoch, epochs) that returns a factor of eta,
+# or of the epoch alone that returns eta.
+Schedule: TypeAlias = Callable[[int, int], float] | Callable[[int], float] | str
 
 # What is called after each epoch, with its figures by name; one that returns True ends the run.
 Callback: TypeAlias = Callable[[dict[str, Any]], object]

@@ -13,7 +13,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from fastbp.data.messages import one_line
 from fastbp.training.signals import DeferredSignals
 from fastbp.typing import NumericArray
 
-T = TypeVar("T")
 SPIN_SECONDS, NAP = 0.02, 0.0005  # a rank that waits longer than the first sleeps meanwhile
 GRACE = 5.0  # seconds in which all ranks must have met an error, if it is to be raised
 # What the launchers of Open MPI, MPICH and Intel MPI, and MVAPICH tell their processes.
@@ -59,7 +58,8 @@ class Ranks:
         comm = self.mpi.COMM_WORLD if comm is None else comm
         self.comm, self._failures = comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
-        self.config = {}
+        self.config: dict[str, Any] = {}  # see group.SingleProcess
+        self.descent: Any = None
 
     def close(self) -> None:
         """Give back the communicators; all ranks call it."""
@@ -74,7 +74,7 @@ class Ranks:
 
     # ------------------------------------------------ what the ranks agree on
 
-    def combine(self, number: float, operation: Any) -> float:
+    def combine(self, number: Any, operation: Any) -> Any:
         """Return the numbers of all ranks combined by an operation of MPI, e.g. MAX."""
         if self.size == 1:
             return number
@@ -91,9 +91,10 @@ class Ranks:
         """Return the largest of the numbers of all ranks."""
         return self.combine(float(number), self.mpi.MAX)
 
-    def from_root(self, function: Callable[[], T]) -> T:
+    def from_root(self, function: Callable[[], Any]) -> Any:
         """Return what function() returns on rank 0, which alone calls it, or raise its error."""
-        value = failure = message = None
+        value = failure = None
+        message: Any = None
         if self.rank == 0:
             try:
                 value = function()
@@ -122,7 +123,7 @@ class Ranks:
         self.broadcast_array(content)
         return value if self.rank == 0 else pickle.loads(content)
 
-    def together(self, function: Callable[[], T]) -> T:
+    def together(self, function: Callable[[], Any]) -> Any:
         """Return what function() returns on this rank; raise on all ranks if it raises on one."""
         value = failure = None
         try:
