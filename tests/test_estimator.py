@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import types
 import warnings
 
 import joblib
@@ -588,9 +587,7 @@ class Deformation:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    module = types.ModuleType("fastbp.expand_mnist")
-    module.Deformation = Deformation
-    monkeypatch.setitem(sys.modules, "fastbp.expand_mnist", module)
+    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
 
 
 def test_deformed_images(digits, stand_in):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 
 import numpy as np
 import pytest
@@ -533,9 +532,7 @@ class NotesThread(Deformation):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    module = types.ModuleType("fastbp.expand_mnist")
-    module.Deformation = Deformation
-    monkeypatch.setitem(sys.modules, "fastbp.expand_mnist", module)
+    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
 
 
 def pixels(n=N):

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import pickle
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -32,9 +31,7 @@ class Deformation:
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    module = types.ModuleType("fastbp.expand_mnist")
-    module.Deformation = Deformation
-    monkeypatch.setitem(sys.modules, "fastbp.expand_mnist", module)
+    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
 
 
 # ------------------------------------------------ values

@@ -8,11 +8,10 @@ import contextlib
 import gzip
 import pathlib
 import pickle
-import struct
 
 import numpy as np
 
-from fastbp.data import files
+from fastbp.data import files, idx_writer
 
 LEVEL = 4  # of compression: the next ones take longer and save little
 PROTOCOL = 4  # with 5, arrays refer to a module that NumPy 1 does not have
@@ -63,5 +62,5 @@ def write_idx(folder, training, test):
     folder.mkdir(exist_ok=True)
     for name, array in zip(IDX_NAMES, (*training, *test)):
         with write_gzip(folder / name) as file:
-            file.write(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape))
+            file.write(idx_writer.header(*array.shape))
             file.write(np.ascontiguousarray(array, np.uint8).reshape(-1).data)

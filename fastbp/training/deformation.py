@@ -69,8 +69,6 @@ class Deformation:
     covariance as a convolution's, within 0.3 percent, in a fraction of its time.
     """
 
-    __module__ = "fastbp.expand_mnist"  # the public import path: a pickle names it
-
     elastic: tuple | None = (36.0, 5.0)
     rotation: float = 15.0
     shear: float = 15.0
@@ -151,6 +149,9 @@ class Deformation:
 
 
 # ------------------------------------------------ checks
+
+
+Deformation.__module__ = "fastbp.expand_mnist"  # the public import path: a pickle names it
 
 
 def check_images(images, name="X"):

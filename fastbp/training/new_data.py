@@ -6,12 +6,11 @@ made of the state of `random` at the start of the run, and that checkpoints keep
 
 import collections.abc
 import dataclasses
-import importlib
 import random
 
 from fastbp.data import messages
 from fastbp.data.pixels import Pixels
-from fastbp.training import group
+from fastbp.training import deformation, group
 
 
 @dataclasses.dataclass
@@ -88,22 +87,20 @@ def deformation_of(deform):
     """
     if deform is None:
         return None
-    # By name: expand_mnist is above this module in the layers.
-    Deformation = importlib.import_module("fastbp.expand_mnist").Deformation
-    if isinstance(deform, Deformation):
+    if isinstance(deform, deformation.Deformation):
         return deform
     if not isinstance(deform, collections.abc.Mapping):
         raise TypeError(
             f"deform is {messages.describe(deform)}, expected a dictionary, e.g. "
             f"dict(elastic=(36, 5), rotation=15)"
         )
-    known = [field.name for field in dataclasses.fields(Deformation)]
+    known = [field.name for field in dataclasses.fields(deformation.Deformation)]
     for name in deform:
         if name not in known:
             raise ValueError(
                 f"deform has {messages.describe(name)}, expected some of {', '.join(known)}"
             )
     try:
-        return Deformation(**deform)
+        return deformation.Deformation(**deform)
     except (TypeError, ValueError) as error:
         raise type(error)(f"deform: {messages.one_line(error)}") from None
