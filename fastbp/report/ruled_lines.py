@@ -14,6 +14,7 @@ COLUMNS = 64  # into which the pixels of a row are averaged
 INK = 0.15  # of ink makes a line
 COVERED = 0.6  # part of the length that is ink, between the borders and beside each of them
 BORDER = 8  # columns beside a border
+INSIDE = 0.5  # part of the length at least, of lines that cross a corner of the picture
 DARKER = 1.5  # times as much ink as there is along a line is a stroke upon it
 
 
@@ -66,13 +67,13 @@ def _straight_lines(thin):
     column_of = np.arange(width) * COLUMNS // width
     begin = np.searchsorted(column_of, np.arange(COLUMNS))
     share = np.add.reduceat(thin, begin, axis=1, dtype=np.float32) / np.bincount(column_of)
-    share = np.pad(share, ((1, 1), (0, 0)))  # a line that leaves the picture goes on in no ink
     x = (np.arange(COLUMNS) + 0.5) * (width / COLUMNS) - width // 2
-    rows, columns = np.arange(1, height + 1)[:, None], np.arange(COLUMNS)
+    rows, columns = np.arange(height)[:, None], np.arange(COLUMNS)
     for slope in SLOPES:
-        y = np.rint(rows + slope * x).astype(int).clip(0, height + 1)
-        values = share[y, columns]
-        parts = values, values[:, :BORDER], values[:, -BORDER:]
-        is_line = np.all([part.mean(axis=1) > COVERED for part in parts], axis=0)
-        for row in np.flatnonzero(is_line):
+        y = np.rint(rows + slope * x).astype(int)  # of each line in each column
+        inside = (y >= 0) & (y < height)
+        covered = np.where(inside, share[y.clip(0, height - 1), columns], COVERED)
+        parts = covered, covered[:, :BORDER], covered[:, -BORDER:]
+        is_line = np.all([part.mean(axis=1) >= COVERED for part in parts], axis=0)
+        for row in np.flatnonzero(is_line & (inside.mean(axis=1) >= INSIDE)):
             yield slope, row
