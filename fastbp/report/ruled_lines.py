@@ -72,12 +72,20 @@ def _straight_lines(thin, covered):
     begin = np.searchsorted(column_of, np.arange(COLUMNS))
     share = np.add.reduceat(thin, begin, axis=1, dtype=np.float32) / np.bincount(column_of)
     x = (np.arange(COLUMNS) + 0.5) * (width / COLUMNS) - width // 2
-    rows, columns = np.arange(height)[:, None], np.arange(COLUMNS)
-    for slope in SLOPES:
-        y = np.rint(rows + slope * x).astype(int)  # of each line in each column
+    left, right, columns = slice(BORDER), slice(-BORDER, None), np.arange(COLUMNS)
+
+    def values(rows, slope, part):
+        """Return the shares along lines, in some columns, and what is inside the picture."""
+        y = np.rint(rows[:, None] + slope * x[part]).astype(int)
         inside = (y >= 0) & (y < height)
-        along = np.where(inside, share[y.clip(0, height - 1), columns], covered)
-        parts = along, along[:, :BORDER], along[:, -BORDER:]
-        is_line = np.all([part.mean(axis=1) >= covered - 1e-4 for part in parts], axis=0)
-        for row in np.flatnonzero(is_line & (inside.mean(axis=1) >= INSIDE)):
+        return np.where(inside, share[y.clip(0, height - 1), columns[part]], covered), inside
+
+    least = covered - 1e-4  # the mean of equal numbers may be rounded
+    for slope in SLOPES:
+        rows = np.arange(height)
+        for part in (left, right):
+            rows = rows[values(rows, slope, part)[0].mean(axis=1) >= least]
+        along, inside = values(rows, slope, slice(None))
+        is_line = (along.mean(axis=1) >= least) & (inside.mean(axis=1) >= INSIDE)
+        for row in rows[is_line]:
             yield slope, row
