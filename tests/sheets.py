@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fastbp.data import digits
+
 WIDTH, HEIGHT = 480, 640
 
 
@@ -168,3 +170,16 @@ KINDS = [
     plain, shadowed, lined, darkly_lined, squared, coloured, chalk, neon, small, large, rotated,
     transparent, noisy, jpeg, specked, image_itself,
 ]  # fmt: skip
+
+
+def thin(digit, rng, folder, width, lines):
+    """Write a photo of one of the shapes of a digit, drawn with a pen `width` of 1920 pixels."""
+    sheet = rule(paper(), rng, (110, 140, 200), width=2) if lines else paper()
+    image = Image.fromarray((255 * sheet).astype(np.uint8)).resize((1440, 1920))
+    draw = ImageDraw.Draw(image)
+    for stroke in digits.SHAPES[digit][0]:
+        control = np.array(stroke) - 0.5
+        points = (digits._spline(control) @ control) * (350, 500) + (700, 900)
+        draw.line([tuple(point) for point in points], (40, 50, 120), width, joint="curve")
+    image.save(folder / "thin.jpg", quality=85)
+    return folder / "thin.jpg"

@@ -230,9 +230,9 @@ def test_bad_images(tmp_path):
     for image, message in cases:
         np.save(tmp_path / "i.npy", image, allow_pickle=True)
         assert message in refused("predict", model, tmp_path / "i.npy")
-    (tmp_path / "i.png").write_bytes(b"\x89PNG")
-    line = refused("predict", model, tmp_path / "i.png")
-    assert "i.png is not an .npy file of numbers" in line
+    (tmp_path / "i.npy").write_bytes(b"\x89PNG")
+    line = refused("predict", model, tmp_path / "i.npy")
+    assert "i.npy is not an .npy file of numbers" in line
     assert "written by numpy.save('image.npy', image)" in line
 
 

@@ -26,6 +26,7 @@ def predict(options):
     net, _ = load_model(options.model)
     if options.show is not None:
         _check_takes_photos(net, "--show")
+        _check_replaces_no_input(options)
         picture_files.check_picture_name(options.show)
     pairs = []
     for path in options.images:
@@ -54,6 +55,14 @@ def _is_npy(path):
         return True
     with open(path, "rb") as file:
         return file.read(6) == b"\x93NUMPY"
+
+
+def _check_replaces_no_input(options):
+    """Raise ValueError if the picture to write has the name of a file to read."""
+    if os.path.realpath(options.show) in map(os.path.realpath, [options.model, *options.images]):
+        raise ValueError(
+            f"--show {options.show} would replace a file that is read, expected another name"
+        )
 
 
 def _check_takes_photos(net, name):

@@ -14,6 +14,7 @@ from fastbp.report.ruled_lines import remove_ruled_lines
 
 WORKING_SIDE = 512  # pixels of the longer side, to which a photo is scaled
 INK = 0.4  # what is at least this much is ink; of a stroke it is about half of the blurred edge
+LINES = 0.1  # of the ink is as strong as the strongest, lines included, unless there are lines only
 EDGE, FULL = 0.2, 0.8  # ink that becomes 0 and 1 in the image
 THIN, PEN = 1 / 14, 1 / 10  # of the digit's longer side: strokes below THIN are made PEN wide
 
@@ -62,7 +63,9 @@ def find_digit(picture, name="the picture"):
     """
     try:
         ink = remove_ruled_lines(ink_of(picture))
-        ink /= strength(ink)
+        if not (height := strength(ink)) > LINES:
+            raise ValueError("there are ruled lines but no ink beside them, expected one digit")
+        ink = ink / height
         digit = choose_digit(ink, ink > INK)
         ink = np.clip((ink - EDGE) / (FULL - EDGE), 0, 1)
         near = filtered(255 * digit, "BoxBlur", 2) > 0  # the blurred edge of the strokes, too

@@ -51,15 +51,16 @@ def read_picture(path, side):
         warnings.simplefilter("ignore")  # of damaged metadata, and of sizes below MAX_PIXELS
         try:
             with Image.open(file, formats=sorted(set(Image.ID) - UNSAFE)) as image:
-                n_pixels = image.width * image.height
-                if n_pixels <= MAX_PIXELS:
-                    image.draft("RGB", (side, side))  # JPEG: decode no more than is needed
-                    image = _as_rgb(ImageOps.exif_transpose(image), Image)
-                    size = scaled_size(image.size, side)
-                    how = Image.Resampling.BICUBIC
-                    return np.asarray(image.resize(size, how, reducing_gap=3.0))
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                image.draft("RGB", (side, side))  # JPEG: decode no more than is needed
+                image = _as_rgb(ImageOps.exif_transpose(image), Image)
+                size, how = scaled_size(image.size, side), Image.Resampling.BICUBIC
+                return np.asarray(image.resize(size, how, reducing_gap=3.0))
         except Image.DecompressionBombError:
-            n_pixels = "far more"
+            raise ValueError(
+                f"{path} has too many pixels, expected at most {MAX_PIXELS:,}; make it smaller"
+            ) from None
         except Image.UnidentifiedImageError:
             raise ValueError(
                 f"{path} is not a picture that Pillow reads, expected PNG, JPEG or the like, or a "
@@ -70,10 +71,6 @@ def read_picture(path, side):
             raise ValueError(
                 f"{path} is a damaged picture: {reason}; save or download it once more"
             ) from None
-    seen = f"{n_pixels:,}" if isinstance(n_pixels, int) else n_pixels
-    raise ValueError(
-        f"{path} has {seen} pixels, expected at most {MAX_PIXELS:,}; make the picture smaller"
-    )
 
 
 def _as_rgb(image, Image):
