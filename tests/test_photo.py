@@ -203,6 +203,37 @@ def test_files_that_are_no_photos(tmp_path, monkeypatch):
         read_photo(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])
+def test_damaged_files_are_read_or_refused_in_one_line(kind, tmp_path, rng):
+    pixels = np.full((60, 50), 230, np.uint8)
+    pixels[20:45, 22:27] = 20
+    path = tmp_path / "x"
+    Image.fromarray(pixels).save(path, kind)
+    good = path.read_bytes()
+    assert read_photo(path).max() == 255 / 256
+    for n in range(20):
+        content = bytearray(good)
+        for i in rng.integers(min(len(good), 80 if n % 2 else len(good)), size=n % 6):
+            content[i] = rng.integers(256)
+        path.write_bytes(content[: len(good) if n % 5 else rng.integers(len(good))])
+        try:
+            assert read_photo(path).shape == (784, 1)
+        except ValueError as error:
+            assert "\n" not in str(error)
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 512), (512, 1), (3, 512), (65, 512), (512, 64)])
+def test_nasty_sizes(shape, rng):
+    for share in (0, 0.02, 0.3, 0.6, 1):
+        ink = (rng.random(shape) < share).repeat(3).reshape(*shape, 3)
+        try:
+            digit = find_digit(np.where(ink, 20, 220).astype(np.uint8))
+            assert (digit.shape, digit.min(), digit.max()) == ((28, 28), 0, 1)
+        except ValueError as error:
+            assert str(error).startswith("the picture: ")  # noqa: PT017
+
+
 @pytest.mark.parametrize("side", [11_000, 15_000])
 def test_a_decompression_bomb(side, tmp_path):
     """Beyond our own limit; beyond Pillow's, which is about 13,400 x 13,400 pixels."""
