@@ -360,6 +360,9 @@ def test_advice_in_words_is_followed(tmp_path):
 VERBS = r"; (use|pass|give|take|leave|resume|call|correct|assign|for other|monitor)\b|: (pass|say) "
 # What the other tests follow: in files, on the command line, after a run.
 ELSEWHERE = {
+    "call SGD with the same data and argume": "test_mpi: ranks with other data",
+    "pass chunks=": "test_mpi: fewer chunks than ranks",
+    "use net.SGD, on one process": "test_mpi: overridden methods",
     "call SGD anew": "test_contract, test_rules: sizes that change while SGD runs",
     "leave checkpoint out": "test_checkpoint: a list that is changed meanwhile",
     "take smaller weights": "test_not_finite",

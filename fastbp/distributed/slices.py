@@ -35,6 +35,6 @@ class SliceStep:
 def limit_norms(packed_layout, weights, max_norm):
     """Scale the weights into each neuron down to the length max_norm at most, in packed weights."""
     for l in range(1, len(packed_layout.sizes)):
-        W = packed_layout.weight_panels(weights, l)[:, : packed_layout.sizes[l - 1]]
+        W = packed_layout.weights_into(weights, l)
         norms = np.sqrt((W * W).sum(axis=1, keepdims=True))
         W *= max_norm / np.maximum(norms, max_norm)

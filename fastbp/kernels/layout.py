@@ -246,11 +246,15 @@ class Layout:
         self.table[:, column] = ends - counts
         return int(ends[-1])
 
-    def weight_panels(self, weights, l):
+    def _panels(self, weights, l):
         """Return layer l's W as a view (panels, rows, lanes)."""
         shape = self.table[l, PANELS], self.table[l - 1, STRIDE], self.lanes
         start = self.table[l, W_AT]
         return weights[start : start + math.prod(shape)].reshape(shape)
+
+    def weights_into(self, weights, l):
+        """Return layer l's weights, without the biases, as a view (panels, n_in, lanes)."""
+        return self._panels(weights, l)[:, : self.sizes[l - 1]]
 
     def _transposed(self, weights, l):
         """Return layer l's T as a view (vectors of inputs, neurons, lanes)."""
@@ -264,7 +268,7 @@ class Layout:
         v = self.lanes
         for l, (w, b) in enumerate(layers, 1):
             n_out, n_in = w.shape
-            for panel, j in zip(self.weight_panels(weights, l), range(0, n_out, v)):
+            for panel, j in zip(self._panels(weights, l), range(0, n_out, v)):
                 panel[:n_in, : n_out - j] = w[j : j + v].T
                 panel[n_in, : n_out - j] = b[j : j + v]
             if l > 1:
@@ -277,7 +281,7 @@ class Layout:
         v = self.lanes
         for l, (w, b) in enumerate(layers, 1):
             n_out, n_in = w.shape
-            for panel, j in zip(self.weight_panels(weights, l), range(0, n_out, v)):
+            for panel, j in zip(self._panels(weights, l), range(0, n_out, v)):
                 w[j : j + v] = panel[:n_in, : n_out - j].T
                 b[j : j + v] = panel[n_in, : n_out - j]
 
@@ -286,7 +290,7 @@ class Layout:
         v = self.lanes
         for l in range(2, len(self.sizes)):
             n_in, T = self.sizes[l - 1], self._transposed(weights, l)
-            W = self.weight_panels(weights, l)[:, : len(T) * v]
+            W = self._panels(weights, l)[:, : len(T) * v]
             blocks = W.reshape(len(W), len(T), v, v).transpose(1, 0, 3, 2)
             T.reshape(len(T), len(W), v, v)[:] = blocks
             T[-1, :, n_in - (len(T) - 1) * v :] = 0  # the biases stand behind the last input

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
-from fastbp.training import engine, reference_path, representation
+from fastbp.training import engine, group, reference_path, representation
 from fastbp.training.divergence import Diverged
 from fastbp.training.plans import plan_of
 from fastbp.training.rules import NO_RULES
@@ -228,15 +228,17 @@ class CompiledNetwork:
         return out
 
     @contextlib.contextmanager
-    def _descent(self, samples, order, m, eta, *how, kind=engine.Descent):
+    def _descent(self, samples, order, m, eta, *how):
         """Give a Descent on a copy of the parameters, which are bound when it ends.
 
-        how: rules and so on, see engine.Descent; kind: that, or another class like it.
+        how: rules and so on, see engine.Descent; several processes have a class of their own.
         """
         arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, is_finite = self._parameters(), True
         try:
-            with kind(params, self._plan, samples, order, m, eta, self.threads, *how) as descent:
+            with group.current().descent(
+                params, self._plan, samples, order, m, eta, self.threads, *how
+            ) as descent:
                 yield descent
         except NonFiniteInput:
             is_finite = False

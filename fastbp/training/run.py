@@ -186,8 +186,7 @@ class Run:
         moments, m = list(state.moments.values()), self._batch_size()
         how = self._step_rules(window), moments, self.settings.stops_on_divergence, self._steps()
         try:
-            kind = self.group.descent
-            with self.net._descent(samples, order, m, state.eta, *how, kind=kind) as descent:
+            with self.net._descent(samples, order, m, state.eta, *how) as descent:
                 for count in descent:
                     if self._note_progress(count):
                         break
