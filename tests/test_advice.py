@@ -369,6 +369,8 @@ ELSEWHERE = {
     "give load_data": "test_command_line: no data at all",
     "give it fewer samples": "test_mnist_loader: a file that is too large",
     "give it a folder of its own": "test_mnist_loader",
+    "take fewer, (X[:n], Y[:n])": "test_large_files: overridden methods",
+    "leave out .gz": "test_generated: more than can be read back",
     "pass the path of ": "test_mnist_loader: csv files",
     "use another path": "followed above",
     "call it without transpose": "test_mnist_loader",

@@ -103,9 +103,9 @@ def test_a_checkpoint_holds_the_key():
     order.shuffle()
     again = BlockOrder(500, 784, 10).from_array(order.to_array())
     assert samples_of(again).tolist() == samples_of(order).tolist()
-    with pytest.raises(ValueError, match="its order is the book's; call SGD with shuffle='book'"):
+    with pytest.raises(ValueError, match="its order is the book's, expected one of blocks"):
         order.from_array(np.arange(500))
-    with pytest.raises(ValueError, match="one of blocks; call SGD with shuffle='blocks'"):
+    with pytest.raises(ValueError, match="its order is one of blocks, expected the book's"):
         orders.BookOrder(500).from_array(order.to_array())
 
 

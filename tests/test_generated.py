@@ -91,6 +91,7 @@ def test_more_than_can_be_read_back_from_gz(monkeypatch):
     monkeypatch.setattr("fastbp.data.readers.bounded_reader.MAX_BYTES", 2000)
     with pytest.raises(ValueError, match=r"3 images are more than are read from a \.gz file; l"):
         mnist_loader.write(f"{NAME}.gz", X, [1, 2, 3])
+    mnist_loader.write(NAME, X, [1, 2, 3])
 
 
 @contextlib.contextmanager

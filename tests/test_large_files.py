@@ -19,6 +19,7 @@ from fastbp.training import checkpoint, orders
 from fastbp.training.run import Run
 
 SIZES, N, M = [784, 12, 10], 431, 10
+OUTPUTS = np.ones((10, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +88,11 @@ def test_a_map_that_the_kernels_cannot_read(path, labels, tmp_path):
 
 @pytest.mark.parametrize("method", ["cost_derivative", "update_mini_batch"])
 def test_methods_of_the_users_own_need_all_in_memory(method, path, labels):
-    Own = type("Own", (network.Network,), {method: lambda self, *a: None})
+    Own = type("Own", (network.Network,), {method: lambda self, *a: 0.0 * OUTPUTS})
     with pytest.raises(ValueError, match=r"take fewer, \(X\[:n\], Y\[:n\]\)"):
         Own(SIZES).SGD((map_of(path), labels), 1, M, 1.0)
+    X, Y, n = map_of(path), labels, 1
+    Own(SIZES).SGD((X[:n], Y[:n]), 1, M, 1.0)
 
 
 # ------------------------------------------------ evaluation

@@ -38,7 +38,7 @@ class BookOrder:
         """Return the order that a checkpoint holds, or raise ValueError."""
         n = len(self)
         if array.dtype == np.uint64:
-            raise ValueError("its order is one of blocks; call SGD with shuffle='blocks'")
+            raise ValueError("its order is one of blocks, expected the book's")
         if array.dtype != np.int64 or not np.array_equal(np.sort(array), np.arange(n)):
             raise ValueError(f"its order is not one of {n} samples")
         order = BookOrder(0)
@@ -112,7 +112,7 @@ class BlockOrder:
     def from_array(self, array):
         """Return the order that a checkpoint holds, or raise ValueError."""
         if array.dtype != np.uint64 or array.shape != (1,):
-            raise ValueError("its order is the book's; call SGD with shuffle='book'")
+            raise ValueError("its order is the book's, expected one of blocks")
         order = BlockOrder.__new__(BlockOrder)
         order.__dict__ |= self.__dict__
         order._begin(int(array[0]))
