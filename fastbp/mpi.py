@@ -18,7 +18,7 @@ from fastbp.training import group
 from fastbp.training.checkpoint import Checkpointer
 from fastbp.typing import Path, TrainingData
 
-__all__ = ["SGD", "Ranks"]
+__all__ = ["SGD"]
 
 
 def SGD(
@@ -37,11 +37,12 @@ def SGD(
     Parameters
     ----------
     net : fastbp.network.Network or fastbp.network2.Network
+        Its weights on rank 0 are those that training begins with.
     training_data, epochs, eta, more, checkpoint, checkpoint_every, resume, options
         As for the network's own `SGD`, whose other arguments follow.
     mini_batch_size : int
         Samples of a step on all ranks together.
-    comm : mpi4py.MPI.Comm or Ranks, optional
+    comm : mpi4py.MPI.Comm, optional
         The ranks that train; all of the job by default.
     chunks : int
         Each mini-batch is divided into so many parts, which are summed in one order: with a

@@ -148,15 +148,16 @@ class Network(Initializers, base.CompiledNetwork):
         checkpoint_every: float = 30.0, resume: bool = False, verbose: bool = True,
         callback: Callbacks = None,
     ) -> tuple[list[float], list[int], list[float], list[int]]:  # fmt: skip
-        r"""Train by mini-batch stochastic gradient descent; return what was monitored.
+        """Train by mini-batch stochastic gradient descent; return what was monitored.
 
         Parameters
         ----------
-        training_data, epochs, mini_batch_size, eta, progress, on_divergence, checkpoint, \
-        checkpoint_every, resume, verbose, callback, warmup, deform, shuffle
+        training_data, epochs, mini_batch_size, eta, progress, on_divergence
             As for `fastbp.network.Network.SGD`. Where training data are new in each epoch, monitors
-            of training data measure those of the epoch. A callback gets what is measured, by the
-            names that `stop_on` has, with accuracies also n_evaluation and n_training.
+            of training data measure those of the epoch.
+        checkpoint, checkpoint_every, resume, verbose, callback, warmup, deform, shuffle
+            As there. A callback gets what is measured after the epoch, by the names that `stop_on`
+            has, with accuracies also n_evaluation and n_training.
         lmbda, l1 : float
             The parameters of L2 and L1 regularisation.
         evaluation_data : as training_data, or pairs (x, label), optional

@@ -72,6 +72,7 @@ class Recipe:
         Parameters
         ----------
         dtype : numpy.float32 or numpy.float64, optional
+            The type of its weights; float32 is faster.
         threads : int, optional
             As for `fastbp.network2.Network`.
 

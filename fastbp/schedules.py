@@ -123,6 +123,7 @@ class Step:
     Parameters
     ----------
     every : int, at least 1
+        Epochs between two falls.
     factor : float, more than 0
 
     Raises

@@ -22,7 +22,7 @@ NAMES = {
         "CrossEntropyCost", "LogLikelihoodCost", "Network", "QuadraticCost",
         "load", "sigmoid", "sigmoid_prime", "softmax", "vectorized_result",
     ],
-    "fastbp.mpi": ["Ranks", "SGD"],
+    "fastbp.mpi": ["SGD"],
     "fastbp.mnist_loader": [
         "DataNotFoundError", "count_outputs", "load_data", "load_data_wrapper", "synthetic",
         "vectorized_result", "wrap", "write",

@@ -6,7 +6,7 @@ import functools
 
 from fastbp import mpi
 from fastbp.cli.console import Terminated
-from fastbp.distributed.ranks import started_size
+from fastbp.distributed.ranks import Ranks, started_size
 from fastbp.training import group
 
 OPTIONS = "chunks", "average_every", "base_mini_batch_size", "scaling_epochs"
@@ -23,7 +23,7 @@ def joined_ranks(options):
         options.ranks = group.ALONE
         yield
         return
-    ranks = options.ranks = mpi.Ranks()
+    ranks = options.ranks = Ranks()
     if ranks.rank == 0:
         with ranks.failing_together():
             yield

@@ -124,7 +124,18 @@ class Deformation:
     ) -> NumericArray | Pixels:  # fmt: skip
         """Return what apply does, where images[0] is image `first` of the epoch.
 
-        So a part of an epoch, or one image, can be made alone: `first`, an int, 0..2**32 - 1.
+        So a part of an epoch, or one image, can be made alone.
+
+        Parameters
+        ----------
+        first : int
+            0..2**32 - 1, the number of images[0] in the epoch.
+        images, labels, seed, epoch, out, threads
+            As for `apply`.
+
+        Returns
+        -------
+        array like images, or Pixels
         """
         names = ("seed", 64), ("epoch", 32), ("first", 32)
         counter = [_check_word(*name, v) for name, v in zip(names, (seed, epoch, first))]
