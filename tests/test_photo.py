@@ -47,7 +47,9 @@ def share_of_equal(net, X, kind, folder):
     rng = np.random.default_rng(7)
     plain = net.feedforward(X.T).argmax(axis=0)
     photos = [read_photo(kind(x.astype(float), rng, folder)) for x in X]
-    return np.mean(net.feedforward(np.hstack(photos)).argmax(axis=0) == plain)
+    share = np.mean(net.feedforward(np.hstack(photos)).argmax(axis=0) == plain)
+    print(f"{kind.__name__}: {share:.0%} of {len(X)}")  # pytest -rP shows it
+    return share
 
 
 @pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
@@ -58,13 +60,13 @@ def test_photos_of_a_few_synthetic_digits(kind, net, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
 def test_photos_of_synthetic_digits(kind, net, tmp_path):
-    assert share_of_equal(net, centred(DIGITS), kind, tmp_path) >= LEAST
+    assert share_of_equal(net, centred(DIGITS[:16]), kind, tmp_path) >= LEAST
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
 def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
-    assert share_of_equal(mnist_net, real_mnist[2][0][:100], kind, tmp_path) >= LEAST
+    assert share_of_equal(mnist_net, real_mnist[2][0][:30], kind, tmp_path) >= LEAST
 
 
 PENS = {"thin": (8, False), "very thin": (4, False), "thin, lined": (8, True)}
@@ -203,6 +205,20 @@ def test_files_that_are_no_photos(tmp_path, monkeypatch):
         read_photo(tmp_path)
 
 
+def assert_reads_or_refuses(read, name):
+    """Call a function that returns a digit, or raises a ValueError of one line with a name."""
+    try:
+        digit = read()
+    except ValueError as error:
+        message = str(error)
+    else:
+        assert digit.size == 784
+        assert 0 <= digit.min() < digit.max() <= 1
+        return
+    assert message.startswith(f"{name}")
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])
 def test_damaged_files_are_read_or_refused_in_one_line(kind, tmp_path, rng):
     pixels = np.full((60, 50), 230, np.uint8)
@@ -216,22 +232,15 @@ def test_damaged_files_are_read_or_refused_in_one_line(kind, tmp_path, rng):
         for i in rng.integers(min(len(good), 80 if n % 2 else len(good)), size=n % 6):
             content[i] = rng.integers(256)
         path.write_bytes(content[: len(good) if n % 5 else rng.integers(len(good))])
-        try:
-            assert read_photo(path).shape == (784, 1)
-        except ValueError as error:
-            assert "\n" not in str(error)  # noqa: PT017
-            assert str(path) in str(error)  # noqa: PT017
+        assert_reads_or_refuses(lambda: read_photo(path), path)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 512), (512, 1), (3, 512), (65, 512), (512, 64)])
 def test_nasty_sizes(shape, rng):
     for share in (0, 0.02, 0.3, 0.6, 1):
         ink = (rng.random(shape) < share).repeat(3).reshape(*shape, 3)
-        try:
-            digit = find_digit(np.where(ink, 20, 220).astype(np.uint8))
-            assert (digit.shape, digit.min(), digit.max()) == ((28, 28), 0, 1)
-        except ValueError as error:
-            assert str(error).startswith("the picture: ")  # noqa: PT017
+        picture = np.where(ink, 20, 220).astype(np.uint8)
+        assert_reads_or_refuses(lambda picture=picture: find_digit(picture), "the picture")
 
 
 @pytest.mark.parametrize("side", [11_000, 15_000])
@@ -252,6 +261,20 @@ def test_no_ink(size, noise, tmp_path, rng):
         return  # a few pixels of noise may be anything
     with pytest.raises(ValueError, match=r"x\.png: no ink stands out from the paper, expected"):
         read_photo(tmp_path / "x.png")
+
+
+def test_a_digit_too_far_away_is_read_from_nearer(tmp_path, net):
+    """The advice of the error is followed."""
+    sheet = sheets.put(sheets.paper(), DIGITS[1], size=280)
+    image = Image.fromarray((255 * sheet).astype(np.uint8))
+    far = Image.new("RGB", (4800, 6400), image.getpixel((0, 0)))
+    far.paste(image.resize((120, 160)), (2000, 3000))
+    far.save(tmp_path / "far.png")
+    with pytest.raises(ValueError, match="; take the photo from nearer and in even light"):
+        read_photo(tmp_path / "far.png")
+    far.crop((1980, 2980, 2140, 3180)).save(tmp_path / "near.png")
+    wanted = net.feedforward(centred(DIGITS[1:2]).T).argmax()
+    assert net.feedforward(read_photo(tmp_path / "near.png")).argmax() == wanted
 
 
 def test_no_ink_but_lines(tmp_path):
