@@ -20,6 +20,7 @@ from fastbp import mpi, network
 from fastbp.data import files
 from fastbp.distributed import cost_model, measure
 from fastbp.distributed.exchange import Exchange
+from fastbp.distributed.settings import CHUNKS
 
 EPOCHS = 3  # of a process, after one that compiles
 
@@ -43,7 +44,7 @@ def worker(options):
     if options.plain:
         net.SGD(data, *how, callback=note, verbose=False)
     else:
-        mpi.SGD(net, data, *how, comm=ranks, callback=note, verbose=False)
+        mpi.SGD(net, data, *how, comm=ranks, chunks=options.chunks, callback=note, verbose=False)
     if ranks.rank == 0:
         print(json.dumps([min(seconds[1:]), latency, bandwidth]))
 
@@ -63,7 +64,8 @@ def epoch(n, options, *more):
     sizes = ",".join(map(str, options.sizes))
     command = [
         "-n", n, sys.executable, "-m", "bench.ranks", "--worker", "--sizes", sizes, "--dtype",
-        options.dtype, "--mini-batch-size", options.mini_batch_size, *more,
+        options.dtype, "--mini-batch-size", options.mini_batch_size,
+        "--chunks", options.chunks, *more,
     ]  # fmt: skip
     beside = Path(sys.executable).with_name("mpiexec")
     mpiexec = str(beside) if beside.exists() else "mpiexec"
@@ -103,6 +105,7 @@ def main():
     add("--ranks", type=numbers, default=[1, 2], help="(default: 1,2)")
     add("--sizes", type=numbers, default=[784, 800, 10], help="(default: 784,800,10)")
     add("--mini-batch-size", type=int, default=512, help="(default: 512)")
+    add("--chunks", type=int, default=CHUNKS, help=f"(default: {CHUNKS})")
     add("--dtype", default="float32", choices=("float32", "float64"), help="(default: float32)")
     add("--rounds", type=int, default=3, help="(default: 3)")
     add("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -117,6 +120,7 @@ def main():
     ]
     body = tables.table(["", "s per epoch", "waiting for the exchange", "the model, s"], cells)
     title = f"{options.sizes}, {options.dtype}, mini-batch {options.mini_batch_size}"
+    title += f", {options.chunks} chunks"
     command = " ".join(["python -m bench.ranks", *sys.argv[1:]])
     text = f"# Several ranks on one machine: {title}\n\n{body}\n{tables.source(command)}"
     print(text)

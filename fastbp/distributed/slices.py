@@ -26,6 +26,10 @@ class SliceStep:
         for start in range(0, len(gradient), BLOCK):
             part = slice(start, start + BLOCK)
             w, g = self.weights[part], gradient[part]
+            if rules.only_gradient:  # two passes in place of four
+                g *= -eta / size
+                w += g
+                continue
             g /= size
             if rules.l2 or rules.l1:
                 g += self.decays[part] * (rules.l2 * w + rules.l1 * np.sign(w))

@@ -36,6 +36,11 @@ class Rules:
     epsilon: float = 1e-8
 
     @property
+    def only_gradient(self):
+        """Tell whether weights move by their gradient alone, but for dropout and max-norm."""
+        return not (self.l2 or self.l1 or self.momentum or self.adam)
+
+    @property
     def n_moments(self):
         """Return how many vectors like the parameters are kept from step to step."""
         return 2 if self.adam else 1 if self.momentum else 0
