@@ -366,7 +366,6 @@ ELSEWHERE = {
     "call SGD anew": "test_contract, test_rules: sizes that change while SGD runs",
     "leave checkpoint out": "test_checkpoint: a list that is changed meanwhile",
     "take smaller weights": "test_not_finite",
-    "take the photo from nearer": "test_photo: photos from near are read",
     "give load_data": "test_command_line: no data at all",
     "give it fewer samples": "test_mnist_loader: a file that is too large",
     "give it a folder of its own": "test_mnist_loader",

@@ -59,12 +59,6 @@ def test_photos_of_a_few_synthetic_digits(kind, net, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
-def test_photos_of_synthetic_digits(kind, net, tmp_path):
-    assert share_of_equal(net, centred(DIGITS[:16]), kind, tmp_path) >= LEAST
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
 def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     assert share_of_equal(mnist_net, real_mnist[2][0][:30], kind, tmp_path) >= LEAST
 
