@@ -202,6 +202,7 @@ def test_changes_in_a_map_that_is_written_to_are_seen(data, tmp_path):
         assert_same(trained((Pixels(X), labels)), wanted)
 
 
+@pytest.mark.slow
 def test_chapter_3_and_what_it_monitors(data, tmp_path):
     """Masks of dropout, momentum, weight decay, costs and counts: the same from file and memory."""
     images, labels = data

@@ -308,6 +308,7 @@ def test_a_mini_batch_size_beyond_the_data(data):
 # ------------------------------------------------ warmup
 
 
+@pytest.mark.slow
 def test_warmup_compiles_all_that_the_default_command_needs(capsys):
     assert cli.main(["warmup"]) == 0
     out, err = capsys.readouterr()

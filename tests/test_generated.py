@@ -259,6 +259,7 @@ def test_bad_options_of_the_command(tmp_path):
     assert "error: " in refused("generate", "-o", tmp_path / "file")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_command_goes_on(number, tmp_path):

@@ -116,7 +116,7 @@ def test_transposed_weights_are_those_of_packing(sizes, dtype, rng):
 
 
 @needs_mpi
-@pytest.mark.parametrize("n", [2, pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_weights_are_the_same_for_any_number_of_ranks(n):
     """Momentum, Adam, L1 and L2, dropout and max-norm, in both types."""
     one, several = result("rules", 1), result("rules", n)
@@ -313,6 +313,7 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bits(how, n, mnist_folder, tm
     np.testing.assert_array_equal(resumed, expected)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_an_error_of_one_rank_ends_the_job():
     began = time.monotonic()

@@ -600,6 +600,7 @@ def test_deformed_images_are_resumed(kind, count, stand_in, tmp_path, monkeypatc
         train(kind, pixels(), **again, deform=dict(rotation=8))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_to_the_bit(tmp_path):
     """A process is killed in the middle of an epoch on new data, with momentum and a schedule."""
     program = tmp_path / "program.py"
