@@ -30,8 +30,8 @@ def predict(options):
     pairs = []
     for path in options.images:
         if _is_npy(path):
-            x, describe = read_image(path, net.sizes[0]), _describe_output
-            picture = np.rint(255 * x).astype(np.uint8).reshape(photo.SIDE, -1)
+            picture, describe = None, _describe_output
+            x = read_image(path, net.sizes[0])
         else:
             _check_takes_photos(net, path)
             picture, describe = picture_files.read_picture(path, photo.WORKING_SIDE), _describe_all
