@@ -330,6 +330,16 @@ def test_show(photo, tmp_path):
     assert not list(tmp_path.glob(".fastbp*"))
 
 
+def test_npy_files_of_another_size_are_read_as_before(tmp_path):
+    net = network.Network([49, 5, 3])
+    net.save(tmp_path / "m.npz")
+    x = np.linspace(0, 1, 49)
+    np.save(tmp_path / "x.npy", x)
+    run = run_command("predict", tmp_path / "m.npz", tmp_path / "x.npy")
+    label = net.feedforward(x[:, None]).argmax()
+    assert run.stdout.startswith(f"{tmp_path / 'x.npy'}: {label} (output "), run.stderr
+
+
 def test_show_and_photos_are_refused(photo, tmp_path):
     model, small = tmp_path / "m.npz", tmp_path / "small.npz"
     network.Network([784, 5, 10]).save(model)

@@ -38,12 +38,9 @@ def predict(options):
 
 
 def _read(path, net):
-    """Return (the picture of an image file, the input x of it, what describes the outputs)."""
+    """Return (the picture of a photo or None, the input x of a file, what describes outputs)."""
     if _is_npy(path):
-        x = read_image(path, net.sizes[0])
-        is_square = x.size == photo.SIDE**2
-        picture = np.rint(255 * x).astype(np.uint8).reshape(photo.SIDE, -1) if is_square else None
-        return picture, x, _describe_output
+        return None, read_image(path, net.sizes[0]), _describe_output
     _check_takes_photos(net, path)
     picture = picture_files.read_picture(path, photo.WORKING_SIDE)
     return picture, photo.as_input(photo.find_digit(picture, path)), _describe_all

@@ -18,8 +18,9 @@ def write_contact_sheet(path, pairs):
     ----------
     path : path
         Its ending tells the format, e.g. .png. The file appears whole or not at all.
-    pairs : list of (ndarray of uint8, ndarray)
-        The input, (height, width) or (height, width, 3), and the image (28, 28) or (784, 1), 0..1.
+    pairs : list of (ndarray of uint8 or None, ndarray)
+        The photo, (height, width, 3), or None for an image that was made of none; and the image,
+        784 values 0..1.
 
     Raises
     ------
@@ -38,7 +39,8 @@ def write_contact_sheet(path, pairs):
     for i, (picture, image) in enumerate(pairs):
         left, top = i % n_columns * pair_width + GAP, i // n_columns * height + GAP
         grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).reshape(SIDE, SIDE)
-        _paste(sheet, Image.fromarray(picture), left, top, Image.Resampling.BICUBIC)
+        photo = Image.fromarray(grey if picture is None else picture)
+        _paste(sheet, photo, left, top, Image.Resampling.BICUBIC)
         _paste(sheet, Image.fromarray(grey), left + CELL + GAP, top, Image.Resampling.NEAREST)
     write_picture(path, sheet)
 
