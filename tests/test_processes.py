@@ -25,7 +25,7 @@ from conftest import JIT, needs_threads
 
 import fastbp
 from fastbp.kernels import cache as code_cache
-from fastbp.kernels import drivers, jit, shuffle
+from fastbp.kernels import deform, drivers, jit, shuffle
 from fastbp.kernels.cache import CodeCache
 from fastbp.training import calls, engine, signals, threads
 from fastbp.training.plans import plan_of
@@ -354,7 +354,7 @@ def test_no_folder_for_the_cache(tmp_path, warm, wanted):
     checksum, *uncached = found
     assert checksum == wanted[0]
     # Drivers look for a place when fastbp is imported, routines when they are compiled.
-    functions = {**vars(drivers), **vars(shuffle)}.items()
+    functions = {**vars(deform), **vars(drivers), **vars(shuffle)}.items()
     kept = {name for name, f in functions if isinstance(getattr(f, "_cache", 0), CodeCache)}
     assert uncached == sorted(kept | functions_of(warm.rglob("*.nbc")))
     assert err.count("no writable directory for compiled code") == 1
