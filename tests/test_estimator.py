@@ -67,9 +67,9 @@ def test_checks_of_sklearn(estimator, check):
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        *[NetworkClassifier(**how) for how in ({}, {"solver": "sgd"}, {"early_stopping": True})],
-        *[NetworkRegressor(**how) for how in ({}, {"solver": "sgd"}, {"early_stopping": True})],
+        NetworkClassifier(),
         NetworkClassifier(activation="tanh", dtype=np.float64, n_jobs=2),
+        NetworkRegressor(early_stopping=True),
         NetworkRegressor(solver="sgd", early_stopping=True, activation="logistic"),
     ]
 )
