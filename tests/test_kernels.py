@@ -287,6 +287,22 @@ def test_transposed_weights_are_those_of_the_layout(dtype, rng, guards):
             np.testing.assert_array_equal(T[:n_out, :rows], strip[:n_out, :rows])
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_layout_writes_transposed_weights_anew(dtype, rng):
+    sizes = (7, 70, 33, 5)
+    here = layout.Layout(sizes, dtype, 1)
+    shapes = list(zip(sizes[1:], sizes))
+    layers = [(rng.standard_normal(s).astype(dtype), np.ones(s[0], dtype)) for s in shapes]
+    wanted = here.pack(layers)
+    weights = wanted.copy()
+    weights[here.n_packed :] = 9
+    here.write_transposed(weights)
+    np.testing.assert_array_equal(weights, wanted)
+    for l, (w, _) in enumerate(layers, 1):
+        panels = here.weights_into(weights, l)
+        np.testing.assert_array_equal(np.hstack(list(panels))[:, : len(w)], w.T)
+
+
 # ------------------------------------------------ the first layer
 
 
