@@ -28,7 +28,7 @@ from fastbp.kernels.layout import (
     size_of,
 )  # fmt: skip
 from fastbp.kernels.optimizer import rules_kinds, scale_rows
-from fastbp.kernels.ranges import passes_by_neurons, thread_block, thread_range
+from fastbp.kernels.ranges import stage_by_neurons, thread_block, thread_range
 from fastbp.kernels.simd import at, lanes, prefetch
 from fastbp.kernels.sparse import (
     list_nonzero,
@@ -122,7 +122,7 @@ def forward_first(net, start, layer, mine):
 @routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, I, I))
 def forward(net, rules, start, l, thread_id, n_threads):
     """Write one thread's part of the activations of layer l > 0."""
-    by_neurons = passes_by_neurons(net, l, n_threads)
+    by_neurons = stage_by_neurons(net, l, n_threads)
     mine, layer = thread_range(net, start, l, by_neurons, thread_id, n_threads), layer_of(net, l)
     Z, first = thread_block(layer.A, mine), mine.p0 * lanes(layer.A.place)
     if l == 1 and net.sparse:
@@ -168,7 +168,7 @@ def note_samples(net, rules, Delta, A, start, mine):
 def backward(net, rules, start, l, factor, thread_id, n_threads):
     """Write one thread's part of the Deltas of layer l, and factor times them, for the update."""
     top = net.top
-    by_neurons = l < top and passes_by_neurons(net, l, n_threads)
+    by_neurons = stage_by_neurons(net, 2 * top + 1 - l, n_threads)
     mine, layer = thread_range(net, start, l, by_neurons, thread_id, n_threads), layer_of(net, l)
     Delta, A = thread_block(layer.D, mine), thread_block(layer.A, mine)
     batch = at(net.order, start + mine.first)

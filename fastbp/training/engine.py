@@ -66,12 +66,8 @@ def gradient_calls(plan, packed_layout, weights, target, samples, order, n_threa
 
     packed_layout: that of packed weights and target; rules: KernelRules with dropout, or None.
     """
-    net, m, dtype = (
-        _net(packed_layout, weights, target, samples, order),
-        packed_layout.m,
-        target.dtype,
-    )
-    names, work = ("backprop_batch", "backprop_batch_parallel"), (plan.sizes, m, dtype)
+    m, names = packed_layout.m, ("backprop_batch", "backprop_batch_parallel")
+    net, work = _net(packed_layout, weights, target, samples, order), (plan.sizes, m, target.dtype)
     return calls.Calls(names, samples, net, rules, (), work, plan.flops * m, n_threads)
 
 
