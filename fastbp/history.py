@@ -9,10 +9,9 @@ import csv
 import io
 import itertools
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
-from fastbp.data import files, html_tables, messages
+from fastbp.data import files, html_tables, messages, plots
 from fastbp.typing import Path
 
 if TYPE_CHECKING:
@@ -146,19 +145,12 @@ class History(collections.UserList[dict[str, Any]]):
                 "the history holds no accuracy and no cost: call SGD with test_data, or in "
                 "network2 with monitor_evaluation_accuracy=True"
             )
-        try:
-            from matplotlib.figure import Figure  # not pyplot, which keeps every figure
-        except ImportError:
-            raise ImportError(
-                "History.plot needs matplotlib: pip install 'fastbp[report]'"
-            ) from None
-        figure = Figure(figsize=(5.5 * len(shown), 3.6), layout="constrained")
+        new_figure = plots.figure_class("History.plot")
+        figure = new_figure(figsize=(5.5 * len(shown), 3.6), layout="constrained")
         for axis, (title, names) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
             self._draw(axis, title, names)
         if path is not None:
-            suffix = os.path.splitext(os.fspath(path))[1]
-            with files.write_atomically(path) as file:
-                figure.savefig(file, dpi=150, format=suffix.lstrip(".") or "png")
+            plots.save(figure, path, dpi=150)
         return figure
 
     def _draw(self, axis, title, names):

@@ -71,7 +71,7 @@ def SGD(
 
     Notes
     -----
-    An error that one rank alone meets ends the job, within seconds, as the death of a process does;
+    An error on one rank alone ends the job, within seconds, as the death of a process does;
     the last checkpoint stays. Source: data parallelism with a reduce-scatter by slices; linear
     scaling with warm-up: Goyal and others 2017; averages: Stich 2019.
     """

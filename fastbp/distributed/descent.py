@@ -38,7 +38,7 @@ class Descent:
 
     def __init__(self, ranks, settings, params, plan, samples, order, m, eta, n_threads=None,
                  rules=NO_RULES, moments=(), check=True, steps=0):  # fmt: skip
-        if not samples.checked:  # else one rank would meet what is not finite, and others not
+        if not samples.checked:  # else one rank would read what is not finite, and others not
             samples.check(params.dtype)
         self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
         self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps

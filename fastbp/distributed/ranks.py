@@ -1,8 +1,8 @@
 """The ranks of MPI as a group of processes: what they agree on, and how they fail. Extra: mpi.
 
 Invariant: all ranks call the same methods in the same order; those that wait let Python's signal
-handlers run. An error that all ranks meet is raised; one that others do not share ends the job,
-since they would wait for ever.
+handlers run. An error that occurs on all ranks is raised; one that others do not share ends the
+job, since they would wait for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastbp.training.signals import DeferredSignals
 from fastbp.typing import NumericArray
 
 SPIN_SECONDS, NAP = 0.02, 0.0005  # a rank that waits longer than the first sleeps meanwhile
-GRACE = 5.0  # seconds in which all ranks must have met an error, if it is to be raised
+GRACE = 5.0  # seconds in which all ranks must have had an error, if it is to be raised
 # What the launchers of Open MPI, MPICH and Intel MPI, and MVAPICH tell their processes.
 SIZE_VARIABLES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"
 
@@ -162,7 +162,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Raise an error of this block if all ranks meet one; else end the job, and say why."""
+        """Raise an error of this block if it fails on all ranks; else end the job, and say why."""
         try:
             yield
         except BaseException as error:

@@ -1,11 +1,10 @@
 """A contact sheet of a data set: some images of each class, beside the label. Extra: report."""
 
 import math
-import os
 
 import numpy as np
 
-from fastbp.data import files
+from fastbp.data import plots
 
 IMAGES_PER_CLASS = 16
 MOST_CLASSES = 64  # a row each
@@ -15,13 +14,7 @@ MARGIN = 0.6  # inches, for the labels
 
 def figure_class():
     """Return matplotlib's Figure, or raise ImportError naming the extra."""
-    try:
-        from matplotlib.figure import Figure  # not pyplot, which keeps every figure
-    except ImportError:
-        raise ImportError(
-            "the sheet needs matplotlib: pip install 'fastbp[report]' (or leave out --sheet)"
-        ) from None
-    return Figure
+    return plots.figure_class("the sheet", " (or leave out --sheet)")
 
 
 def draw(images, labels, path):
@@ -42,9 +35,7 @@ def draw(images, labels, path):
     axis.tick_params(length=0)
     axis.set_xticks([])
     axis.spines[:].set_visible(False)
-    suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"
-    with files.write_atomically(path) as file:
-        figure.savefig(file, format=suffix)
+    plots.save(figure, path)
 
 
 def _sheet(images, labels, classes):

@@ -6,13 +6,13 @@ Invariant: a curve is a list of rows, dictionaries with the names of COLUMNS; er
 import csv
 import io
 import math
-import os
 
-from fastbp.data import files
+from fastbp.data import files, plots
 from fastbp.recipes import RECIPES
+from fastbp.report import learning_curves
 
 COLUMNS = "recipe", "seed", "epoch", "seconds", "validation_error", "test_error"
-COLOURS = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"
+COLOURS = *learning_curves.COLOURS, "#000000"
 
 
 def write(path, rows):
@@ -57,11 +57,7 @@ def draw(path, curves):
 
     path: its ending tells the format; curves: lists of rows. Raises ImportError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure  # not pyplot, which keeps every figure
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'fastbp[report]'") from None
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = plots.figure_class("--plot")(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     runs = _runs_by_recipe(curves)
     for colour, (name, by_seed) in zip(COLOURS * (1 + len(runs) // len(COLOURS)), runs.items()):
@@ -77,9 +73,7 @@ def draw(path, curves):
                           xycoords=("axes fraction", "data"), fontsize=7, color=colour,
                           va="bottom")  # fmt: skip
     _label(axis)
-    suffix = os.path.splitext(os.fspath(path))[1]
-    with files.write_atomically(path) as file:
-        figure.savefig(file, dpi=150, format=suffix.lstrip(".") or "png")
+    plots.save(figure, path, dpi=150)
 
 
 def _runs_by_recipe(curves):
