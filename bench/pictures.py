@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot, ticker
 
 from bench import tables
+from fastbp.recipes import RECIPES
 
 pyplot.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -23,6 +24,7 @@ COLOURS = {
 }
 KERNEL_COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999"]
 MARKERS = "osD^vPX*"
+RECIPE_COLOURS = [*KERNEL_COLOURS, "#000000", "#882255", "#44AA99", "#AA4499", "#117733"]
 
 
 def _save(figure, path, title, note, bottom):
@@ -99,3 +101,31 @@ def roofline(kernels, fma, bandwidths, path):
         frameon=False, bbox_to_anchor=(0.5, 0.03),
     )  # fmt: skip
     _save(figure, path, "fastbp's kernels and the limits of the machine", tables.machine(), 0.15)
+
+
+def recipes(groups, path):
+    """Draw test errors against seconds of training, with the sources' figures as lines.
+
+    groups: {(name of a recipe, whether of all images): [run, ...]}, see recipes.py.
+    """
+    figure, axis = pyplot.subplots(figsize=(11, 7))
+    for colour, ((name, final), runs) in zip(RECIPE_COLOURS, groups.items()):
+        ends = [run["curve"][-1][2] for run in runs]
+        mean = f"{np.mean(ends):.2f} %" + f", {len(ends)} seeds" * (len(ends) > 1)
+        for i, run in enumerate(runs):
+            seconds, _, errors = zip(*run["curve"])
+            label = f"{name}{', 60,000 images' * final}: {mean}" if i == 0 else None
+            axis.plot(seconds, errors, "--" if final else "-", color=colour, lw=1.2, label=label)
+    sources = {(RECIPES[name].paper, RECIPES[name].source) for name, _ in groups}
+    for paper, source in sorted(pair for pair in sources if pair[0]):
+        axis.axhline(paper, color="#777777", lw=0.7, ls=":")
+        axis.annotate(f"{paper:g} % {source}", (0.005, paper), fontsize=7, color="#555555",
+                      xycoords=("axes fraction", "data"), va="bottom")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error, %")
+    for kind in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        kind("{x:g}")
+    axis.tick_params(axis="y", which="minor", labelsize=7)
+    axis.set_ylim(0.3, 12)
+    axis.grid(which="both", color="#eeeeee")
+    axis.legend(frameon=False, fontsize=8, loc="upper right")
+    _save(figure, path, "Recipes on MNIST", tables.machine(), 0.02)

@@ -21,6 +21,7 @@ __all__ = ["RECIPES", "Recipe"]
 DEFORM = dict(elastic=(36, 5), rotation=15, shear=15, scale=15, shift=1, halved=(1, 7))
 SIMARD = "Simard, Steinkraus and Platt 2003"
 CIRESAN = "Ciresan, Meier, Gambardella and Schmidhuber 2010"
+SRIVASTAVA = "Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,31 +31,36 @@ class Recipe:
     Parameters
     ----------
     sizes : tuple of int
-        Neurons per layer, the input layer first. Weights begin by `he_weight_initializer`.
+        Neurons per layer, the input layer first.
     epochs, mini_batch_size, eta, schedule, lmbda, momentum, nesterov, dropout, max_norm, deform
         As for `fastbp.network2.Network.SGD`.
     cost : {"cross-entropy", "log-likelihood", "quadratic"}
     activation : str
         Of the hidden layers.
+    init : {"he", "default", "large"}
+        The initial weights: the method ``{init}_weight_initializer`` of the network.
     paper : float or None
         The test error of the source, in percent.
     source : str
         Where this figure is from.
+    differs : str
+        Where the settings are not those of the source.
 
     Examples
     --------
     >>> from fastbp.recipes import RECIPES
-    >>> net = RECIPES["plain-30"].network()
-    >>> net.SGD(training_data, **RECIPES["plain-30"].arguments())  # doctest: +SKIP
+    >>> net = RECIPES["nielsen-ch3"].network()
+    >>> net.SGD(training_data, **RECIPES["nielsen-ch3"].arguments())  # doctest: +SKIP
     """
 
     sizes: tuple[int, ...]
     epochs: int
     mini_batch_size: int
     eta: float
-    schedule: Schedule
+    schedule: Schedule | None = None
     cost: str = "cross-entropy"
     activation: str = "relu"
+    init: str = "he"
     lmbda: float = 0.0
     momentum: float = 0.0
     nesterov: bool = False
@@ -63,6 +69,7 @@ class Recipe:
     deform: Deform | None = None
     paper: float | None = None
     source: str = ""
+    differs: str = ""
 
     def network(
         self, *, dtype: DTypeLike = np.float32, threads: int | None = None
@@ -82,10 +89,10 @@ class Recipe:
         """
         cost: Any = network2.COSTS[self.cost]
         net = network2.Network(
-            list(self.sizes), cost, activation=self.activation, dtype=dtype,
-            threads=threads,
-        )  # fmt: skip
-        net.he_weight_initializer()
+            list(self.sizes), cost, activation=self.activation, dtype=dtype, threads=threads
+        )
+        if self.init != "default":  # with which a network is made
+            getattr(net, f"{self.init}_weight_initializer")()
         return net
 
     def arguments(self, epochs: int | None = None) -> dict[str, Any]:
@@ -108,40 +115,54 @@ class Recipe:
         return chosen if epochs is None else chosen | {"epochs": epochs}
 
 
-_DEFORMED = Recipe(
+_SIMARD = Recipe(
     (784, 800, 10), 100, 50, 0.06, schedules.Geometric(0.01), momentum=0.9, nesterov=True,
     deform=DEFORM, paper=0.70, source=SIMARD,
+    differs="relu, Nesterov's momentum, mini-batches, affine maps beside the elastic fields, these "
+    "with sigma 5 and alpha 36; 50,000 of the 60,000 images",
 )  # fmt: skip
-_SOFTMAX = Recipe(
-    (784, 30, 10), 40, 10, 0.1, schedules.Geometric(0.01), "log-likelihood", lmbda=2.0,
-    paper=3.51, source="the book, chapter 3 (regularised cross-entropy)",
+_CIRESAN = dataclasses.replace(
+    _SIMARD, sizes=(784, 1000, 500, 10), epochs=240, eta=0.05, activation="tanh", init="default",
+    paper=0.49, source=CIRESAN,
+    differs="cross-entropy, Nesterov's momentum, mini-batches, inputs 0..1; 50,000 of the 60,000 "
+    "images",
 )  # fmt: skip
+_DEFORMED = dataclasses.replace(_SIMARD, paper=None, source="", differs="")
 
 RECIPES = types.MappingProxyType(
     {
-        "best-seconds": dataclasses.replace(_DEFORMED, epochs=8, paper=None, source=""),
-        "best-minute": dataclasses.replace(_DEFORMED, epochs=40, paper=None, source=""),
-        "784-800-10": _DEFORMED,
-        "784-1000-500-10": dataclasses.replace(
-            _DEFORMED, sizes=(784, 1000, 500, 10), eta=0.05, epochs=240, paper=0.49, source=CIRESAN
+        "nielsen-ch1": Recipe(
+            (784, 30, 10), 30, 10, 3.0, cost="quadratic", activation="sigmoid", init="large",
+            paper=4.58, source="the book, chapter 1 (its best epoch)",
         ),
+        "nielsen-ch3": Recipe(
+            (784, 100, 10), 60, 10, 0.1, activation="sigmoid", init="large", lmbda=5.0, paper=1.96,
+            source="the book, chapter 3 (its best epoch, on the validation images)",
+        ),
+        "plain-800": Recipe(
+            (784, 800, 10), 25, 50, 0.05, schedules.Linear(), momentum=0.9, dropout=(0.0, 0.5),
+            paper=1.6, source=f"{SIMARD} (no deformations)",
+            differs="relu, momentum, dropout; 50,000 of the 60,000 images",
+        ),
+        "simard-2003": _SIMARD,
+        "ciresan-2010-1": _CIRESAN,
         "ciresan-2010-4": dataclasses.replace(
-            _DEFORMED, sizes=(784, 2500, 2000, 1500, 1000, 500, 10), eta=0.03, epochs=200,
-            paper=0.35, source=CIRESAN,
+            _CIRESAN, sizes=(784, 2500, 2000, 1500, 1000, 500, 10), epochs=200, eta=0.03,
+            activation="relu", init="he", paper=0.35, differs="relu, " + _CIRESAN.differs,
         ),
         "dropout-3x1024": Recipe(
             (784, 1024, 1024, 1024, 10), 100, 100, 0.12, schedules.Linear(), "log-likelihood",
             momentum=0.9, dropout=(0.1, 0.4, 0.4, 0.4), max_norm=3.0, paper=1.06,
-            source="Srivastava and others 2014 (dropout, max-norm, relu)",
+            source=f"{SRIVASTAVA} (relu, max-norm)",
+            differs="fewer neurons are left out, in fewer epochs; 50,000 of the 60,000 images",
         ),
-        "plain-800": Recipe(
-            (784, 800, 10), 25, 50, 0.05, schedules.Linear(), momentum=0.9, dropout=(0.0, 0.5),
-            paper=1.6, source=f"{SIMARD} (no distortions)",
+        "best-seconds": Recipe(
+            (784, 100, 10), 60, 10, 0.1, schedules.Geometric(0.01), "log-likelihood", lmbda=1.0,
+            dropout=(0.0, 0.2),
         ),
-        "plain-100": dataclasses.replace(
-            _SOFTMAX, sizes=(784, 100, 10), epochs=60, lmbda=1.0, dropout=(0.0, 0.2), paper=2.20,
-            source="the book, chapter 6 (softmax, best of 3)",
+        "best-minute": dataclasses.replace(_DEFORMED, epochs=40),
+        "best-quarter": dataclasses.replace(
+            _DEFORMED, sizes=(784, 1000, 500, 10), epochs=300, eta=0.05
         ),
-        "plain-30": _SOFTMAX,
     }
 )  # fmt: skip

@@ -3,16 +3,20 @@
 import os
 import signal
 
-# More threads than cores, so that results can be compared over 1, 2, 3 and 4 of them. Must be set
-# before Numba is imported.
+# More threads than cores, so that results can be compared over 1, 2, 3 and 4 of them; they must not
+# spin while they wait for each other. Must be set before Numba is imported.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
 
 pytest.register_assert_rewrite("helpers", "formats")
 
-REAL_DATA = os.environ.pop("FASTBP_DATA", None)  # tests that want it ask for `real_mnist`
+# Tests that want the tester's own data ask for `real_mnist`; pytest-xdist's workers inherit this.
+if "FASTBP_DATA" in os.environ:
+    os.environ["FASTBP_REAL_DATA"] = os.environ.pop("FASTBP_DATA")
+REAL_DATA = os.environ.get("FASTBP_REAL_DATA")
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 needs_threads = pytest.mark.skipif(
     int(os.environ["NUMBA_NUM_THREADS"]) < 4, reason="NUMBA_NUM_THREADS is less than 4"

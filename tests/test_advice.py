@@ -385,8 +385,6 @@ ELSEWHERE = {
     "call mlp.fit first": "test_exchange: sklearn that is refused",
     "call fit with warm_start=False": "test_estimator: warm start needs the same sizes",
     "use sklearn.utils.class_weight": "test_estimator: partial_fit has the classes",
-    "give a picture and CSV files": "test_recipes: the picture",
-    "use --seeds 1": "test_recipes: final trains on the validation images",
     "take the photo from nearer": "test_photo: a digit too far away",
     "pass more, or eval_set": "test_estimator: the smallest validation sets",
 }

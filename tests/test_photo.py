@@ -17,6 +17,11 @@ from fastbp.report.photo import find_digit, read_photo
 
 DIGITS, LABELS = mnist_loader.synthetic(0, 0, 100, seed=5)[2]
 LEAST = 0.8  # of the photos of a kind are read as the plain digits are
+FAST = sheets.shadowed, sheets.lined, sheets.coloured, sheets.small, sheets.transparent
+KINDS = [
+    pytest.param(kind, id=kind.__name__, marks=() if kind in FAST else pytest.mark.slow)
+    for kind in sheets.KINDS
+]
 
 
 def train(training_data, epochs):
@@ -52,7 +57,7 @@ def share_of_equal(net, X, kind, folder):
     return share
 
 
-@pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", KINDS)
 def test_photos_of_a_few_synthetic_digits(kind, net, tmp_path):
     assert share_of_equal(net, centred(DIGITS[:8]), kind, tmp_path) >= LEAST
 
@@ -63,9 +68,11 @@ def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     assert share_of_equal(mnist_net, real_mnist[2][0][:12], kind, tmp_path) >= LEAST
 
 
+OTHER_FORMATS = "JPEG", "GIF", "TIFF", "BMP", "WEBP"
 PENS = {"thin": (8, False), "very thin": (4, False), "thin, lined": (8, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pen", PENS)
 def test_thin_pens(pen, net, tmp_path):
     """Strokes of 1/60 or less of the digit's height: they would vanish in 28 x 28 pixels."""
@@ -213,7 +220,9 @@ def assert_reads_or_refuses(read, name):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", *(pytest.param(k, marks=pytest.mark.slow) for k in OTHER_FORMATS)]
+)
 def test_damaged_files_are_read_or_refused_in_one_line(kind, tmp_path, rng):
     pixels = np.full((60, 50), 230, np.uint8)
     pixels[20:45, 22:27] = 20

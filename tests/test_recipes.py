@@ -1,43 +1,26 @@
-"""Recipes: what they say, the command that trains them, their curves and pictures."""
+"""Recipes: what they say, fastbp train --recipe and --deform, and the bench's table of them."""
 
-import csv
+import argparse
 import dataclasses
+import json
 import pickle
-import sys
 
 import numpy as np
 import pytest
 from helpers import assert_equal_arrays, refused, run_command, seed_both
 
-from fastbp import network2
+from fastbp import Pixels, mnist_loader, network, network2, schedules
 from fastbp.recipes import RECIPES
-from fastbp.report import recipe_curves
 
-
-@dataclasses.dataclass(frozen=True)
-class Deformation:
-    """A stand-in: it brightens images by an amount that follows from seed and epoch."""
-
-    elastic: tuple | None = None
-    rotation: float = 0.0
-    shear: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
-    halved: tuple = ()
-
-    def apply(self, images, labels, seed, epoch, out=None, threads=None):
-        return images + np.uint8((seed + epoch) % 5)
-
-
-@pytest.fixture(autouse=True)
-def stand_in(monkeypatch):
-    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
+FAST = "nielsen-ch1", "best-seconds", "best-minute"
 
 
 # ------------------------------------------------ values
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in RECIPES]
+)
 def test_a_recipe_is_what_sgd_takes(name, rng):
     """Trained for an epoch on a few images; and it can be pickled."""
     recipe = pickle.loads(pickle.dumps(RECIPES[name]))
@@ -45,8 +28,8 @@ def test_a_recipe_is_what_sgd_takes(name, rng):
     seed_both()
     net = recipe.network()
     assert (net.sizes, net.dtype) == (list(recipe.sizes), np.float32)
-    assert net.activations[:-1] == ("relu",) * (len(recipe.sizes) - 2)
-    assert not any(b.any() for b in net.biases)
+    assert net.activations[:-1] == (recipe.activation,) * (len(recipe.sizes) - 2)
+    assert any(b.any() for b in net.biases) == (recipe.init != "he")
     before = net.weights[0].copy()
     data = rng.random((20, 784), np.float32), rng.integers(10, size=20)
     net.SGD(data, **recipe.arguments(epochs=1), verbose=False)
@@ -55,12 +38,13 @@ def test_a_recipe_is_what_sgd_takes(name, rng):
 
 
 def test_they_are_complete():
-    assert set(RECIPES) == {
-        "784-800-10", "best-seconds", "best-minute", "784-1000-500-10", "dropout-3x1024",
-        "plain-800", "plain-30", "plain-100", "ciresan-2010-4",
-    }  # fmt: skip
+    assert list(RECIPES) == [
+        "nielsen-ch1", "nielsen-ch3", "plain-800", "simard-2003", "ciresan-2010-1",
+        "ciresan-2010-4", "dropout-3x1024", "best-seconds", "best-minute", "best-quarter",
+    ]  # fmt: skip
     for name, recipe in RECIPES.items():
-        assert (recipe.paper is None) == (not recipe.source), name
+        assert (recipe.paper is None) == (not recipe.source) == name.startswith("best"), name
+        assert recipe.source or not recipe.differs
         assert recipe.arguments()["epochs"] == recipe.epochs
         with pytest.raises(dataclasses.FrozenInstanceError):
             recipe.eta = 1.0
@@ -68,191 +52,188 @@ def test_they_are_complete():
         RECIPES["mine"] = recipe
 
 
-# ------------------------------------------------ the command
+def test_chapter_1_and_3_are_the_books():
+    """Their settings and initial weights are those of the calls in the book."""
+    for name, theirs in (
+        ("nielsen-ch1", dict(epochs=30, mini_batch_size=10, eta=3.0, lmbda=0.0)),
+        ("nielsen-ch3", dict(epochs=60, mini_batch_size=10, eta=0.1, lmbda=5.0)),
+    ):
+        asked = RECIPES[name].arguments()
+        assert {key: asked[key] for key in theirs} == theirs
+        assert not any(asked[key] for key in set(asked) - set(theirs))
+        seed_both()
+        net = RECIPES[name].network(dtype=np.float64)
+        seed_both()
+        book = network2.Network(list(RECIPES[name].sizes), network2.COSTS[RECIPES[name].cost])
+        book.large_weight_initializer()
+        assert_equal_arrays(net.weights, book.weights)
+        assert net.activations == ("sigmoid", "sigmoid")
+
+
+# ------------------------------------------------ fastbp train --recipe
 
 
 def test_the_list():
-    lines = run_command("recipe").stdout.splitlines()
-    assert lines[0].split() == ["recipe", "network", "epochs", "deformed", "paper"]
-    assert [line.split()[0] for line in lines[1:]] == list(RECIPES)
-    (line,) = [line for line in lines if line.startswith("784-800-10 ")]
-    assert line.split() == ["784-800-10", "784-800-10", "100", "yes", "0.70", "%", "Simard,",
-                            "Steinkraus", "and", "Platt", "2003"]  # fmt: skip
-
-
-def command(*more, folder):
-    return run_command("recipe", "plain-30", "--data", folder, "--epochs", 3, *more)
-
-
-def test_train_save_and_curve(mnist_folder, tmp_path, raw):
-    """What is printed and written is what the same calls of the library give."""
-    model, curve = tmp_path / "m.json", tmp_path / "c.csv"
-    done = command("--seeds", 2, "--save", model, "--curve", curve, folder=mnist_folder)
-    assert done.returncode == 0, done.stderr
-    with open(curve, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["recipe"], row["seed"], row["epoch"]) for row in rows] == [
-        ("plain-30", seed, epoch) for seed in "12" for epoch in "012"
-    ]
-    seconds = [float(row["seconds"]) for row in rows[:3]]
-    assert seconds == sorted(seconds)
-    assert 0 < seconds[0] < 60
-
-    from fastbp import mnist_loader
-
-    training, validation, test = mnist_loader.load_data(mnist_folder, pixels=True)
-    ends, nets = [rows[2], rows[5]], []
-    for seed, end in zip((1, 2), ends, strict=True):
-        seed_both(seed)
-        net = RECIPES["plain-30"].network()
-        net.SGD(training, **RECIPES["plain-30"].arguments(3), verbose=False)
-        nets.append(net)
-        for name, data in (("validation_error", validation), ("test_error", test)):
-            wanted = 100 - 100 * net.accuracy(data) / len(data[1])
-            assert float(end[name]) == pytest.approx(wanted, abs=1e-4)
-    best = min((0, 1), key=lambda i: float(ends[i]["validation_error"]))
-    assert_equal_arrays(network2.load(model).weights, nets[best].weights)
-
+    done = run_command("train", "--list-recipes")
+    assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        "epoch 0", "epoch 1", "epoch 2", "seed 1", "epoch 0", "epoch 1", "epoch 2", "seed 2",
-        "mean of 2 seeds", "the book, chapter 3 (regularised cross-entropy)",
-    ]  # fmt: skip
-    mean = (float(ends[0]["test_error"]) + float(ends[1]["test_error"])) / 2
-    assert lines[-2].endswith(f"test error {mean:.3f} %")
-    assert lines[-1].endswith("test error 3.51 %")
-    assert f"plain-30 on {len(training[1])} images of " in done.stderr
+    assert lines[0].split()[:4] == ["recipe", "network", "epochs", "deformed"]
+    assert [line.split()[0] for line in lines[1 : 1 + len(RECIPES)]] == list(RECIPES)
+    (line,) = [line for line in lines if line.startswith("simard-2003 ")]
+    assert line.split() == ["simard-2003", "784-800-10", "100", "yes", "0.70", "%,", "Simard,",
+                            "Steinkraus", "and", "Platt", "2003"]  # fmt: skip
+    assert any(line.startswith("  simard-2003: relu, ") for line in lines)
 
 
-def test_final_trains_on_the_validation_images(mnist_folder, tmp_path):
-    curve, model = tmp_path / "c.csv", tmp_path / "m.json"
-    done = command("--final", "--quiet", "--curve", curve, "--save", model, folder=mnist_folder)
+def train(folder, *more):
+    done = run_command("train", "--data", folder, "--seed", 3, *more)
     assert done.returncode == 0, done.stderr
-    assert "validation" not in done.stdout
-    assert done.stdout.startswith("seed 1: test error ")
-    assert {row["recipe"] for row in recipe_curves.read(curve)} == {"plain-30"}
+    return done
 
-    from fastbp import mnist_loader
 
-    training, validation, _ = mnist_loader.load_data(mnist_folder)
-    both = tuple(np.concatenate(parts) for parts in zip(training, validation, strict=True))
-    assert f" on {len(both[1])} images" in done.stderr
-    seed_both(1)
-    net = RECIPES["plain-30"].network()
-    net.SGD(both, **RECIPES["plain-30"].arguments(3), verbose=False)
+def test_a_recipe_trains_as_the_library_does(mnist_folder, tmp_path):
+    """The same weights; validation images are monitored; the source's figure stands beside ours."""
+    model = tmp_path / "m.json"
+    done = train(mnist_folder, "--recipe", "simard-2003", "--epochs", 3, "--save", model)
+    training, validation, test = mnist_loader.load_data(mnist_folder, pixels=True)
+    recipe = RECIPES["simard-2003"]
+    seed_both(3)
+    net = recipe.network()
+    _, accuracy, *_ = net.SGD(
+        training, **recipe.arguments(3), evaluation_data=validation,
+        monitor_evaluation_accuracy=True, verbose=False,
+    )  # fmt: skip
+    assert_equal_arrays(network2.load(model).weights, net.weights)
+    lines = done.stdout.splitlines()
+    assert f"accuracy on the validation images: {accuracy[-1] / len(validation[1]):.2%}" in (
+        done.stdout
+    )
+    error = 1 - net.accuracy(test) / len(test[1])
+    assert f"test error: {error:.2%}; 0.70% in the source, {recipe.source}" in lines
+    assert "network [784, 800, 10]" in done.stderr
+
+
+def test_other_options_have_precedence(mnist_folder, tmp_path):
+    model = tmp_path / "m.json"
+    done = train(
+        mnist_folder, "--recipe", "simard-2003", "--epochs", 2, "--sizes", "784,20,10", "--dtype",
+        "float64", "--no-deform", "--momentum", 0.5, "--no-nesterov", "--dropout", "0.1,0.5",
+        "--max-norm", 2, "--init", "default", "--schedule", "linear", "--save", model,
+    )  # fmt: skip
+    assert "network [784, 20, 10]" in done.stderr
+    training, *_ = mnist_loader.load_data(mnist_folder, pixels=True)
+    seed_both(3)
+    net = network2.Network([784, 20, 10], activation="relu")
+    net.SGD(training, 2, 50, 0.06, momentum=0.5, dropout=[0.1, 0.5], max_norm=2.0,
+            schedule=schedules.Linear(), verbose=False)  # fmt: skip
     assert_equal_arrays(network2.load(model).weights, net.weights)
 
 
-def test_deformed_and_on_synthetic_digits(monkeypatch, tmp_path):
-    from fastbp import mnist_loader
+@pytest.mark.parametrize("chapter", [1, 3])
+def test_deformed_images_and_all_images(chapter, mnist_folder, tmp_path):
+    """--deform with limits of one's own, on the validation images, too."""
+    model, limits = tmp_path / "m", ("--rotation", 30, "--elastic", "0,1")
+    more = ["--cost", "quadratic", "--init", "large"] if chapter == 3 else []
+    done = train(mnist_folder, "--epochs", 2, "--final", *limits, *more, "--save", model)
+    assert "validation" not in done.stdout
+    inputs, labels = zip(*mnist_loader.load_data(mnist_folder, pixels=True)[:2], strict=True)
+    both = Pixels(np.concatenate([X.array for X in inputs])), np.concatenate(labels)
+    assert f"{len(both[1])} training and" in done.stderr
+    seed_both(3)
+    if chapter == 1:
+        net, load = network.Network([784, 30, 10]), network.load
+        net.SGD(both, 2, 10, 3.0, deform=dict(rotation=30, elastic=None), verbose=False)
+    else:
+        net, load = network2.Network([784, 30, 10], network2.QuadraticCost), network2.load
+        net.large_weight_initializer()
+        net.SGD(both, 2, 10, 0.5, deform=dict(rotation=30, elastic=None), verbose=False)
+    assert_equal_arrays(load(model).weights, net.weights)
 
-    sets = mnist_loader.synthetic(300, 50, 50, seed=1, pixels=True)
-    monkeypatch.setattr(mnist_loader, "synthetic", lambda **options: sets)
-    done = run_command("recipe", "best-seconds", "--data", "synthetic", "--epochs", 2, "--quiet")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("seed 1: validation error ")
-    assert done.stdout.count("\n") == 1  # there is no paper
 
-
-def test_after_ctrl_c_the_curve_is_there(mnist_folder, tmp_path, monkeypatch):
+def test_a_recipe_can_be_resumed(mnist_folder, tmp_path, monkeypatch):
+    """After Ctrl-C in an epoch: the weights are those of a run that was left alone."""
+    common = "--recipe", "best-minute", "--epochs", 3
+    train(mnist_folder, *common, "--save", tmp_path / "whole.json")
     real, epochs = network2.Network.accuracy, []
 
     def accuracy(self, data, convert=False):
         epochs.append(data)
-        if len(epochs) == 3:
+        if len(epochs) == 2:
             raise KeyboardInterrupt
         return real(self, data, convert)
 
-    monkeypatch.setattr(network2.Network, "accuracy", accuracy)
-    curve = tmp_path / "c.csv"
-    done = command("--final", "--curve", curve, folder=mnist_folder)
-    assert done.returncode == 130, done.stderr
-    assert [row["epoch"] for row in recipe_curves.read(curve)] == [0, 1]
+    options = *common, "--checkpoint", tmp_path / "c.npz", "--checkpoint-every", 1, "--resume"
+    with monkeypatch.context() as patch:
+        patch.setattr(network2.Network, "accuracy", accuracy)
+        done = run_command("train", "--data", mnist_folder, "--seed", 3, *options)
+        assert done.returncode == 130
+    train(mnist_folder, *options, "--save", tmp_path / "resumed.json")
+    whole, resumed = (network2.load(tmp_path / f"{name}.json") for name in ("whole", "resumed"))
+    assert_equal_arrays(whole.weights, resumed.weights)
+
+
+def test_outputs_as_the_data_need(mnist_folder, monkeypatch):
+    sets = mnist_loader.synthetic(300, 50, 50, seed=1, pixels=True)
+    monkeypatch.setattr(mnist_loader, "synthetic", lambda **options: sets)
+    for _, labels in sets:
+        labels[0] = 11
+    done = run_command(
+        "train", "--data", "synthetic", "--recipe", "best-seconds", "--epochs", 1, "--quiet"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "network [784, 100, 12]" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
-        ("recipe is 'plain-31' (str), expected one of best-seconds, ", ["plain-31"]),
-        ("seeds is 0, expected at least 1", ["plain-30", "--seeds", 0]),
-        ("epochs is 0, expected at least 1", ["plain-30", "--epochs", 0]),
-        ("does not exist", ["plain-30", "--curve", "no/c.csv"]),
-        ("does not exist", ["plain-30", "--save", "no/m.json"]),
-        ("use --seeds 1", ["plain-30", "--save", "m.json", "--final", "--seeds", 2]),
-        ("expected a folder", ["plain-30", "--data", "nowhere"]),
-        ("threads is 0", ["plain-30", "--threads", 0]),
-        ("--plot has no curves", ["--plot", "p.png"]),
-        ("expected no recipe before it: plain-30", ["plain-30", "--plot", "p.png", "c.csv"]),
-        ("No such file", ["--plot", "p.png", "c.csv"]),
-        ("expected at least one argument", ["--plot"]),
+        ("invalid choice: 'simard'", ["--recipe", "simard"]),
+        ("nesterov goes with a momentum", ["--recipe", "simard-2003", "--momentum", 0]),
+        ("rotation is 400.0, expected 0..180 degrees", ["--rotation", 400]),
+        ("--scale goes with --deform, not with --no-deform", ["--no-deform", "--scale", 3]),
+        ("dropout has 3 numbers, expected 2", ["--dropout", "0.1,0.2,0.3"]),
+        ("'a,b', expected e.g. 0.5, or 0.1,0.5", ["--dropout", "a,b"]),
+        ("max_norm is 0.0", ["--max-norm", 0]),
+        ("--early-stopping needs validation images", ["--final", "--early-stopping", 3]),
+        ("--schedule halve needs validation images", ["--final", "--schedule", "halve"]),
     ],
     ids=str,
 )
 def test_errors_are_one_line(message, arguments):
-    assert message in refused("recipe", *arguments)
+    assert message in refused("train", *arguments)
 
 
-# ------------------------------------------------ curves and pictures
+# ------------------------------------------------ the bench
 
 
-def rows_of(name, seed, errors):
-    return [
-        {"recipe": name, "seed": seed, "epoch": epoch, "seconds": 0.5 * (epoch + 1),
-         "validation_error": "", "test_error": error}
-        for epoch, error in enumerate(errors)
+def test_the_benchs_table_and_picture(mnist_folder, tmp_path, monkeypatch):
+    """Runs replace those of the same recipe and seed; seconds are of training and validation."""
+    from bench import pictures, recipes
+
+    monkeypatch.setattr(recipes, "RESULTS", tmp_path)
+    data = mnist_loader.load_data(mnist_folder, pixels=True)
+    options = argparse.Namespace(final=False, epochs=2, minutes=None, threads=1)
+    for seed in (1, 2, 1):
+        run = recipes.train("best-seconds", seed, options, data)
+        recipes._keep(run)
+    seed_both(1)
+    net = RECIPES["best-seconds"].network(threads=1)
+    net.SGD(data[0], **RECIPES["best-seconds"].arguments(2), verbose=False)
+    n = len(data[2][1])
+    assert run["curve"][-1][2] == pytest.approx(100 - 100 * net.accuracy(data[2]) / n, abs=1e-4)
+    options.final, options.minutes = True, 0.0
+    final = recipes.train("simard-2003", 1, options, data)
+    assert [error for _, error, _ in final["curve"]] == [None]
+    recipes._keep(final)
+    runs = json.loads((tmp_path / "recipes.json").read_text())
+    assert [(r["name"], r["seed"]) for r in runs] == [
+        ("best-seconds", 2), ("best-seconds", 1), ("simard-2003", 1),
     ]  # fmt: skip
-
-
-def test_the_picture(tmp_path, monkeypatch):
-    """As many curves as runs, and a line for each paper; PNG and SVG."""
-    from matplotlib.axes import Axes
-
-    drawn, lines = [], []
-    plot, axhline = Axes.plot, Axes.axhline
-    monkeypatch.setattr(
-        Axes, "plot", lambda self, *a, **k: drawn.append((a, k["label"])) or plot(self, *a, **k)
-    )
-    monkeypatch.setattr(
-        Axes, "axhline", lambda self, y, **k: lines.append(y) or axhline(self, y, **k)
-    )
-    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
-    recipe_curves.write(one, rows_of("plain-800", 1, [3, 2]) + rows_of("plain-800", 2, [3, 1.8]))
-    recipe_curves.write(two, rows_of("best-minute", 1, [2, 1, 0.9]) + rows_of("mine", 1, [5]))
-    for ending, magic in (("png", b"\x89PNG"), ("svg", b"<?xml")):
-        picture = tmp_path / f"p.{ending}"
-        done = run_command("recipe", "--plot", picture, one, two)
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert picture.read_bytes().startswith(magic)
-    assert [label for _, label in drawn[:4]] == [
-        "plain-800: 1.80 - 2.00 %", None, "best-minute: 0.90 %", "mine: 5.00 %",
-    ]  # fmt: skip
-    assert drawn[1][0] == ([0.5, 1.0], [3.0, 1.8])
-    assert lines == [1.6] * 2
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "its first line is not recipe,seed,epoch"),
-        ("epoch,eta\n1,2\n", "its first line is not"),
-        ("{header}\n", "has no epoch"),
-        ("{header}\nplain-30,1,0,x,,2\n", "line 2 has no number"),
-        ("{header}\nplain-30,1,0,1,,2\nplain-30,1\n", "line 3 has no number"),
-        ("{header}\nplain-30,1,0,1,,200\n", "line 2 has a time or an error out of range"),
-        ("{header}\nplain-30,1,0,nan,,2\n", "line 2 has a time or an error out of range"),
-        ("{header}\nplain-30,1,0,1,,-1\n", "line 2 has a time or an error out of range"),
-        ("\xff\xfe", "c.csv is no curve"),
-    ],
-)
-def test_files_that_are_no_curves(text, message, tmp_path):
-    path = tmp_path / "c.csv"
-    path.write_bytes(text.format(header=",".join(recipe_curves.COLUMNS)).encode("latin1"))
-    assert message in refused("recipe", "--plot", tmp_path / "p.png", path)
-    assert not (tmp_path / "p.png").exists()
-
-
-def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    recipe_curves.write(tmp_path / "c.csv", rows_of("mine", 1, [5]))
-    line = refused("recipe", "--plot", tmp_path / "p.png", tmp_path / "c.csv")
-    assert "--plot needs matplotlib: pip install 'fastbp[report]'" in line
+    lines = recipes.table(runs).splitlines()
+    assert len(lines) == 4
+    cells = [line.split(" | ") for line in lines]
+    assert cells[2][:5] == ["| simard-2003", "784-800-10", "60,000", "1 of 2", "1"]
+    assert cells[3][:5] == ["| best-seconds", "784-100-10", "50,000", "2", "2"]
+    picture = tmp_path / "p.png"
+    pictures.recipes(recipes._groups(runs), picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -12,7 +12,9 @@ from fastbp import Pixels, network, network2
 from fastbp.report import centring, figures, page
 
 reason = browser.why_missing()
-pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+pytestmark = [
+    pytest.mark.slow, pytest.mark.skipif(reason is not None, reason=str(reason)),
+]  # fmt: skip
 
 MINUS, TIMES = "\u2212", "\u00d7"
 SEVEN = [[(0.25, 0.2), (0.5, 0.22), (0.75, 0.2), (0.6, 0.5), (0.45, 0.85)]]

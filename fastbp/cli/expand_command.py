@@ -10,7 +10,8 @@ import numpy as np
 from fastbp import expand_mnist
 from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
-from fastbp.cli.options import add_data, parse_pair
+from fastbp.cli.deform_options import add_deform_options, given_limits
+from fastbp.cli.options import add_data
 from fastbp.data import arguments, files, writers
 from fastbp.data.pixels import Pixels
 from fastbp.report import contact_sheet
@@ -18,7 +19,6 @@ from fastbp.training import deformation, engine
 
 NAME = "mnist_expanded.pkl.gz"  # the book's
 SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and classes
-LIMITS = "rotation", "shear", "scale", "shift"  # options that are numbers
 
 
 def expand(options):
@@ -41,9 +41,7 @@ def expand(options):
 
 def _maker(options):
     """Return the function that makes (X, labels) (1 + k) times as large, each image first."""
-    given = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
-    if options.elastic is not None:
-        given["elastic"] = options.elastic if options.elastic[0] else None
+    given = given_limits(options)
     if options.deform is None:
         if given:
             raise ValueError(f"--{next(iter(given))} needs --deform N, the number of copies")
@@ -148,10 +146,4 @@ def add_options(parser):
         help="of the order, as random.seed(N), and of the deformations (default: 0)")  # fmt: skip
     add("--deform", type=int, metavar="N",
         help="N deformed copies of each image, not the four displaced ones")  # fmt: skip
-    add("--elastic", type=parse_pair, metavar="36,5",
-        help="alpha and sigma of elastic fields; 0,1 for none (default: 36,5)")  # fmt: skip
-    add("--rotation", type=float, metavar="15", help="degrees, half for 1 and 7 (default: 15)")
-    add("--shear", type=float, metavar="15",
-        help="degrees; a coin decides: rotation or shear (default: 15)")  # fmt: skip
-    add("--scale", type=float, metavar="15", help="percent (default: 15)")
-    add("--shift", type=float, metavar="1", help="pixels (default: 1)")
+    add_deform_options(add)

@@ -35,6 +35,15 @@ def parse_pair(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 36,5") from None
 
 
+def parse_rates(text):
+    """Return the float in a text such as 0.5, or the list of those in one such as 0.1,0.5."""
+    try:
+        rates = [float(rate) for rate in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected e.g. 0.5, or 0.1,0.5") from None
+    return rates if len(rates) > 1 else rates[0]
+
+
 def parse_schedule(text):
     """Return the schedule that a text such as linear or step:10,0.5 names; "halve" as it is."""
     if text == "halve":

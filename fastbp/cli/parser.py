@@ -11,7 +11,6 @@ from fastbp.cli import (
     generate_command,
     model_commands,
     plan_command,
-    recipe_command,
     report_command,
     train_command,
     train_options,
@@ -31,8 +30,8 @@ EXAMPLES = """examples:
   fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
   mpiexec -n 4 fastbp train --mini-batch-size 512 --eta 10    one network, on several processes
   fastbp plan --ranks 1,2,4,8 --mini-batch-size 512    before you rent machines
-  fastbp recipe                                  list the recipes
-  fastbp recipe 784-800-10 --curve simard.csv    train by one of them, on deformed digits
+  fastbp train --list-recipes                    settings that reach the papers' accuracy
+  fastbp train --recipe simard-2003 --seed 1     by one of them, on deformed digits
   fastbp evaluate model.npz
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
   fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
@@ -68,7 +67,6 @@ COMMANDS = {
         generate_command.generate,
     ),
     "plan": ("how much faster several processes are", plan_command.add_options, plan_command.plan),
-    "recipe": ("train by a named recipe", recipe_command.add_options, recipe_command.recipe),
     "report": ("write a page about a network", report_command.add_options, report_command.report),
     "book": ("the book's results beside ours", book_command.add_options, book_command.book_table),
     "warmup": (

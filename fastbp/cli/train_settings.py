@@ -1,0 +1,96 @@
+"""What fastbp train does by its options, by a recipe, and by default; and whether that is possible.
+
+Invariant: options that are wrong whatever the data are reported before the data are read.
+"""
+
+import os
+
+import numpy as np
+
+from fastbp.cli.deform_options import given_limits
+from fastbp.cli.train_options import CHAPTER_3
+from fastbp.data import arguments, files
+from fastbp.recipes import RECIPES
+from fastbp.training import checkpoint, new_data
+from fastbp.training.learning_rates import LearningRates
+from fastbp.training.settings import RuleSettings
+
+SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data
+BY_DEFAULT = dict(epochs=30, mini_batch_size=10, dtype="float64", warmup=0, schedule=None)
+OF_CHAPTER_3 = dict(
+    cost="cross-entropy", lmbda=0.0, l1=0.0, activation="sigmoid", momentum=0.0, nesterov=False,
+    dropout=0.0, max_norm=None, init="default", early_stopping=0,
+)  # fmt: skip
+
+
+def complete(options):
+    """Fill in what the options leave open: what the recipe says, else the defaults.
+
+    options.chapter_3 tells which network is trained, options.hidden the neurons of its hidden
+    layers, where no sizes are given; options.deform becomes an argument of SGD.
+    """
+    recipe = RECIPES.get(options.recipe)
+    options.chapter_3 = recipe is not None or any(
+        getattr(options, name) is not None for name in CHAPTER_3
+    )
+    options.hidden = SIZES[1:-1] if recipe is None else list(recipe.sizes[1:-1])
+    options.deform = _deform(options, None if recipe is None else recipe.deform)
+    defaults = BY_DEFAULT | {"eta": 0.5 if options.chapter_3 else 3.0}
+    if options.chapter_3:
+        defaults |= OF_CHAPTER_3
+    if recipe is not None:
+        defaults |= vars(recipe) | {"dtype": "float32", "sizes": None, "deform": None}
+    for name, value in defaults.items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+
+
+def _deform(options, of_recipe):
+    """Return the argument deform of SGD: a dictionary or None."""
+    given = given_limits(options)
+    if options.deform is False:
+        if given:
+            raise ValueError(f"--{next(iter(given))} goes with --deform, not with --no-deform")
+        return None
+    if options.deform is None and not given and of_recipe is None:
+        return None
+    return (of_recipe or {}) | given
+
+
+def check(options):
+    """Raise for options that are wrong whatever the data are; set options.checkpointer."""
+    dtype = np.dtype(options.dtype)
+    arguments.check_count("epochs", options.epochs, 0)
+    arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
+    arguments.check_rate("eta", options.eta, dtype)
+    LearningRates(
+        dtype, options.eta, options.epochs, options.schedule, options.warmup, may_halve=True
+    )
+    new_data.deformation_of(options.deform)
+    if options.chapter_3:
+        num_layers = len(options.sizes or options.hidden) + 2 * (options.sizes is None)
+        RuleSettings(
+            dtype, num_layers, options.lmbda, options.l1, options.momentum, options.nesterov,
+            options.dropout, options.max_norm,
+        )  # fmt: skip
+        if options.final and (options.early_stopping or options.schedule == "halve"):
+            name = "--early-stopping" if options.early_stopping else "--schedule halve"
+            raise ValueError(f"{name} needs validation images, which --final trains on")
+    if options.save is not None:
+        files.check_writable(options.save)
+    if options.checkpoint is not None:
+        _check_checkpoint(options)
+    config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
+    options.checkpointer = checkpoint.Checkpointer(
+        options.checkpoint, options.checkpoint_every, options.resume,
+        {name: value for name, value in config.items() if value is not None},
+    )  # fmt: skip
+
+
+def _check_checkpoint(options):
+    """Raise ValueError if the checkpoint would overwrite a model, or another checkpoint."""
+    path = options.checkpoint
+    if options.save is not None and os.path.realpath(options.save) == os.path.realpath(path):
+        raise ValueError(f"--save and --checkpoint are both {path}: give them files of their own")
+    if os.path.exists(path) and not options.resume:
+        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
