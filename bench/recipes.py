@@ -93,7 +93,8 @@ def _row(name, final, group):
         f"{done} of {asked}" if done < asked else done, len(group),
         "-" if final else _spread([end[1] for end in ends]), _spread([end[2] for end in ends]),
         f"{min(end[2] for end in ends):.2f}",
-        "-" if recipe.paper is None else f"{recipe.paper:.2f}", f"{timed['curve'][-1][0]:.0f}", timed["threads"],
+        "-" if recipe.paper is None else f"{recipe.paper:.2f}",
+        f"{timed['curve'][-1][0]:.0f}", timed["threads"],
         *(_seconds_to(goal, timed["curve"]) for goal in GOALS),
     )  # fmt: skip
 
@@ -131,7 +132,7 @@ def main():
     runs = _read()
     text = (
         f"# Recipes\n\nTest errors are those of the last epoch; means and ranges over seeds. "
-        f"Seconds are of one of the runs, that with the most threads: of training and validation.\n\n"
+        f"Seconds: of training and validation, of the run with the most threads.\n\n"
         f"{table(runs)}\n![test errors](recipes.png)\n\n{tables.source('python -m bench.recipes')}"
     )
     print(text)
