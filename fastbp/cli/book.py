@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 
-from fastbp import network, network2
+from fastbp import expand_mnist, network, network2
+from fastbp.recipes import RECIPES
 
 SILENT = dict(progress=False, verbose=False)  # arguments of SGD
 N_IMAGES = 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000  # training sets of chapter 3
@@ -23,8 +24,10 @@ class Row:
     name: for --row; text: for the table. Chapter 1 uses network.Network, the others
     network2.Network. reported: pairs (which, percent); which is "first", "last" or "best", an epoch
     on the `data` set, "test" or "validation", or "at best validation", the percent of the test set
-    in the best epoch on the validation set. large: large_weight_initializer; images: number of
-    training images; curves: record costs and training accuracies for the pictures; quick: part of
+    in the best epoch on the validation set; percent is None where the book gives no number. large:
+    large_weight_initializer; images: number of training images; expanded: each image is followed by
+    its four displaced copies; recipe: the recipe of all other settings; deform: other arguments of
+    its Deformation; curves: record costs and training accuracies for the pictures; quick: part of
     the quick set; note: why this code's numbers may differ.
     """
 
@@ -40,6 +43,9 @@ class Row:
     cost: str = "cross-entropy"
     large: bool = False
     images: int = 50_000
+    expanded: bool = False
+    recipe: str = ""
+    deform: dict | None = None
     curves: bool = False
     quick: bool = False
     note: str = ""
@@ -55,7 +61,8 @@ class Row:
         """The estimated number of multiplications, for the progress bar."""
         weights = sum(a * b for a, b in zip(self.sizes, self.sizes[1:]))
         evaluated = 20_000 / 3 / self.evaluation_interval  # a forward pass is a third of a step
-        return self.epochs * (self.images + evaluated) * (weights + 5_000)
+        images = 5 * self.images if self.expanded else self.images
+        return self.epochs * (images + evaluated) * (weights + 5_000)
 
 
 SMALL, LARGER = (784, 30, 10), (784, 100, 10)
@@ -123,6 +130,12 @@ def _rows():
             SMALL, 0.5, 1_500_000 // images, (("last", percent),), "validation",
             lmbda=0.0001 * images, large=True, images=images, quick=1000 <= images <= 10_000,
         )  # fmt: skip
+    yield Row(
+        "expanded-100", 3, "[784, 100, 10], large, 250,000 expanded images, eta 0.1, lmbda 25, "
+        "12 epochs", LARGER, 0.1, 12, (("best", None),), "validation", lmbda=25.0, large=True,
+        expanded=True,
+    )  # fmt: skip
+    yield from _recipe_rows()
     for layers, percent in enumerate((96.48, 96.90, 96.57, 96.53), 1):
         yield Row(
             f"layers-{layers}", 5, f"{layers} x 30 hidden neurons, eta 0.1, lmbda 5.0, 30 epochs",
@@ -132,6 +145,23 @@ def _rows():
         "softmax", 6, "[784, 100, 10], softmax, log-likelihood, eta 0.1, 60 epochs", LARGER, 0.1,
         60, (("at best validation", 97.80),), cost="log-likelihood",
     )  # fmt: skip
+
+
+def _recipe_rows():
+    """Yield the rows of Simard's results, which chapter 3 quotes."""
+    note = (
+        "relu and Nesterov's momentum, not the source's settings; see fastbp train --list-recipes"
+    )
+    for kind, name, deform, percent, text in (
+        ("plain", "plain-800", None, 98.4, "dropout"),
+        ("affine", "simard-2003", dict(elastic=None), 98.9, "rotated, sheared, scaled, displaced"),
+        ("elastic", "simard-2003", None, 99.3, "the same and elastic fields"),
+    ):
+        recipe = RECIPES[name]
+        yield Row(
+            f"simard-{kind}", 3, f"[784, 800, 10], {text}, {recipe.epochs} epochs", recipe.sizes,
+            recipe.eta, recipe.epochs, (("last", percent),), recipe=name, deform=deform, note=note,
+        )  # fmt: skip
 
 
 ROWS = tuple(_rows())
@@ -183,7 +213,11 @@ def run(row, data, seed, dtype="float64", threads=None, on_epoch=lambda: None):
 
 def _train(row, training, sets, seed, settings, on_epoch):
     """Return the trained network of a row, and its monitored curves, if the row has any."""
+    if row.expanded:
+        training = expand_mnist.expand(training)
     _seed_generators(seed)
+    if row.recipe:
+        return _train_recipe(row, training, sets, settings, on_epoch), {}
     if row.chapter == 1:
         net = _Chapter1(list(row.sizes), **settings)
         net.begin(row, sets, on_epoch)
@@ -202,6 +236,22 @@ def _train(row, training, sets, seed, settings, on_epoch):
         training_cost=training_cost,
         training_accuracy=[100 * count / len(training[1]) for count in training_accuracy],
     )
+
+
+def _train_recipe(row, training, sets, settings, on_epoch):
+    """Return the trained network of a row with a recipe: in float32, as recipes are."""
+    recipe, settings = RECIPES[row.recipe], settings | {"dtype": "float32"}
+    net = _Chapter3(
+        list(recipe.sizes), network2.COSTS[recipe.cost], activation=recipe.activation, **settings
+    )
+    net.he_weight_initializer()
+    net.begin(row, sets, on_epoch)
+    deform = recipe.deform and {**recipe.deform, **(row.deform or {})}
+    net.SGD(
+        training, **recipe.arguments(row.epochs) | {"deform": deform},
+        evaluation_data=sets["test"], monitor_evaluation_accuracy=True, **SILENT,
+    )  # fmt: skip
+    return net
 
 
 def _seed_generators(seed):
@@ -332,9 +382,10 @@ def table(rows, results):
         seconds = statistics.mean(result["seconds"] for result in results[row.name])
         for k, (which, percent) in enumerate(row.reported):
             ours = [result["percent"][k] for result in results[row.name]]
+            quoted = "-" if percent is None else f"{percent:.2f}"
             where = f"test {which}" if "validation" in which else f"{row.data}, {which}"
             lines.append(
-                f"| {row.chapter} | {row.text} | {where} | {percent:.2f} | "
+                f"| {row.chapter} | {row.text} | {where} | {quoted} | "
                 f"{statistics.mean(ours):.2f} ({min(ours):.2f}-{max(ours):.2f}) | "
                 f"{max(ours):.2f} | {seconds:.1f} |"
             )
