@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["History"]
-COLOURS = {"training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2"}
+COLOURS = {
+    "training": "#d55e00", "evaluation": "#0072b2", "test": "#0072b2", "loss": "#d55e00",
+    "validation": "#0072b2",
+}  # fmt: skip
 SHOWN_ROWS = 10  # of the table in a notebook: the last epochs
 MOST_DOTS = 40  # of a curve that has a dot for each epoch
 # Each axis of the picture: (its title, the columns that it shows).
 AXES = (
     ("Accuracy, %", ("training_accuracy", "evaluation_accuracy", "test_accuracy")),
     ("Cost", ("training_cost", "evaluation_cost")),
+    ("Loss", ("loss", "validation_loss")),  # of the estimators
+    ("Score", ("validation_score",)),
 )
 
 
@@ -114,7 +119,7 @@ class History(collections.UserList[dict[str, Any]]):
             file.write(text.getvalue().encode())
 
     def plot(self, path: Path | None = None) -> Figure:
-        """Draw the accuracies and the costs of each epoch, on an axis each.
+        """Draw the accuracies and the costs of each epoch, or losses and scores, on an axis each.
 
         Parameters
         ----------
@@ -132,7 +137,7 @@ class History(collections.UserList[dict[str, Any]]):
         OSError
             If the file cannot be written.
         ValueError
-            If no accuracy or cost was measured; for a format that matplotlib does not know.
+            If nothing of it was measured; for a format that matplotlib does not know.
         """
         self._check_not_empty()
         shown = [
@@ -158,14 +163,16 @@ class History(collections.UserList[dict[str, Any]]):
         epochs = self["epoch"]
         if any(later <= earlier for earlier, later in itertools.pairwise(epochs)):
             epochs = range(len(self))  # several runs, one after the other
-        is_accuracy = names[0].endswith("accuracy")
+        is_accuracy, is_better = names[0].endswith("accuracy"), max
+        if names[0].endswith(("cost", "loss")):
+            is_better = min
         dots = {"marker": ".", "ms": 5} if len(self) <= MOST_DOTS else {}
         for name in names:
             data, values = name.partition("_")[0], self._values(name)
             how = {"color": COLOURS[data], "lw": 1.6, "label": data}
             known = [i for i, value in enumerate(values) if value == value]  # not NaN
             if known:
-                i = (max if is_accuracy else min)(known, key=values.__getitem__)
+                i = is_better(known, key=values.__getitem__)
                 best = f"{values[i]:.2f} %" if is_accuracy else f"{values[i]:.4g}"
                 how["label"] = f"{data}: best {best}, epoch {epochs[i]}"
                 axis.plot(epochs[i], values[i], "o", color=COLOURS[data], ms=6)
@@ -176,7 +183,7 @@ class History(collections.UserList[dict[str, Any]]):
         axis.grid(color="#eeeeee")
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=9, loc="lower right" if is_accuracy else "best")
+        axis.legend(frameon=False, fontsize=9, loc="lower right" if is_better is max else "best")
 
     def _values(self, name):
         """Return a column for the picture: accuracies in percent, NaN where there is nothing."""

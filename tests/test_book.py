@@ -102,8 +102,13 @@ def test_seconds_to_a_goal():
 def test_chosen():
     assert {row.chapter for row in book.select_rows(chapter=5)} == {5}
     assert all(row.quick for row in book.select_rows(quick=True))
-    with pytest.raises(ValueError, match="no row is 'luck', expected one of chapter1-30, "):
+    with pytest.raises(
+        ValueError,
+        match=r"no row is 'luck', expected one of these \(chapter\): chapter1-30 \(1\), ",
+    ):
         book.select_rows(row="luck")
+    with pytest.raises(ValueError, match=r"no row of the quick set is of chapter 6, expected"):
+        book.select_rows(chapter=6, quick=True)
 
 
 def test_expanded_and_deformed_images(sets):

@@ -10,6 +10,7 @@ import pytest
 from helpers import refused, run_command, run_process, seed_both
 
 from fastbp import cli, mnist_loader, network, network2, schedules
+from fastbp.cli import train_settings
 
 
 @pytest.fixture
@@ -137,10 +138,16 @@ def test_without_data_the_synthetic_digits_are_used_and_a_message_says_so():
 
 
 def test_help_has_examples():
-    for arguments in (["--help"], ["train", "--help"], ["evaluate", "-h"], ["predict", "-h"]):
-        run = run_command(*arguments)
-        assert run.returncode == 0
-        assert "fastbp train --seed 1 --save model.npz" in run.stdout
+    """That of a command has those of the command, that of fastbp alone all."""
+    for command, example in (
+        ("train", "fastbp train --seed 1 --save model.npz"),
+        ("evaluate", "fastbp evaluate model.npz"),
+        ("predict", "fastbp predict model.npz photo.jpg"),
+    ):
+        shown = run_command(command, "--help").stdout
+        assert example in shown
+        assert example in run_command("-h").stdout
+        assert ("fastbp train" in shown) == (command == "train")
     assert re.fullmatch(r"fastbp \d+\.\d+\.\d+\n", run_command("--version").stdout)
 
 
@@ -179,7 +186,7 @@ ERRORS = [  # what the line says, the arguments
     ("exists: --resume goes on with it; to begin anew, remove it",
      [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
     ("give them files of their own", [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"]),
-    ("resume goes with a checkpoint", [*TRAIN, "--resume"]),
+    ("--resume needs --checkpoint PATH", [*TRAIN, "--resume"]),
     ("expected e.g. 30s or 5", [*TRAIN, "--checkpoint-every", "often"]),
     ("does not exist", [*TRAIN, "--checkpoint", "{tmp}/none/run.npz"]),
 ]  # fmt: skip
@@ -294,6 +301,28 @@ def test_a_stream_that_is_closed_or_full_is_no_error(streams, data, tmp_path):
     assert run.returncode == 0
     assert "fastbp:" not in run.stdout
     assert model.exists()
+
+
+def test_files_that_are_missing_or_of_another_kind(data, tmp_path):
+    """Which file, and why, without an error's number."""
+    assert "error: none.npz: No such file" in refused("evaluate", "none.npz", "--data", data)
+    path = tmp_path / "run.npz"
+    run_command("train", "--data", data, "--epochs", 1, "--checkpoint", path)
+    line = refused("evaluate", path, "--data", data)
+    assert "it is the checkpoint of a run; Network.save, or train --save, writes one" in line
+
+
+def test_the_sources_result_stands_beside_a_run_like_its_own_only(monkeypatch):
+    sets = mnist_loader.synthetic(200, 40, 40, seed=1, pixels=True)
+    monkeypatch.setattr(mnist_loader, "load_data", lambda *path, **options: sets)
+    monkeypatch.setattr(mnist_loader, "synthetic", lambda **options: sets)
+    monkeypatch.setattr(train_settings, "SETTINGS", ("sizes",))  # of which epochs are no more
+    train = "train", "--recipe", "nielsen-ch1", "--epochs", 1, "--quiet"
+    for more, is_shown in (
+        ([], True), (["--cost", "cross-entropy"], False), (["--sizes", "784,5,10"], False),
+        (["--data", "synthetic"], False),
+    ):  # fmt: skip
+        assert ("4.58% in the source" in run_command(*train, *more).stdout) == is_shown
 
 
 def test_a_pipe_whose_reader_ends_is_no_error(data):

@@ -15,6 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from fastbp import exchange, network, network2
 from fastbp.converters import onnx_files, safetensors_files
+from fastbp.estimator import NetworkClassifier, NetworkRegressor
 from fastbp.network2 import CrossEntropyCost, LogLikelihoodCost, QuadraticCost
 
 FITTING = [
@@ -753,6 +754,25 @@ def test_regressors_of_sklearn(n_out, rng):
     out = net.feedforward(X.T).T
     np.testing.assert_allclose(out.reshape(Y.shape), mlp.predict(X), rtol=0, atol=1e-12)
     assert (net.cost, net.activations) == (QuadraticCost, ("relu", "linear"))
+
+
+@no_convergence
+@pytest.mark.parametrize("targets", TARGETS)
+def test_estimators_of_fastbp(targets, rng, tmp_path):
+    """So they can be written as ONNX models, too."""
+    X = rng.standard_normal((60, 5))
+    y = TARGETS[targets](rng, X)
+    estimator = NetworkClassifier((6, 4), activation="tanh", max_iter=3, random_state=1).fit(X, y)
+    net = exchange.from_sklearn(estimator)
+    wanted, out = estimator.predict_proba(X), net.feedforward(X.T).T
+    wanted = wanted[:, 1:] if targets in ("binary", "texts") else wanted
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-12)
+    exchange.to_onnx(net, tmp_path / "net.onnx")
+    regressor = NetworkRegressor((6,), max_iter=3, random_state=1).fit(X, X[:, 0])
+    net = exchange.from_sklearn(regressor)
+    np.testing.assert_allclose(net.feedforward(X.T)[0], regressor.predict(X), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"not fitted; call mlp\.fit first"):
+        exchange.from_sklearn(NetworkRegressor())
 
 
 @no_convergence

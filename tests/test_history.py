@@ -20,6 +20,7 @@ from helpers import assert_equal_arrays, columns, run_command, seed_both
 
 import fastbp
 from fastbp import History, network, network2
+from fastbp.estimator import NetworkClassifier
 
 SIZES, EPOCHS, ETA = [20, 8, 4], 3, 0.5
 README = pathlib.Path(__file__).parents[1] / "README.md"
@@ -541,6 +542,19 @@ def records(content, event_class):
         for value in event.summary.value:
             tags.setdefault(value.tag, []).append((event.step, np.float32(value.simple_value)))
     return tags
+
+
+@pytest.mark.filterwarnings("ignore:max_iter=3 epochs are done")
+def test_plot_of_an_estimator(tmp_path):
+    """Its losses, of which the least is best, and its scores."""
+    X, y = np.random.default_rng(1).random((60, 5)), np.arange(60) % 3
+    history = History()
+    NetworkClassifier((4,), max_iter=3, callback=history).fit(X, y, eval_set=(X, y))
+    figure = history.plot(tmp_path / "p.png")
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Loss", "Score"]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels[0].startswith(f"loss: best {min(history['loss']):.4g}, epoch ")
+    assert figure.axes[1].lines[-1].get_ydata().tolist() == history["validation_score"]
 
 
 MLFLOW = """

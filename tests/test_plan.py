@@ -74,6 +74,8 @@ def test_the_command_prints_a_table_and_draws_it(tmp_path, monkeypatch):
     assert "messages 1000000000.0 us" in head
     assert "given" in head
     assert titles.split()[0] == "ranks"
+    *lines, explanation = lines
+    assert explanation.startswith("pays from: the least mini-batch")
     assert [line.split()[0] for line in lines] == ["1", "2", "4", "1024"]
     assert all(line.split()[-2:] == ["never", "never"] for line in lines[1:])
     assert picture.read_bytes()[1:4] == b"PNG"

@@ -200,7 +200,7 @@ def trained(chapter, tmp_path):
 def test_curves(chapter, tmp_path):
     history, *files = trained(chapter, tmp_path)
     for path in files:
-        curves = run_curves.read_curves(path)
+        curves = run_curves.read_curves(path, [20, 4])
         if chapter == 1:
             expected = {"test": [100 * n / 12 for n in history["test_accuracy"]]}
             assert curves == {"accuracy": expected, "cost": {}}
@@ -211,9 +211,15 @@ def test_curves(chapter, tmp_path):
             assert curves["cost"][data] == history[f"{data}_cost"]
 
 
+def test_the_checkpoint_of_another_network(tmp_path):
+    *_, path = trained(3, tmp_path)
+    with pytest.raises(ValueError, match=r"its network is \[20, 4\], expected \[20, 5, 4\]"):
+        run_curves.read_curves(path, [20, 5, 4])
+
+
 def test_curves_with_gaps(tmp_path):
     (tmp_path / "run.csv").write_text("epoch,training_cost,test_accuracy\n0,,3\n1,0.5,4\n")
-    curves = run_curves.read_curves(tmp_path / "run.csv")
+    curves = run_curves.read_curves(tmp_path / "run.csv", [20, 4])
     np.testing.assert_array_equal(curves["cost"]["training"], [np.nan, 0.5])
     np.testing.assert_array_equal(curves["accuracy"]["test"], [np.nan] * 2)  # of how many?
 
@@ -233,17 +239,17 @@ def test_curves_with_gaps(tmp_path):
 def test_files_without_curves(content, message, tmp_path):
     (tmp_path / "run.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        run_curves.read_curves(tmp_path / "run.csv")
+        run_curves.read_curves(tmp_path / "run.csv", [20, 4])
     assert str(tmp_path / "run.csv") in str(error.value)
 
 
 def test_huge_and_missing_files(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
-        run_curves.read_curves(tmp_path / "none.csv")
+        run_curves.read_curves(tmp_path / "none.csv", [20, 4])
     monkeypatch.setattr(run_curves, "MOST_BYTES", 10)
     (tmp_path / "run.csv").write_text("epoch,training_cost\n0,1\n")
     with pytest.raises(ValueError, match="larger than 10 bytes"):
-        run_curves.read_curves(tmp_path / "run.csv")
+        run_curves.read_curves(tmp_path / "run.csv", [20, 4])
 
 
 # ------------------------------------------------ the page

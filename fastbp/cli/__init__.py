@@ -50,7 +50,7 @@ def _run(options):
     except (
         OSError, ValueError, TypeError, MemoryError, ImportError, FloatingPointError
     ) as error:  # fmt: skip
-        log(f"error: {one_line(error)}")
+        log(f"error: {_text_of(error)}")
         return 2
     except (KeyboardInterrupt, Terminated) as reason:
         path = getattr(options, "checkpoint", None)
@@ -60,3 +60,10 @@ def _run(options):
         log(("terminated" if terminated else "interrupted") + advice)
         return 143 if terminated else 130
     return 0
+
+
+def _text_of(error):
+    """Return an error on one line; of the operating system, which file and why."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}"
+    return one_line(error)

@@ -288,8 +288,10 @@ def select_rows(chapter=None, row=None, quick=False):
         if chapter in (None, r.chapter) and row in (None, r.name) and (r.quick or not quick)
     ]
     if not rows:
-        names = ", ".join(r.name for r in ROWS)
-        raise ValueError(f"no row is {row or f'of chapter {chapter}'!r}, expected one of {names}")
+        asked = f"{row!r}" if row else f"of chapter {chapter}"
+        names = ", ".join(f"{r.name} ({r.chapter})" for r in ROWS if r.quick or not quick)
+        of_set = " of the quick set" if quick else ""
+        raise ValueError(f"no row{of_set} is {asked}, expected one of these (chapter): {names}")
     return rows
 
 
@@ -382,11 +384,12 @@ def table(rows, results):
         seconds = statistics.mean(result["seconds"] for result in results[row.name])
         for k, (which, percent) in enumerate(row.reported):
             ours = [result["percent"][k] for result in results[row.name]]
+            spread = f" ({min(ours):.2f}-{max(ours):.2f})" if len(ours) > 1 else ""
             quoted = "-" if percent is None else f"{percent:.2f}"
             where = f"test {which}" if "validation" in which else f"{row.data}, {which}"
             lines.append(
                 f"| {row.chapter} | {row.text} | {where} | {quoted} | "
-                f"{statistics.mean(ours):.2f} ({min(ours):.2f}-{max(ours):.2f}) | "
+                f"{statistics.mean(ours):.2f}{spread} | "
                 f"{max(ours):.2f} | {seconds:.1f} |"
             )
     return "\n".join(lines) + "\n"

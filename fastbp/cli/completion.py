@@ -1,6 +1,7 @@
 """fastbp --print-completion: a script that makes a shell complete the words of the command line."""
 
 import argparse
+import contextlib
 
 SHELLS = "bash", "zsh", "tcsh"
 # Options and arguments whose value is a file or a folder.
@@ -16,7 +17,9 @@ class PrintCompletion(argparse.Action):
         except ImportError:
             parser.error(f"{option_string} needs shtab: pip install 'fastbp[completion]'")
         _mark_files(parser, shtab.FILE)
-        print(shtab.complete(parser, shell))
+        script = shtab.complete(parser, shell)
+        with contextlib.suppress(BrokenPipeError):  # of a reader that has ended
+            print(script, flush=True)
         parser.exit()
 
 

@@ -34,6 +34,7 @@ def expand(options):
     deformation.check_images(sets[0][0], f"{name}: X")
     if options.sheet:
         _draw(options.sheet, sets[0], make)
+        log(f"drawn to {options.sheet}")
     if path:
         count, given = write(path, sets, make, options.seed)
         log(f"{path}: {count:,} images for training, from {given:,} of {name}")

@@ -163,7 +163,8 @@ def add_predict_options(parser):
     """Add the options of fastbp predict."""
     add_model(parser.add_argument)
     parser.add_argument("images", nargs="+", metavar="IMAGE",
-        help="a photo of one digit, of any paper and ink: PNG, JPEG ... (extra: report); or .npy: "
-        "28 x 28 or 784 values, white ink on black: 0-255 or 0-1, of any type")  # fmt: skip
+        help="a photo of one digit, of any paper and ink, that shows the paper only, without sharp "
+        "shadows: PNG, JPEG ... (extra: report); or .npy: 28 x 28 or 784 values, white ink on "
+        "black: 0-255 or 0-1, of any type")  # fmt: skip
     parser.add_argument("--show", metavar="seen.png",
         help="draw each photo, beside it what the network saw of it (extra: report)")  # fmt: skip

@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   fastbp train --epochs 300 --seed 1 --checkpoint run.npz --resume    may be stopped at any time
   fastbp train --activation relu --cost log-likelihood --momentum 0.9 --dropout 0.2 --eta 0.05
   fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
-  mpiexec -n 4 fastbp train --mini-batch-size 512 --eta 10    one network, on several processes
+  mpiexec -n 2 fastbp train --mini-batch-size 512 --sizes 784,800,10    on several processes
   fastbp plan --ranks 1,2,4,8 --mini-batch-size 512    before you rent machines
   fastbp train --list-recipes                    settings that reach the papers' accuracy
   fastbp train --recipe simard-2003 --seed 1     by one of them, on deformed digits
@@ -85,14 +85,24 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser():
     """Return the parser; the parsed options hold the function of the command in `command`."""
-    common = dict(formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES)
-    parser = _Parser(prog="fastbp", description=sys.modules["fastbp"].__doc__, **common)
+    common = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="fastbp", description=sys.modules["fastbp"].__doc__, epilog=EXAMPLES, **common
+    )
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     parser.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS,
         help="print a script for completion in this shell (extra: completion)")  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, (summary, add_options, command) in COMMANDS.items():
-        command_parser = commands.add_parser(name, help=summary, **common)
+        command_parser = commands.add_parser(
+            name, help=summary, description=summary, epilog=_examples_of(name), **common
+        )
         command_parser.set_defaults(command=command)
         add_options(command_parser)
     return parser
+
+
+def _examples_of(command):
+    """Return the examples of a command, as text."""
+    lines = EXAMPLES.splitlines()
+    return "\n".join([lines[0], *(line for line in lines if f"fastbp {command} " in line)])

@@ -63,6 +63,10 @@ def _report(options, work, network, source):
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
+    print(
+        "pays from: the least mini-batch, and the least width of the hidden layers, powers of 2, "
+        "with which so many ranks are faster than those of the line above"
+    )
     if options.plot is not None:
         from fastbp.report import scaling
 

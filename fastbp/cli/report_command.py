@@ -15,7 +15,7 @@ def report(options):
     _check_not_overwritten(options)
     files.check_writable(options.output)
     net, _ = model_commands.load_model(options.model, options.threads)
-    curves = None if options.history is None else run_curves.read_curves(options.history)
+    curves = None if options.history is None else run_curves.read_curves(options.history, net.sizes)
     training, _, test, name = read_data(options.data, options.transpose)
     log(f"{options.model}: reading {len(test[1]):,} test images of {name}, measuring ...")
     size = page.write_report(

@@ -54,7 +54,7 @@ def _train(options):
     _save(net, options)
     seconds = (time.perf_counter() - start) / max(epochs - epochs_before, 1)
 
-    _print_accuracy(net, test, options)
+    _print_accuracy(net, test, options, is_mnist=name == "MNIST")
     if epochs > epochs_before and (options.chapter_3 or net.history):
         included = "monitoring" if options.chapter_3 else "evaluation"
         print(f"{seconds:.3f} s per epoch, {included} included: {n / seconds:,.0f} samples/s")
@@ -83,13 +83,13 @@ def _check_data(training, net, options):
     datasets.training_arrays(training, net._plan, net.dtype, streams=streams)
 
 
-def _print_accuracy(net, test, options):
+def _print_accuracy(net, test, options, is_mnist):
     """Print the accuracy on the test images; for chapter 1 from the history, if there is one."""
     n = len(test[1])
     if options.chapter_3:
         accuracy = net.accuracy(test) / n
         print(f"accuracy on the test images: {accuracy:.2%}")
-        if options.recipe is not None and options.paper is not None:
+        if options.as_in_source and is_mnist:
             print(
                 f"test error: {1 - accuracy:.2%}; {options.paper:.2f}% in the source, "
                 f"{options.source}"

@@ -38,7 +38,9 @@ def add_options(parser):
     add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
     add("--dtype", choices=("float64", "float32"), help="(default: float64; of recipes float32)")
     add_threads(add)
-    add("--final", action="store_true", help="train on the validation images, too")
+    add("--final", action="store_true",
+        help="train on the validation images, too; chapter 3 then measures nothing until the "
+        "end")  # fmt: skip
     add("--save", metavar="model.npz",
         help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
     add("--checkpoint", metavar="PATH",
@@ -51,7 +53,7 @@ def add_options(parser):
         "(default: blocks for files larger than the free memory)")  # fmt: skip
     add("--resume", action="store_true",
         help="continue from the checkpoint, if there is one, and print its lines again "
-        "(--epochs: in all)")  # fmt: skip
+        "(--epochs: in all; with --schedule or --recipe as many as before)")  # fmt: skip
     add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip

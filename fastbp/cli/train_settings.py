@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from fastbp.cli.deform_options import given_limits
+from fastbp.cli.deform_options import LIMITS, given_limits
 from fastbp.cli.train_options import CHAPTER_3
 from fastbp.data import arguments, files
 from fastbp.recipes import RECIPES
@@ -16,6 +16,7 @@ from fastbp.training.learning_rates import LearningRates
 from fastbp.training.settings import RuleSettings
 
 SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data
+SETTINGS = "sizes", "epochs", "mini_batch_size", "eta", "deform", *LIMITS  # that recipes have, too
 BY_DEFAULT = dict(epochs=30, mini_batch_size=10, dtype="float64", warmup=0, schedule=None)
 OF_CHAPTER_3 = dict(
     cost="cross-entropy", lmbda=0.0, l1=0.0, activation="sigmoid", momentum=0.0, nesterov=False,
@@ -27,11 +28,17 @@ def complete(options):
     """Fill in what the options leave open: what the recipe says, else the defaults.
 
     options.chapter_3 tells which network is trained, options.hidden the neurons of its hidden
-    layers, where no sizes are given; options.deform becomes an argument of SGD.
+    layers, where no sizes are given; options.as_in_source whether the result can be held against
+    that of the recipe's source; options.deform becomes an argument of SGD.
     """
     recipe = RECIPES.get(options.recipe)
     options.chapter_3 = recipe is not None or any(
         getattr(options, name) is not None for name in CHAPTER_3
+    )
+    options.as_in_source = (
+        recipe is not None
+        and recipe.paper is not None
+        and not any(getattr(options, name) is not None for name in (*CHAPTER_3, *SETTINGS))
     )
     options.hidden = SIZES[1:-1] if recipe is None else list(recipe.sizes[1:-1])
     options.deform = _deform(options, None if recipe is None else recipe.deform)
@@ -80,6 +87,8 @@ def check(options):
         files.check_writable(options.save)
     if options.checkpoint is not None:
         _check_checkpoint(options)
+    elif options.resume:
+        raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
     config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
     options.checkpointer = checkpoint.Checkpointer(
         options.checkpoint, options.checkpoint_every, options.resume,

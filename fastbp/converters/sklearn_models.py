@@ -1,4 +1,4 @@
-"""Networks of scikit-learn's multi-layer perceptrons."""
+"""Networks of scikit-learn's multi-layer perceptrons, and of fastbp's estimators."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax"}
 
 
 def from_sklearn(mlp: Any) -> Network:
-    """Return the network that a fitted perceptron of scikit-learn is.
+    """Return the network that a fitted perceptron of scikit-learn, or estimator of fastbp, is.
 
     Parameters
     ----------
-    mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Fitted. It does not change.
+    mlp : sklearn.neural_network.MLPClassifier or MLPRegressor, or
+        fastbp.estimator.NetworkClassifier or NetworkRegressor. Fitted. It does not change.
 
     Returns
     -------
@@ -58,10 +58,14 @@ def from_sklearn(mlp: Any) -> Network:
     True
     """
     package = require("sklearn.neural_network", "from_sklearn", "scikit-learn")
-    if type(mlp) not in (package.MLPClassifier, package.MLPRegressor):
+    from fastbp.estimator import NetworkClassifier, NetworkRegressor
+
+    theirs = package.MLPClassifier, package.MLPRegressor
+    if type(mlp) not in (*theirs, NetworkClassifier, NetworkRegressor):
         raise TypeError(
             f"mlp is {messages.describe(mlp)}, expected a fitted MLPClassifier or MLPRegressor of "
-            f"sklearn.neural_network; of a Pipeline: its last step"
+            f"sklearn.neural_network, or NetworkClassifier or NetworkRegressor of "
+            f"fastbp.estimator; of a Pipeline: its last step"
         )
     if not hasattr(mlp, "coefs_"):
         raise ValueError("mlp is not fitted; call mlp.fit first")

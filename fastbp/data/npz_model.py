@@ -28,6 +28,8 @@ def write(path, sizes, dtype, weights, biases):
 
 def read_header(content):
     """Return (sizes, dtype) of an open file, an npz.NpzReader, or raise."""
+    if "about" in content.names():
+        raise ValueError("it is the checkpoint of a run; Network.save, or train --save, writes one")
     version, kind, dtype = (_single(content, name) for name in ("format_version", "kind", "dtype"))
     if version != FORMAT_VERSION or kind != "network":
         raise ValueError(

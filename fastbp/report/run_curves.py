@@ -18,17 +18,18 @@ CHAPTER_1 = "right answers"  # what a checkpoint of chapter 1 calls its test acc
 MOST_BYTES = 1 << 26  # of a csv file: a million epochs
 
 
-def read_curves(path):
+def read_curves(path, sizes):
     """Return {"accuracy": {data: values}, "cost": {data: values}} of a run.
 
-    path: a csv file of History.to_csv, or a checkpoint of SGD. data: "training", "evaluation" or
-    "test"; values: a float for each epoch, accuracies in percent, NaN where nothing was measured.
+    path: a csv file of History.to_csv, or a checkpoint of SGD, of a network of these sizes. data:
+    "training", "evaluation" or "test"; values: a float for each epoch, accuracies in percent, NaN
+    where nothing was measured.
 
     Raises OSError if the file cannot be read, and ValueError for one of another kind.
     """
     with open(path, "rb") as file:
         is_checkpoint = file.read(2) == b"PK"
-    columns = _columns_of_checkpoint(path) if is_checkpoint else _columns_of_csv(path)
+    columns = _columns_of_checkpoint(path, sizes) if is_checkpoint else _columns_of_csv(path)
     curves = {"accuracy": {}, "cost": {}}
     for name, values in columns.items():
         if values:
@@ -78,10 +79,13 @@ def _number(text, name, line, path):
         raise ValueError(f"{path}, line {line}: {name} is {seen!r}, expected a number") from None
 
 
-def _columns_of_checkpoint(path):
+def _columns_of_checkpoint(path, sizes):
     """Return {name in COLUMNS: values} of a checkpoint; totals are in the lines that it printed."""
     about, _ = checkpoint.read(path)
     with checkpoint.as_errors_of(path):
+        others = list(about["facts"]["sizes"])
+        if others != list(sizes):
+            raise ValueError(f"its network is {others}, expected {list(sizes)}")
         history, lines = dict(about["state"]["history"]), about["state"]["lines"]
         if CHAPTER_1 in history:
             total = about["facts"]["test samples"]

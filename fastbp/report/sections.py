@@ -192,7 +192,8 @@ def layers(contents, gradient_norms, n_training, saturated_shares):
     ):
         count = int((shares > 0.5).sum())
         where = "output" if l == len(contents.sizes) else "hidden"
-        saturated = "never" if name == "linear" else f"{count:,} ({count / n:.0%})"
+        silent = " silent" if name == "relu" else ""
+        saturated = "never" if name == "linear" else f"{count:,}{silent} ({count / n:.0%})"
         mean = "-" if name == "linear" else f"{np.mean(shares):.0%}"
         rows.append((f"{l}, {where}", f"{n:,} {name}", f"{norm:.3g}", saturated, mean))
     head = "layer", "neurons", "norm of ∂C/∂b", "saturated neurons", "mean share"
@@ -201,8 +202,9 @@ def layers(contents, gradient_norms, n_training, saturated_shares):
         "samples, tells how fast the layer learns (chapter 5). A neuron is counted as saturated if "
         "it is so on more than half of the test samples (chapters 2 and 3): a sigmoid or softmax "
         f"neuron with an activation below {figures.LOW} or above {figures.HIGH}, a tanh neuron "
-        f"beyond ±{figures.HIGH - figures.LOW:g}, a relu neuron at 0. Output neurons are trained "
-        "to be so. The mean share is that of the samples, averaged over the layer's neurons."
+        f"beyond ±{figures.HIGH - figures.LOW:g}, a relu neuron at 0, named silent: a good "
+        "network has many. Output neurons are trained to be so. The mean share is that of the "
+        "samples, averaged over the layer's neurons."
     )
     return section("layers", explanation + table(head, rows, "Speed by layer"))
 

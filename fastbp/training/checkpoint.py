@@ -128,9 +128,10 @@ class Checkpointer:
                 how = f"{name} {_as_text(before)}, this one has {_as_text(value)}"
                 if name.endswith("_data"):
                     how = f"other {name}"
+                more = " (the epochs are part of a schedule)" if name == "schedule" else ""
                 raise ValueError(
-                    f"{self.path} was written by a run with {how}; resume with what it began with, "
-                    f"or use another path"
+                    f"{self.path} was written by a run with {how}; resume with what it began with"
+                    f"{more}, or use another path"
                 )
         return state, content
 
