@@ -4,6 +4,7 @@ import gzip
 import os
 import pickle
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from formats import IDX_NAMES, digits, idx
 from helpers import refused, run_command
 
 from fastbp import expand_mnist, mnist_loader
-from fastbp.data import generated
+from fastbp.data import generated, generated_folder
 from fastbp.data.readers import image_sets
 from fastbp.training.deformed_blocks import deformed_blocks
 
@@ -118,6 +119,19 @@ def test_the_same_bytes_whatever_the_blocks(mnist_folder, tmp_path, monkeypatch)
     assert sorted(seen[0]) == sorted(IDX_NAMES)
     expand(tmp_path / "other", mnist_folder, 200, "--seed", 1)
     assert contents(tmp_path / "other") != seen[0]
+
+
+def test_the_images_are_not_in_memory(sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(generated, "BLOCK", 256)
+    peaks = []
+    for count in (600, 600, 12_000):  # the first compiles; 9 MB
+        make_block = deformed_blocks(count, *sets[:2], DEFORMATION, 3)
+        tracemalloc.start()
+        folder = tmp_path / f"folder{len(peaks)}"
+        generated_folder.write_folder(folder, (count, make_block), (9, make_block), {})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 500_000
 
 
 def test_it_goes_on_where_the_disk_was_full(mnist_folder, tmp_path, monkeypatch):

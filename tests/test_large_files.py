@@ -17,8 +17,10 @@ from helpers import assert_equal_arrays, refused, run_command, seed_both
 from fastbp import Pixels, network, network2
 from fastbp.data import file_rows, free_memory
 from fastbp.data.file_rows import OpenFile, ReadError
-from fastbp.training import checkpoint, orders
+from fastbp.training import checkpoint, engine, orders
 from fastbp.training.run import Run
+from fastbp.training.samples import Samples
+from fastbp.training.windows import Windows
 
 SIZES, N, M = [784, 12, 10], 431, 10
 OUTPUTS = np.ones((10, 1))
@@ -188,6 +190,46 @@ def test_nothing_makes_a_copy_of_the_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no files with holes")
+def test_rows_behind_two_and_four_gigabytes(tmp_path, monkeypatch):
+    """6.4 GB, nearly all of them a hole: some rows are written, and read where they are."""
+    monkeypatch.setattr(orders, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 1 << 27)
+    path, n = tmp_path / "x.raw", 8_100_000
+    with open(path, "wb") as file:
+        file.truncate(n * 784)
+    rows = np.array([0, 1, 2_739_137, 2_739_138, 5_478_274, 5_478_275, n - 2, n - 1])
+    some, labels = digits(len(rows), 4)[0].reshape(-1, 784), np.zeros(n, np.uint8)
+    writable = np.memmap(path, np.uint8, "r+", 0, (n, 784))
+    writable[rows], labels[rows] = some, np.arange(len(rows))
+    writable.flush()
+    X, found = Pixels(np.memmap(path, np.uint8, "r", 0, (n, 784))), 0
+    net = network.Network([784, 5, 10], dtype=np.float32)
+    in_map, in_memory = net._parameters(), net._parameters()
+    targets = np.zeros((n, 10), np.float32)
+    targets[rows, labels[rows]] = 1
+    for params, order, samples in (
+        (in_map, rows, Samples(X, targets)),
+        (in_memory, np.arange(len(rows)), Samples(Pixels(some), targets[rows])),
+    ):
+        engine.train(params, net._plan, samples, order, 3, 1.0)
+    np.testing.assert_array_equal(in_map, in_memory)
+    order = orders.BlockOrder(n, 784, 10)
+    order.shuffle()
+    stored = file_rows.streamed_rows(X, "always", "X")
+    with Windows(stored, labels, 10, net.dtype, "X") as windows:
+        for w in range(order.n_windows):
+            numbers = order.samples_of(w)
+            for place in np.flatnonzero(np.isin(numbers, rows)).tolist():
+                samples, within = windows.window(order, w)
+                k = rows.tolist().index(numbers[place])
+                np.testing.assert_array_equal(samples.X.array[within[place]], some[k])
+                assert samples.Y[within[place]].argmax() == k
+                found += 1
+    assert found == len(rows)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
 def test_training_under_a_limit_of_memory_below_the_size_of_the_file(tmp_path):
     """1.6 GB of images under a limit of 1 GB, under which they cannot be copied."""
@@ -235,12 +277,14 @@ def digits_that_differ(n):
 # ------------------------------------------------ checkpoints
 
 
+@pytest.mark.parametrize("deform", [None, dict(rotation=9)])
 @pytest.mark.parametrize("whole", [0, 1 << 28])
 def test_resumed_after_any_interrupt_it_ends_the_same(
-    whole, path, labels, tmp_path, monkeypatch, capsys
+    whole, deform, path, labels, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(checkpoint, "WHOLE", whole)
-    wanted, printed = trained((map_of(path), labels)), capsys.readouterr().out
+    wanted = trained((map_of(path), labels), deform=deform)
+    printed = capsys.readouterr().out
     real, chance, stops = Run._note_progress, random.Random(5), 0
     left = [0]
 
@@ -251,7 +295,7 @@ def test_resumed_after_any_interrupt_it_ends_the_same(
         return real(self, count)
 
     monkeypatch.setattr(Run, "_note_progress", stop)
-    how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0, resume=True)
+    how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0, resume=True, deform=deform)
     while True:
         left[0] = chance.randint(2, 12)
         try:
