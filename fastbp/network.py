@@ -235,9 +235,9 @@ class Network(base.CompiledNetwork):
         from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
         from everywhere in the file, and a mini-batch is a random choice of them. Samples of one
         block always share a window (or two): data that are sorted in runs much longer than a block
-        are mixed less well than by the book's order. To resume, a file of more than 256 MB must have
-        the same size, time of change and bytes in 64 places. Where a memory map is not read in
-        blocks, its file must not become shorter: the system would end the process (SIGBUS).
+        are mixed less well than by the book's order. To resume, a file of more than 256 MB must
+        have the same size, time of change and bytes in 64 places. Where a memory map is not read
+        in blocks, its file must not become shorter: the system would end the process (SIGBUS).
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what

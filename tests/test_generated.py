@@ -280,11 +280,18 @@ def test_a_folder_is_completed_after_a_kill_at_any_moment(stops_at, folder, monk
     else:
         generated_folder.write_folder(folder, *counts, {"seed": 1}, seen.append)
         assert sum(seen) == 80
-    names = [path.name for path in folder.iterdir() if not path.name.startswith(".fastbp-")]
-    assert sorted(names) == sorted([NAME, LABELS, TEST, TEST_LABELS])
+    assert sorted(os.listdir(folder)) == sorted([NAME, LABELS, TEST, TEST_LABELS])
     for name, count in ((NAME, 60), (TEST, 20)):
         images, _ = make_block(0, count)
         assert (folder / name).read_bytes() == idx(images.reshape(count, 28, 28))
+
+
+def test_a_disk_with_too_little_room_for_a_folder_is_left_as_it_is(folder, monkeypatch):
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
+    with pytest.raises(OSError, match=f"{NAME} cannot be written: 47,100 bytes more are needed"):
+        generated_folder.write_folder(folder, (60, make_block), (7, make_block), {})
+    assert os.listdir(folder) == []
 
 
 @pytest.mark.parametrize("name", [NAME, LABELS, TEST, TEST_LABELS, f"{NAME}.gz"])
@@ -332,7 +339,8 @@ def test_bad_options_of_the_command(tmp_path):
     assert "count is 0, expected at least 1" in refused("generate", "-o", tmp_path, "--count", 0)
     assert "the following arguments are required: -o" in refused("generate")
     (tmp_path / "file").write_text("")
-    assert "error: " in refused("generate", "-o", tmp_path / "file")
+    told = refused("generate", "-o", tmp_path / "file")
+    assert f"the folder {tmp_path / 'file'} cannot be made: File exists" in told
 
 
 @pytest.mark.slow

@@ -65,10 +65,11 @@ def write_generated(path, count, make_block, about, on_images=None):
             if part.exists():  # not so, if a call was killed between the two
                 os.replace(part, path)
         os.unlink(record.path)
+        files.remove_temporary_files(record.path)  # of calls that were killed
     except OSError as error:
         raise OSError(
             f"{paths[0]} cannot be written: {error.strerror or error}; {record.read():,} of "
-            f"{count:,} images are kept in {parts[0].name}: the same call goes on with them"
+            f"{count:,} images are kept in {parts[0].name}: the same call goes on there"
         ) from None
 
 
@@ -80,6 +81,10 @@ def begin(path, count, about):
     idx_writer.header(count)  # raises for too many
     record = _Record(path, count, about)
     if not record.read():
+        try:
+            _check_room(record.path.parent, count * (PIXELS + 1))
+        except OSError as error:
+            raise OSError(f"{path} cannot be written: {error}") from None
         record.write(0)
 
 

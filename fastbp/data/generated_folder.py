@@ -33,7 +33,10 @@ def write_folder(folder, training, test, about, on_images=None):
         As write_generated.
     """
     folder = pathlib.Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the folder {folder} cannot be made: {error.strerror}") from None
     pairs = {folder / TEST: test, folder / TRAIN: training}
     if not any(map(generated.is_unfinished, pairs)):
         _check_new(path for images in pairs for path in idx_writer.pair_of_paths(images))
