@@ -29,7 +29,9 @@ def expand(options):
     """Write so many deformed images, block by block; see deformed_blocks."""
     count = arguments.check_count("--count", options.count, 1)
     if options.deform is not None or options.sheet is not None:
-        raise ValueError("--count is the number of all images; leave out --deform and --sheet")
+        raise ValueError(
+            "--count is the number of all images, without --deform and without --sheet"
+        )
     if not options.save or os.path.splitext(options.save)[1]:
         raise ValueError("--count needs --save FOLDER, for IDX files, a name without a dot")
     arguments.check_count("--seed", options.seed, 0)
