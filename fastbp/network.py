@@ -205,7 +205,7 @@ class Network(base.CompiledNetwork):
             "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
             1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
             their files, by a thread that reads ahead. None: "blocks" for a memory map that is
-            larger than the free memory, else "book".
+            larger than the free memory, else "book"; resumed, the order that the run began with.
 
         Raises
         ------
@@ -228,13 +228,16 @@ class Network(base.CompiledNetwork):
         from a generator of its own, e.g. ``numpy.random.default_rng([seed, epoch])``. What it
         raises ends the call where its epoch would begin. A call that is resumed begins with the
         epoch it is resumed in. The list that it returns is not shuffled. The seed of deformations
-        follows from the state of `random` at the start, from which nothing is drawn for it.
+        follows from the state of `random` at the start, from which nothing is drawn for it. Row i
+        of arrays is image i of each epoch for `Deformation.apply_from`, in whatever order.
 
         With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
         from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
         from everywhere in the file, and a mini-batch is a random choice of them. Samples of one
         block always share a window (or two): data that are sorted in runs much longer than a block
-        are mixed less well than by the book's order.
+        are mixed less well than by the book's order. To resume, a file of more than 256 MB must
+        have the same size, time of change and bytes in 64 places. Where a memory map is not read
+        in blocks, its file must not become shorter: the system would end the process (SIGBUS).
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what
@@ -256,6 +259,7 @@ class Network(base.CompiledNetwork):
             warmup, shuffle=shuffle,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
+        settings.take_order_of(checkpointer, training_data)
         new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
         run = chapter1.run_of(self, settings, training_data, test_data, new_data)
         run.train(checkpointer, progress)

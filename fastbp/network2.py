@@ -230,6 +230,7 @@ class Network(Initializers, base.CompiledNetwork):
             settings.rates.halves, stop_on, monitor_subset, monitor_every,
         )  # fmt: skip
         checkpointer = Checkpointer.of(checkpoint, checkpoint_every, resume)
+        settings.take_order_of(checkpointer, training_data)
         new_data = NewData.of(training_data, deform, settings, checkpointer, self.threads)
         run = chapter3.run_of(
             self, settings, rules, monitors, training_data, evaluation_data, new_data

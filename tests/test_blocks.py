@@ -12,8 +12,10 @@ from test_kernels import guards  # noqa: F401
 
 from fastbp import Pixels, network, network2
 from fastbp.data import file_rows
-from fastbp.training import orders, run, threads
+from fastbp.expand_mnist import Deformation
+from fastbp.training import deform_calls, new_data, orders, run, threads
 from fastbp.training.orders import BlockOrder
+from fastbp.training.windows import Windows
 
 SIZES = [784, 12, 10] if JIT else [784, 3, 10]
 N, M = (431, 10) if JIT else (47, 5)
@@ -237,6 +239,56 @@ def test_masks_of_dropout_differ_from_window_to_window(windows, data, monkeypatc
         net.SGD((Pixels(images), labels), 1, M, 0.1, **how)
         seen.append(net.weights[1])
     assert (seen[0] == seen[1]).all() == (windows == 1)
+
+
+# ------------------------------------------------ deformed images
+
+
+DEFORMED = dict(elastic=(20, 4), rotation=10, halved=(3,))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("as_map", [False, True])
+def test_deformed_images_of_windows_are_those_of_their_numbers(
+    as_map, n_threads, data, tmp_path, monkeypatch
+):
+    """Image i of epoch e, whichever window it is in, is Deformation.apply_from(i, ..., e)'s."""
+    images, labels = data
+    monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+    monkeypatch.setattr(threads, "usable", lambda limit: n_threads)
+    monkeypatch.setattr(deform_calls, "FEW_PIXELS", 0)
+    seen, real = [], Windows.window
+
+    def window(self, order, w):
+        samples, within = real(self, order, w)
+        if len(seen) < 2 * order.n_windows and (order.key, w) not in [key for key, _ in seen]:
+            seen.append(((order.key, w), samples.X.array[within].copy()))
+        return samples, within
+
+    monkeypatch.setattr(Windows, "window", window)
+    X = mapped(tmp_path / "x.npy", images) if as_map else images
+    random.seed(1)
+    seed, order = new_data.seed_of_run(), BlockOrder(N, 784, M)
+    net, _ = trained((Pixels(X), labels), n_threads=n_threads, deform=DEFORMED)
+    chosen, start = Deformation(**DEFORMED), iter(seen)
+    seed_both(1)
+    by_hand = network.Network(SIZES)
+    for epoch in range(2):
+        order.shuffle()
+        for w in range(order.n_windows):
+            key, array = next(start)
+            assert key == (order.key, w)
+            numbers = order.samples_of(w)
+            for row, i in zip(array, numbers.tolist(), strict=True):
+                one = slice(i, i + 1)
+                made = chosen.apply_from(i, images[one], labels[one], seed, epoch)
+                np.testing.assert_array_equal(row, made[0])
+            for first in range(0, len(numbers), M):
+                some = slice(first, first + M)
+                Y = np.eye(10)[labels[numbers[some]]]
+                by_hand.update_mini_batch((Pixels(array[some]), Y), 1.5)
+    assert next(start, None) is None
+    assert_equal_arrays(net.weights + net.biases, by_hand.weights + by_hand.biases)
 
 
 # ------------------------------------------------ errors

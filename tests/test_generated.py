@@ -1,6 +1,7 @@
 """Writing IDX pairs: of given images, and of generated ones, also after a kill."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from formats import digits, idx
 from helpers import refused, run_command
 
 from fastbp import Pixels, mnist_loader
-from fastbp.data import generated
+from fastbp.data import generated, generated_folder
 from fastbp.data.readers import find, image_sets
 
 NAME = "train-images-idx3-ubyte"
@@ -172,8 +173,10 @@ def test_it_goes_on_where_it_was_stopped(stops_at, torn, folder):
         with open(folder / f"{name}.part", "ab") as file:
             file.write(b"x" * torn)
         assert not (folder / name).exists()
-    with pytest.raises(ValueError, match=r"is of another call, .'seed': 1, 'count': 100.*remove"):
-        generated.write_generated(folder / NAME, 100, make, {"seed": 2})
+    if stops_at:
+        other = r"is of another call, .'seed': 1, 'count': 100.*remove"
+        with pytest.raises(ValueError, match=other):
+            generated.write_generated(folder / NAME, 100, make, {"seed": 2})
     generated.write_generated(folder / NAME, 100, make, {"seed": 1})
     check(folder, 100)
     assert made == list(range(0, 100, 8))
@@ -210,6 +213,15 @@ def test_a_disk_that_is_or_becomes_full(folder, monkeypatch):
     check(folder, 100)
 
 
+def test_a_record_without_images_binds_nobody(folder):
+    """A disk that is full before the first image: another call may take fewer."""
+    generated.begin(folder / NAME, 10**6, {"seed": 1})
+    assert generated.is_unfinished(folder / NAME)
+    generated.begin(folder / NAME, 20, {"seed": 2})
+    generated.write_generated(folder / NAME, 20, make_block, {"seed": 2})
+    check(folder, 20)
+
+
 @pytest.mark.parametrize("damage", ["record", "part"])
 def test_damaged_unfinished_files(damage, folder):
     with pytest.raises(ZeroDivisionError):
@@ -231,6 +243,77 @@ def test_names_of_generated_files():
         ValueError, match=r"there are 4294967296 images, expected fewer than 2\*\*32"
     ):
         generated.write_generated(NAME, 2**32, make_block, {})
+
+
+# ------------------------------------------------ write_folder
+
+
+TEST, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize("stops_at", range(0, 50, 3))
+def test_a_folder_is_completed_after_a_kill_at_any_moment(stops_at, folder, monkeypatch):
+    """A SIGKILL before any change of a name: nothing runs after it."""
+    left = [stops_at]
+
+    def killed(function):
+        def call(*arguments, **how):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Stop
+            return function(*arguments, **how)
+
+        return call
+
+    counts = (60, make_block), (20, make_block)
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink", "fsync"):
+            patch.setattr(os, name, killed(getattr(os, name)))
+        with contextlib.suppress(Stop):
+            generated_folder.write_folder(folder, *counts, {"seed": 1})
+    seen = []
+    if all((folder / name).exists() for name in (NAME, LABELS)) and not any(
+        generated.is_unfinished(folder / name) for name in (NAME, TEST)
+    ):
+        with pytest.raises(FileExistsError):
+            generated_folder.write_folder(folder, *counts, {"seed": 1})
+    else:
+        generated_folder.write_folder(folder, *counts, {"seed": 1}, seen.append)
+        assert sum(seen) == 80
+    assert sorted(os.listdir(folder)) == sorted([NAME, LABELS, TEST, TEST_LABELS])
+    for name, count in ((NAME, 60), (TEST, 20)):
+        images, _ = make_block(0, count)
+        assert (folder / name).read_bytes() == idx(images.reshape(count, 28, 28))
+
+
+def test_a_disk_with_too_little_room_for_a_folder_is_left_as_it_is(folder, monkeypatch):
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
+    with pytest.raises(OSError, match=f"{NAME} cannot be written: 47,100 bytes more are needed"):
+        generated_folder.write_folder(folder, (60, make_block), (7, make_block), {})
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", [NAME, LABELS, TEST, TEST_LABELS, f"{NAME}.gz"])
+def test_files_that_are_there_are_not_replaced(name, folder):
+    (folder / name).write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=f"{name} exists: remove it, or take another folder"):
+        generated_folder.write_folder(folder, (20, make_block), (7, make_block), {})
+    assert os.listdir(folder) == [name]
+
+
+def test_another_call_does_not_go_on_with_a_folder(folder):
+    def stopped(start, n):
+        if start:
+            raise Stop
+        return make_block(start, n)
+
+    with pytest.raises(Stop):
+        generated_folder.write_folder(folder, (60, stopped), (7, make_block), {})
+    before = (folder / TEST).read_bytes()
+    with pytest.raises(ValueError, match=r"is of another call"):
+        generated_folder.write_folder(folder, (60, make_block), (8, make_block), {})
+    assert (folder / TEST).read_bytes() == before
 
 
 # ------------------------------------------------ fastbp generate
@@ -256,30 +339,35 @@ def test_bad_options_of_the_command(tmp_path):
     assert "count is 0, expected at least 1" in refused("generate", "-o", tmp_path, "--count", 0)
     assert "the following arguments are required: -o" in refused("generate")
     (tmp_path / "file").write_text("")
-    assert "error: " in refused("generate", "-o", tmp_path / "file")
+    told = refused("generate", "-o", tmp_path / "file")
+    assert f"the folder {tmp_path / 'file'} cannot be made: File exists" in told
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_command_goes_on(number, tmp_path):
+@pytest.mark.parametrize("command", ["generate", "expand"])
+def test_a_killed_command_goes_on(command, number, tmp_path, mnist_folder):
     """The files are those of a command that was never stopped."""
     program = (
         "import sys; from fastbp import cli; from fastbp.data import generated; "
         "generated.BLOCK, generated.SYNC_BYTES = 64, 128 * 784; sys.exit(cli.main(sys.argv[1:]))"
     )
-    options = ["--count", "4000", "--test-count", "20", "--quiet"]
+    options = {
+        "generate": ["--count", "4000", "--test-count", "20", "-o"],
+        "expand": ["--count", "20000", "--data", str(mnist_folder), "--save"],
+    }[command]
 
     def start(folder):
         return subprocess.Popen(
-            [sys.executable, "-c", program, "generate", "-o", str(folder), *options],
+            [sys.executable, "-c", program, command, "--quiet", *options, str(folder)],
             stderr=subprocess.DEVNULL,
         )
 
     one, other = tmp_path / "one", tmp_path / "other"
     assert start(one).wait(120) == 0
     stopped, record = start(other), other / f"{NAME}.part.json"
-    while not record.exists() and stopped.poll() is None:
+    while stopped.poll() is None and not has_images(record):
         time.sleep(0.001)
     stopped.send_signal(number)
     stopped.wait(120)
@@ -289,3 +377,11 @@ def test_a_killed_command_goes_on(number, tmp_path):
     for path in one.iterdir():
         assert path.read_bytes() == (other / path.name).read_bytes()
     assert len(list(other.iterdir())) == 4
+
+
+def has_images(record):
+    """Tell whether a record speaks of images, and not of none yet."""
+    try:
+        return json.loads(record.read_text())["done"] > 0
+    except (FileNotFoundError, ValueError):
+        return False

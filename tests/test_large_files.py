@@ -2,9 +2,11 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 import tracemalloc
 
 import numpy as np
@@ -15,8 +17,10 @@ from helpers import assert_equal_arrays, refused, run_command, seed_both
 from fastbp import Pixels, network, network2
 from fastbp.data import file_rows, free_memory
 from fastbp.data.file_rows import OpenFile, ReadError
-from fastbp.training import checkpoint, orders
+from fastbp.training import checkpoint, engine, orders
 from fastbp.training.run import Run
+from fastbp.training.samples import Samples
+from fastbp.training.windows import Windows
 
 SIZES, N, M = [784, 12, 10], 431, 10
 OUTPUTS = np.ones((10, 1))
@@ -186,6 +190,46 @@ def test_nothing_makes_a_copy_of_the_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no files with holes")
+def test_rows_behind_two_and_four_gigabytes(tmp_path, monkeypatch):
+    """6.4 GB, nearly all of them a hole: some rows are written, and read where they are."""
+    monkeypatch.setattr(orders, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(orders, "WINDOW_BYTES", 1 << 27)
+    path, n = tmp_path / "x.raw", 8_100_000
+    with open(path, "wb") as file:
+        file.truncate(n * 784)
+    rows = np.array([0, 1, 2_739_137, 2_739_138, 5_478_274, 5_478_275, n - 2, n - 1])
+    some, labels = digits(len(rows), 4)[0].reshape(-1, 784), np.zeros(n, np.uint8)
+    writable = np.memmap(path, np.uint8, "r+", 0, (n, 784))
+    writable[rows], labels[rows] = some, np.arange(len(rows))
+    writable.flush()
+    X, found = Pixels(np.memmap(path, np.uint8, "r", 0, (n, 784))), 0
+    net = network.Network([784, 5, 10], dtype=np.float32)
+    in_map, in_memory = net._parameters(), net._parameters()
+    targets = np.zeros((n, 10), np.float32)
+    targets[rows, labels[rows]] = 1
+    for params, order, samples in (
+        (in_map, rows, Samples(X, targets)),
+        (in_memory, np.arange(len(rows)), Samples(Pixels(some), targets[rows])),
+    ):
+        engine.train(params, net._plan, samples, order, 3, 1.0)
+    np.testing.assert_array_equal(in_map, in_memory)
+    order = orders.BlockOrder(n, 784, 10)
+    order.shuffle()
+    stored = file_rows.streamed_rows(X, "always", "X")
+    with Windows(stored, labels, 10, net.dtype, "X") as windows:
+        for w in range(order.n_windows):
+            numbers = order.samples_of(w)
+            for place in np.flatnonzero(np.isin(numbers, rows)).tolist():
+                samples, within = windows.window(order, w)
+                k = rows.tolist().index(numbers[place])
+                np.testing.assert_array_equal(samples.X.array[within[place]], some[k])
+                assert samples.Y[within[place]].argmax() == k
+                found += 1
+    assert found == len(rows)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
 def test_training_under_a_limit_of_memory_below_the_size_of_the_file(tmp_path):
     """1.6 GB of images under a limit of 1 GB, under which they cannot be copied."""
@@ -233,12 +277,14 @@ def digits_that_differ(n):
 # ------------------------------------------------ checkpoints
 
 
+@pytest.mark.parametrize("deform", [None, dict(rotation=9)])
 @pytest.mark.parametrize("whole", [0, 1 << 28])
 def test_resumed_after_any_interrupt_it_ends_the_same(
-    whole, path, labels, tmp_path, monkeypatch, capsys
+    whole, deform, path, labels, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(checkpoint, "WHOLE", whole)
-    wanted, printed = trained((map_of(path), labels)), capsys.readouterr().out
+    wanted = trained((map_of(path), labels), deform=deform)
+    printed = capsys.readouterr().out
     real, chance, stops = Run._note_progress, random.Random(5), 0
     left = [0]
 
@@ -249,7 +295,7 @@ def test_resumed_after_any_interrupt_it_ends_the_same(
         return real(self, count)
 
     monkeypatch.setattr(Run, "_note_progress", stop)
-    how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0, resume=True)
+    how = dict(checkpoint=tmp_path / "run.npz", checkpoint_every=0.0, resume=True, deform=deform)
     while True:
         left[0] = chance.randint(2, 12)
         try:
@@ -297,6 +343,44 @@ def test_the_fingerprint_of_a_large_map_is_of_its_size_time_and_some_blocks(path
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     seen.append(checkpoint.fingerprint(map_of(path)))
     assert len(set(seen)) == 4
+
+
+def test_it_is_resumed_in_its_order_whatever_memory_is_free_by_then(
+    path, labels, tmp_path, monkeypatch
+):
+    """shuffle=None: the same call goes on, and ends as the run that had the memory it began with"""
+    for i, (before, then) in enumerate(((1000, 10**9), (10**9, 1000))):
+        file = tmp_path / f"run{i}.npz"
+        monkeypatch.setattr(file_rows, "free_memory", lambda free=before: free)
+        wanted = trained((map_of(path), labels))
+        trained((map_of(path), labels), 1, checkpoint=file)
+        monkeypatch.setattr(file_rows, "free_memory", lambda free=then: free)
+        assert_same(trained((map_of(path), labels), checkpoint=file, resume=True), wanted)
+        memory = Pixels(np.array(map_of(path).array))  # of these the order is the book's
+        if then > before:
+            with pytest.raises(ValueError, match=r'shuffle "blocks of .*, this one has "book"'):
+                trained((memory, labels), checkpoint=file, resume=True)
+
+
+@pytest.mark.parametrize("reads", [5, 60])
+def test_ctrl_c_while_it_waits_for_a_slow_disk(reads, path, labels, tmp_path, monkeypatch):
+    wanted, real, left, sent = trained((map_of(path), labels)), OpenFile.read_into, [reads], []
+
+    def slow(self, view, position):
+        left[0] -= 1
+        if left[0] == 0:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1 if left[0] <= 0 else 0.0)  # 11 reads are a window
+        return real(self, view, position)
+
+    how = dict(checkpoint=tmp_path / "run.npz", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenFile, "read_into", slow)
+        with pytest.raises(KeyboardInterrupt):
+            trained((map_of(path), labels), **how)
+    assert time.monotonic() - sent[0] < 0.6  # two reads, and what is needed to end
+    assert_same(trained((map_of(path), labels), **how), wanted)
 
 
 # ------------------------------------------------ files that change
@@ -348,6 +432,78 @@ def test_a_file_damaged_in_mid_run(how, reads, path, labels, tmp_path, monkeypat
     assert all(np.isfinite(array).all() for array in net.weights + net.biases)
     assert (net.weights[0] != before).any() == (reads > 12)  # in the first window nothing is done
     path.write_bytes(kept[0])
+    assert_same(trained((map_of(path), labels), checkpoint=file, resume=True), wanted)
+
+
+@pytest.mark.parametrize("how", ["cut off", "written to", "cannot be read"])
+def test_a_test_file_damaged_while_it_is_evaluated(how, path, labels, tmp_path, monkeypatch):
+    """The epoch is complete and its figures are not: resumed, only they are made again."""
+    test_path, file, real, kept = tmp_path / "t.npy", tmp_path / "run.npz", OpenFile.read_into, []
+    np.save(test_path, map_of(path).array[:200])
+    memory = Pixels(np.array(map_of(path).array))
+
+    def run(**more):
+        return trained((memory, labels), test_data=(map_of(test_path), labels[:200]), **more)
+
+    def read_into(self, view, position):
+        if str(self.path) == str(test_path) and not kept and epochs:
+            content, failing = damaged(test_path, how)
+            kept.append(content)
+            if failing:
+                self._file = failing(self._file)
+        return real(self, view, position)
+
+    wanted, epochs = run(), []
+    more = dict(checkpoint=file, callback=lambda figures: epochs.append(figures["epoch"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenFile, "read_into", read_into)
+        with pytest.raises(OSError, match=rf"t\.npy.*{how}"):
+            run(checkpoint_every=1000.0, **more)
+    assert epochs == [0]
+    test_path.write_bytes(kept[0])
+    assert_same(run(checkpoint=file, resume=True), wanted)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_file_that_was_cut_off_after_it_was_mapped(checkpointed, path, labels, tmp_path):
+    X = map_of(path)
+    os.truncate(path, 128 + 784 * 300)
+    how = dict(checkpoint=tmp_path / "run.npz") if checkpointed else {}
+    told = r"x\.npy has 235,328 bytes, at least 338,032 were there when it was mapped: it was cut"
+    with pytest.raises(OSError, match=told):
+        trained((X, labels), **how)
+    with pytest.raises(OSError, match=told):
+        network.Network(SIZES).evaluate((X, labels))
+
+
+def test_a_file_that_has_grown_before_it_is_read(path, labels):
+    X, wanted = map_of(path), trained((map_of(path), labels))
+    with open(path, "ab") as file:
+        file.write(bytes(784 * 50))
+    assert_same(trained((X, labels)), wanted)
+
+
+def test_the_disk_of_the_checkpoint_is_full(path, labels, tmp_path, monkeypatch):
+    """The run warns and goes on; only its last checkpoint has to be written."""
+    wanted, file = trained((map_of(path), labels)), tmp_path / "run.npz"
+
+    def full(*arguments):
+        if done:
+            raise OSError(28, "No space left on device")
+        return real(*arguments)
+
+    real, done = checkpoint.write, []
+    trained((map_of(path), labels), 1, checkpoint=file)
+    before = file.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write", full)
+        done.append(True)
+        with (
+            pytest.warns(RuntimeWarning, match="no checkpoint was written: .*No space left"),
+            pytest.raises(OSError, match="No space left"),
+        ):
+            trained((map_of(path), labels), checkpoint=file, checkpoint_every=1, resume=True)
+    assert file.read_bytes() == before
     assert_same(trained((map_of(path), labels), checkpoint=file, resume=True), wanted)
 
 
@@ -468,6 +624,36 @@ def test_train_saves_the_last_good_weights(folder, monkeypatch, tmp_path):
     assert "it was cut off meanwhile; restore it, and call again" in line.stderr
     net = network.load(model)
     assert all(np.isfinite(w).all() for w in net.weights)
+
+
+def test_final_training_on_parts_of_one_file_stays_in_it(folder, monkeypatch):
+    wanted = run_command("train", "--data", folder, "--epochs", 2, "--seed", 1, "--final")
+    monkeypatch.setattr("fastbp.data.readers.image_sets.MAP_BYTES", 1000)
+    monkeypatch.setattr(file_rows, "free_memory", lambda: 10**9)  # the book's order
+    copied, real = [], np.concatenate
+    monkeypatch.setattr(
+        np, "concatenate", lambda parts, *a: copied.append(parts) or real(parts, *a)
+    )
+    seen = run_command("train", "--data", folder, "--epochs", 2, "--seed", 1, "--final")
+    assert seen.stdout.splitlines()[:3] == wanted.stdout.splitlines()[:3]
+    assert "600 training and 100 test images" in seen.stderr
+    assert not [parts for parts in copied if np.ndim(parts[0]) == 2]
+
+
+def test_maps_that_are_side_by_side_are_joined(path, tmp_path):
+    whole = np.load(path, mmap_mode="r")
+    np.save(tmp_path / "other.npy", whole)
+    other = np.load(tmp_path / "other.npy", mmap_mode="r")
+    for array in (whole, whole.reshape(-1, 28, 28)):
+        joined = file_rows.joined(array[3:50], array[50:])
+        assert isinstance(joined, np.memmap)
+        np.testing.assert_array_equal(joined, array[3:])
+    for pair in (
+        (whole[:50], whole[51:]), (whole[50:], whole[:50]), (whole[:50], other[50:]),
+        (whole[:50], np.array(whole[50:])), (whole[:50, :9], whole[50:, :9]),
+        (whole[:50], whole[50:].reshape(-1, 28, 28)), (whole[:50], whole[50:].view(np.int8)),
+    ):  # fmt: skip
+        assert file_rows.joined(*pair) is None
 
 
 def test_an_unknown_order():

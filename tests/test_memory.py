@@ -1,11 +1,13 @@
-"""Arrays that a network returns or holds own their memory, so nothing larger is kept alive."""
+"""Arrays that a network returns own their memory; memory maps that it is given are not copied."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 
+import fastbp
 from fastbp import Pixels, network, network2
+from fastbp.data import numeric_arrays
 
 rng = np.random.default_rng(2)
 X, LABELS = rng.random((300, 784)) * (rng.random((300, 784)) < 0.2), rng.integers(0, 10, 300)
@@ -88,3 +90,73 @@ def test_four_thousand_kept_gradients_of_biases_take_as_much_as_in_the_book():
     tracemalloc.stop()
     numbers = sum(array.nbytes for biases in kept for array in biases)
     assert held < numbers + 4000 * 3 * 400  # objects and lists, too
+
+
+# ------------------------------------------------ memory maps
+
+
+def growth_of(call, images, labels):
+    """Return by how many bytes the peak of a call on 8000 images is above that of one on 1000."""
+    peaks = []
+    for n in (1000, 1000, 8000):  # the first compiles
+        tracemalloc.start()
+        call(images[:n], labels[:n])
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    return peaks[2] - peaks[1]
+
+
+READERS = {
+    "backprop_batch": lambda net, X, y: net.backprop_batch(X, y),
+    "gradient_norms": lambda net, X, y: net.gradient_norms((X, y)),
+    "gradient_check": lambda net, X, y: fastbp.gradient_check(net, (X, y), most=1),
+    "evaluate": lambda net, X, y: net.evaluate((X, y)),
+    "SGD": lambda net, X, y: net.SGD((X, y), 1, 10, 1e-4, shuffle="book", verbose=False),
+}
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Return labels, and 8000 images as memory maps, by name: 6 MB of bytes."""
+    images = np.zeros((8000, 784), np.uint8)
+    images[::3, ::5] = 100
+    found = {}
+    for name in ("uint8", "float32", "float64"):
+        np.save(tmp_path / f"{name}.npy", images.astype(name))
+        found[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    return np.arange(8000) % 10, found | {"Pixels": Pixels(found["uint8"])}
+
+
+@pytest.mark.filterwarnings("ignore:.*inputs reach 100")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("call", READERS)
+def test_memory_maps_are_not_copied(call, dtype, maps, monkeypatch):
+    monkeypatch.setattr(numeric_arrays, "BLOCK_BYTES", 1 << 18)
+    labels, images = maps
+    net = network.Network([784, 5, 10], dtype=dtype, threads=1)
+    for X in images.values():
+        growth = growth_of(lambda X, y: READERS[call](net, X, y), X, labels)
+        assert growth < 2e6  # one bit of each pixel, in bytes, has 5.5 MB, the targets 0.6 MB
+
+
+@pytest.mark.filterwarnings("ignore:max_iter=1 epochs are done")
+@pytest.mark.parametrize("name", ["NetworkClassifier", "NetworkRegressor"])
+def test_estimators_do_not_copy_maps_of_their_own_type(name, maps):
+    pytest.importorskip("sklearn")
+    from fastbp import estimator
+
+    labels, images = maps
+    for X in (images["float32"], images["float64"]):
+        how = dict(max_iter=1, learning_rate_init=1e-6, random_state=0, n_jobs=1)
+        model = getattr(estimator, name)((5,), **how)
+        for call in (model.fit, lambda X, y, model=model: model.predict(X)):
+            assert growth_of(call, X, labels.astype(X.dtype)) < 4e6  # of 22 MB and 44 MB
+
+
+def test_gradient_check_of_more_samples_than_are_in_memory_at_once(maps):
+    """The cost is summed over all of them, 256 at a time."""
+    labels, images = maps
+    X = images["Pixels"].values(np.float64)[:600] + np.random.default_rng(0).random((600, 784))
+    np.random.seed(1)
+    net = network.Network([784, 5, 10])
+    assert max(fastbp.gradient_check(net, (X / 800, labels[:600]), most=200)) < 1e-6

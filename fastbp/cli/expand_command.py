@@ -8,6 +8,7 @@ import random
 import numpy as np
 
 from fastbp import expand_mnist
+from fastbp.cli import expand_count
 from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.deform_options import add_deform_options, given_limits
@@ -23,6 +24,9 @@ SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and c
 
 def expand(options):
     """Write an expanded data set and a contact sheet, or one of them."""
+    if options.count is not None:
+        expand_count.expand(options)
+        return
     path = options.save or (None if options.sheet else NAME)
     make = _maker(options)
     write = _writer_of(path) if path else None
@@ -45,7 +49,9 @@ def _maker(options):
     given = given_limits(options)
     if options.deform is None:
         if given:
-            raise ValueError(f"--{next(iter(given))} needs --deform N, the number of copies")
+            raise ValueError(
+                f"--{next(iter(given))} needs --deform N, copies of each, or --count N"
+            )
         return expand_mnist.expand
     copies = arguments.check_count("--deform", options.deform, 1)
     chosen = expand_mnist.Deformation(**given)
@@ -147,4 +153,5 @@ def add_options(parser):
         help="of the order, as random.seed(N), and of the deformations (default: 0)")  # fmt: skip
     add("--deform", type=int, metavar="N",
         help="N deformed copies of each image, not the four displaced ones")  # fmt: skip
+    expand_count.add_options(add)
     add_deform_options(add)

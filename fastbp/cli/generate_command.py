@@ -1,12 +1,8 @@
 """fastbp generate: any number of synthetic digits, in a folder that fastbp train reads."""
 
-import pathlib
-
 from fastbp.cli.console import log
-from fastbp.data import arguments, generated, idx_writer
+from fastbp.data import arguments, generated, generated_folder
 from fastbp.training.progress_bar import progress_bar
-
-TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
 
 def add_options(parser):
@@ -22,19 +18,16 @@ def add_options(parser):
 
 def generate(options):
     """Write synthetic digits as four IDX files; go on where a call that was stopped left off."""
-    counts = {"count": options.count, "test-count": options.test_count}
+    counts = {"test-count": options.test_count, "count": options.count}
     for name, count in counts.items():
         arguments.check_count(name, count, 1)
     arguments.check_count("seed", options.seed, 0)
-    folder = pathlib.Path(options.output).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in (TEST, TRAIN)]
-    if not any(map(generated.is_unfinished, paths)):
-        for path in (p for images in paths for p in idx_writer.pair_of_paths(images)):
-            if path.exists():
-                raise FileExistsError(f"{path} exists: remove it, or take another folder")
-    total, progress = sum(counts.values()), False if options.quiet else None
-    with progress_bar(progress, total) as bar:
-        for stream, (path, count) in enumerate(zip(paths, (options.test_count, options.count))):
-            generated.write_digits(path, count, options.seed, stream, bar.update)
-    log(f"{folder}: {options.count:,} training and {options.test_count:,} test images")
+    test, training = (
+        (count, generated.digit_blocks(options.seed, stream))
+        for stream, count in enumerate(counts.values())
+    )
+    about = {"images": "digits", "seed": options.seed, "block": generated.BLOCK}
+    progress = False if options.quiet else None
+    with progress_bar(progress, sum(counts.values())) as bar:
+        generated_folder.write_folder(options.output, training, test, about, bar.update)
+    log(f"{options.output}: {options.count:,} training and {options.test_count:,} test images")

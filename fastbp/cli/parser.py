@@ -36,6 +36,7 @@ EXAMPLES = """examples:
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it
   fastbp expand --deform 9 --sheet sheet.png     deformed digits, to look at; see --help
   fastbp report model.npz -o report.html         a page with its figures, on which one can draw
+  fastbp expand --count 8100000 --save deformed  more deformed digits than fit in memory
   fastbp generate --count 8100000 -o digits      synthetic digits, more than fit in memory
   fastbp book --quick                            the book's results beside ours
   fastbp warmup                                  compile everything now, e.g. in a container image

@@ -10,7 +10,7 @@ from fastbp.cli import train_settings
 from fastbp.cli.console import BackgroundCompilation, Terminated, log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.rank_options import joined_ranks, sgd_of
-from fastbp.data import datasets
+from fastbp.data import datasets, file_rows
 from fastbp.data.file_rows import ReadError
 from fastbp.training import checkpoint, engine
 from fastbp.training.rules import NO_RULES, Rules
@@ -68,10 +68,12 @@ def _has_rules(options):
 
 
 def _joined(*sets):
-    """Return the samples of several sets (X, labels) as one."""
+    """Return the samples of two sets (X, labels) as one; parts of one large file stay in it."""
     inputs, labels = zip(*sets)
     if all(isinstance(X, Pixels) for X in inputs):
-        joined = Pixels(np.concatenate([X.array for X in inputs]), inputs[0].scale)
+        arrays = [X.array for X in inputs]
+        mapped = file_rows.joined(*arrays)
+        joined = Pixels(np.concatenate(arrays) if mapped is None else mapped, inputs[0].scale)
     else:
         joined = np.concatenate(inputs)
     return joined, np.concatenate(labels)

@@ -62,7 +62,7 @@ class OpenFile:
                     f"{reason}"
                 ) from None
         if done < len(view):
-            raise ReadError(f"{self.path} ends at byte {position + done:,}: it is cut off")
+            raise ReadError(f"{self.path} has no bytes {position + done:,} and more: it is cut off")
 
     def prefetch(self, position, size):
         """Have the system begin to read bytes that will soon be asked for."""
@@ -161,6 +161,12 @@ def streamed_rows(X, streams, name):
     )
 
 
+def holds_map(data):
+    """Tell whether data are a tuple (X, Y) whose X is in a memory map."""
+    X = data[0] if isinstance(data, tuple) and len(data) == 2 else None
+    return _map_of(X.array if isinstance(X, Pixels) else X) is not None
+
+
 def mapped_rows(array):
     """Return the FileRows of an array or Pixels in a memory map, or None for other arrays."""
     if isinstance(array, FileRows):
@@ -170,6 +176,18 @@ def mapped_rows(array):
     if root is None or not stored.flags.c_contiguous:
         return None
     return _rows_of(stored, root, array.scale if isinstance(array, Pixels) else None)
+
+
+def joined(one, other):
+    """Return the memory map of which two maps are parts, one right behind the other, or None."""
+    first, second = mapped_rows(one), mapped_rows(other)
+    if first is None or second is None or one.dtype != other.dtype:
+        return None
+    end, shapes = first.position + first.nbytes, (first.shape[1:], second.shape[1:])
+    if first.file.path != second.file.path or end != second.position or shapes[0] != shapes[1]:
+        return None
+    shape = len(first) + len(second), *shapes[0]
+    return np.memmap(first.file.path, first.dtype, "r", first.position, shape)
 
 
 def _map_of(array):
@@ -192,7 +210,13 @@ def _rows_of(array, root, scale):
     start = root.offset - root.offset % mmap.ALLOCATIONGRANULARITY
     address = np.frombuffer(root._mmap, np.uint8, 1).ctypes.data
     position = start + array.ctypes.data - address  # `offset` of a slice is that of the whole
-    return FileRows(file, position, array.shape, array.dtype, scale)
+    rows = FileRows(file, position, array.shape, array.dtype, scale)
+    if position + rows.nbytes > file.size:
+        raise ReadError(
+            f"{file.path} has {file.size:,} bytes, at least {position + rows.nbytes:,} were there "
+            f"when it was mapped: it was cut off meanwhile; restore it, and call again"
+        )
+    return rows
 
 
 # ------------------------------------------------ reading

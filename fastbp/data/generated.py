@@ -49,7 +49,7 @@ def write_generated(path, count, make_block, about, on_images=None):
         raise ValueError(f"path is {str(path)!r}, expected a name without .gz")
     parts = [path.with_name(f"{path.name}.part") for path in paths]
     headers = idx_writer.header(count, idx_writer.SIDE, idx_writer.SIDE), idx_writer.header(count)
-    record = _Record(parts[0].with_name(f"{parts[0].name}.json"), {**about, "count": count})
+    record = _Record(path, count, about)
     done = record.read()
     try:
         _check_room(paths[0].parent, (count - done) * (PIXELS + 1))
@@ -65,28 +65,47 @@ def write_generated(path, count, make_block, about, on_images=None):
             if part.exists():  # not so, if a call was killed between the two
                 os.replace(part, path)
         os.unlink(record.path)
+        files.remove_temporary_files(record.path)  # of calls that were killed
     except OSError as error:
         raise OSError(
             f"{paths[0]} cannot be written: {error.strerror or error}; {record.read():,} of "
-            f"{count:,} images are kept in {parts[0].name}: the same call goes on with them"
+            f"{count:,} images are kept in {parts[0].name}: the same call goes on there"
         ) from None
 
 
-def write_digits(path, count, seed, stream, on_images=None):
-    """Write `count` synthetic digits to an IDX pair; stream: 0, 1 ...: other images of the seed."""
+def begin(path, count, about):
+    """Write the record of a pair, if there is none yet: from now on the pair is unfinished.
+
+    path, count, about: as for write_generated, and the same errors.
+    """
+    idx_writer.header(count)  # raises for too many
+    record = _Record(path, count, about)
+    if not record.read():
+        try:
+            _check_room(record.path.parent, count * (PIXELS + 1))
+        except OSError as error:
+            raise OSError(f"{path} cannot be written: {error}") from None
+        record.write(0)
+
+
+def is_unfinished(path):
+    """Tell whether a killed call has left files of a pair, with which the same call goes on."""
+    return _record_path(path).exists()
+
+
+def digit_blocks(seed, stream):
+    """Return make_block of synthetic digits; stream: 0, 1 ...: other images of the seed."""
 
     def make_block(start, n):
         labels = np.random.default_rng([seed, stream, start, 0]).integers(0, 10, n)
         return digits.draw(labels, [seed, stream, start, 1]), labels
 
-    about = {"images": "digits", "seed": seed, "stream": stream, "block": BLOCK}
-    write_generated(path, count, make_block, about, on_images)
+    return make_block
 
 
-def is_unfinished(path):
-    """Tell whether a killed call has left files of a pair, with which the same call goes on."""
+def _record_path(path):
     images, _ = idx_writer.pair_of_paths(path)
-    return images.with_name(f"{images.name}.part.json").exists()
+    return images.with_name(f"{images.name}.part.json")
 
 
 def _write_blocks(x, y, done, count, make_block, record, on_images):
@@ -112,13 +131,16 @@ def _write_blocks(x, y, done, count, make_block, record, on_images):
 
 
 class _Record:
-    """How many images of which call are in the unfinished files: a small JSON file."""
+    """How many images of which call are in the unfinished files: a small JSON file.
 
-    def __init__(self, path, about):
-        self.path, self.about = path, about
+    path, count, about: as for write_generated.
+    """
+
+    def __init__(self, path, count, about):
+        self.path, self.about = _record_path(path), {**about, "count": count}
 
     def read(self):
-        """Return how many images are there; raise ValueError if they are of another call."""
+        """Return how many images are there; raise ValueError if there are some of another call."""
         try:
             content = json.loads(self.path.read_text())
             done, about = int(content["done"]), content["about"]
@@ -126,7 +148,7 @@ class _Record:
             return 0
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{self.path} is damaged; remove it to begin anew") from None
-        if about != self.about:
+        if done and about != self.about:
             raise ValueError(
                 f"{self.path} is of another call, {messages.shorten(about)}, this one is "
                 f"{messages.shorten(self.about)}; remove it to begin anew"

@@ -4,12 +4,15 @@ Invariant: numbers are never scaled, whatever their type; an error names the arr
 seen and what was expected, and gives the expression that converts it.
 """
 
+import math
 import numbers
 
 import numpy as np
 
 from fastbp.data import file_rows, warn
 from fastbp.data.messages import one_line
+
+BLOCK_BYTES = 1 << 22  # of an array that are looked at at a time
 
 
 def as_columns(a, n, dtype, name, m=None):
@@ -110,11 +113,26 @@ def check_finite_samples(X, Y, dtype, name):
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":
             continue
-        for rows, block in file_rows.parts(array):
+        for first, block in _blocks(array):
             non_finite = ~np.isfinite(cast(block, dtype)).all(axis=1)
             for i in np.flatnonzero(non_finite)[:1]:
-                where = f"{name}[{rows.start + i}]: {part}"
+                where = f"{name}[{first + i}]: {part}"
                 check_finite(block[i], where, "correct or leave out the sample", dtype)
+
+
+def all_finite(X, dtype):
+    """Tell whether all numbers of an array (n, ...) are finite in this type."""
+    if X.dtype.kind != "f":
+        return True
+    return all(np.isfinite(cast(block, dtype)).all() for _, block in _blocks(X))
+
+
+def _blocks(X):
+    """Yield (first row, rows in memory) of an array or FileRows: so few that a copy is small."""
+    count = max(1, BLOCK_BYTES // max(1, math.prod(X.shape[1:]) * X.dtype.itemsize))
+    for rows, part in file_rows.parts(X):
+        for start in range(0, len(part), count):
+            yield rows.start + start, part[start : start + count]
 
 
 def check_finite(array, what, advice, dtype=None):

@@ -133,6 +133,11 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
     the mean weight of all. If the weights diverge, or training is interrupted, the estimator keeps
     the last finite ones.
 
+    A memory map in C order that has the network's type, float32 or float64, is not copied; other
+    types, bytes for instance, are converted in memory as a whole. `early_stopping` without an
+    `eval_set`, and weights of 0, copy the samples that they divide; `deform` makes two arrays like
+    X. For data larger than memory see `fastbp.network2.Network.SGD`.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -37,6 +37,11 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     As for `NetworkClassifier`, with scikit-learn's `MLPRegressor`. Targets are used as they are:
     where they are large, e.g. beyond +-100, scale them, e.g. by a TransformedTargetRegressor.
 
+    A memory map in C order that has the network's type, float32 or float64, is not copied; other
+    types, bytes for instance, are converted in memory as a whole. `early_stopping` without an
+    `eval_set`, and weights of 0, copy the samples that they divide. For data larger than memory see
+    `fastbp.network2.Network.SGD`.
+
     Examples
     --------
     >>> import numpy as np

@@ -86,9 +86,10 @@ class CompiledNetwork:
         Parameters
         ----------
         X : array_like, shape (m, n_in), or fastbp.Pixels
-            Rows are samples.
+            Rows are samples. Pixels, float32 and float64 in a memory map are not copied, unless
+            methods or a cost of your own are used.
         Y : array_like, shape (m, n_out) or (m,)
-            One-hot rows, or labels.
+            One-hot rows, or labels, of which one-hot rows are made in memory.
 
         Returns
         -------

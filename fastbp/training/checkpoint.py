@@ -30,11 +30,15 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowErr
 
 
 class Position(NamedTuple):
-    """Where a run stands: the epoch, whether it has begun, and the seed of deformed images."""
+    """Where a run stands: the epoch, whether it has begun, and the seed of deformed images.
+
+    shuffle: "book" or "blocks", the order of its samples; None for a new run.
+    """
 
     epoch: int = 0
     epoch_started: bool = False
     deform_seed: int | None = None
+    shuffle: str | None = None
 
 
 class Checkpointer:
@@ -105,13 +109,15 @@ class Checkpointer:
         """Return the Position of the run that read() returns; if there is none, of a new one."""
         if self._found is None:
             return Position()
-        _, state, _ = self._found
+        config, state, _ = self._found
+        shuffle = str(config.get("shuffle", IN_OLDER_FILES["shuffle"])).split()
         with as_errors_of(self.path):
             seed = state.get("deform_seed")
             seed = None if seed is None else arguments.check_count("deform_seed", seed, 0)
             return Position(
-                arguments.check_count("epoch", state["epoch"], 0), bool(state["begun"]), seed
-            )
+                arguments.check_count("epoch", state["epoch"], 0), bool(state["begun"]), seed,
+                arguments.check_choice("shuffle", shuffle[0], "book", "blocks"),
+            )  # fmt: skip
 
     def read(self, config):
         """Return (state, content) as they were written, or None if there is nothing to resume.

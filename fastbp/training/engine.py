@@ -76,13 +76,17 @@ def quotients(params, plan, X, Y, which, h):
 
     C: the plan's cost, summed over X (m, n_in) and Y (m, n_out).
     """
-    samples, order, out = Samples(X, Y), np.arange(len(X)), np.empty(len(which))
-    packed_layout = plan.layout(params.dtype, len(X))
-    weights = packed_layout.pack(layer_views(params, plan))
-    places = packed_layout.places(layer_views(np.arange(1.0, params.size + 1), plan))
-    net = _net(packed_layout, weights, weights, samples, read_only(order))
-    drivers.difference_quotients(net, None, out, places[which], plan.cost, float(h))
-    return out
+    total, part = np.zeros(len(which)), np.empty(len(which))
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        samples = Samples(X[rows], Y[rows])
+        packed_layout = plan.layout(params.dtype, len(samples))
+        weights = packed_layout.pack(layer_views(params, plan))
+        places = packed_layout.places(layer_views(np.arange(1.0, params.size + 1), plan))
+        net = _net(packed_layout, weights, weights, samples, read_only(np.arange(len(samples))))
+        drivers.difference_quotients(net, None, part, places[which], plan.cost, float(h))
+        total += part
+    return total
 
 
 class Descent:

@@ -28,7 +28,10 @@ def gradient_check(
     net : Network
         Of either chapter. Nothing of it changes.
     data : list of (x, y), or tuple (X, Y)
-        A few samples, as `SGD` takes them; the cost is summed over them.
+        A few samples, as `SGD` takes them; the cost is summed over them. Pixels, float32 and
+        float64 in memory maps are not copied; each weight that is checked takes two passes over
+        all samples, so take some of a large file, ``(X[:100], Y[:100])``. The targets, and with
+        methods or a cost of your own the inputs too, are in memory in float64.
     h : float
         The step of the central differences (C(p + h) - C(p - h)) / 2h, which are computed in
         float64 whatever the network's type.

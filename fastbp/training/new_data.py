@@ -58,9 +58,9 @@ class NewData:
 
 def _begin(checkpointer, epochs):
     """Return (the epoch that the run begins or goes on with, the seed of its deformations)."""
-    first, _, seed = checkpointer.peek()
-    first = min(first, max(0, epochs - 1))  # of a run that is complete: its last
-    return first, seed_of_run() if seed is None else seed
+    found = checkpointer.peek()
+    first = min(found.epoch, max(0, epochs - 1))  # of a run that is complete: its last
+    return first, seed_of_run() if found.deform_seed is None else found.deform_seed
 
 
 def labels_of(Y):

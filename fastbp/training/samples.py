@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from fastbp.data import warn
+from fastbp.data import numeric_arrays, warn
 from fastbp.data.pixels import Pixels
 from fastbp.kernels import layout
 
@@ -33,10 +33,8 @@ def _is_sparse(X):
 def check_inputs(X, dtype, name):
     """Raise NonFiniteInput if inputs are not finite in this type; warn if they are large."""
     X = X.data if is_csr(X) else X
-    if not isinstance(X, Pixels):
-        with np.errstate(over="ignore"):
-            if not np.isfinite(X.astype(dtype, copy=False)).all():
-                raise NonFiniteInput
+    if not isinstance(X, Pixels) and not numeric_arrays.all_finite(X, dtype):
+        raise NonFiniteInput
     warn.warn_about_large_inputs(X, name)
 
 

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from fastbp.data import arguments, messages
+from fastbp.data import arguments, file_rows, messages
 from fastbp.kernels.dropout import GOLDEN
+from fastbp.training import group
 from fastbp.training.callbacks import check_callbacks
 from fastbp.training.learning_rates import LearningRates
 from fastbp.training.rules import Rules
@@ -45,6 +46,15 @@ class RunSettings:
         )
         if self.shuffle is not None:
             arguments.check_choice("shuffle", self.shuffle, "book", "blocks")
+
+    def take_order_of(self, checkpointer, data):
+        """With shuffle None, take the order of the run that is resumed, if data are a memory map.
+
+        What is free of the memory, by which the order is chosen, is another amount each time.
+        """
+        shuffle = group.current().from_root(lambda: checkpointer.peek().shuffle)
+        if self.shuffle is None and file_rows.holds_map(data):
+            self.shuffle = shuffle
 
     @property
     def streams(self):

@@ -3,7 +3,7 @@
 Invariant: the window that is trained on and the one that is being read have buffers of their own.
 """
 
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fastbp.data.file_rows import FileRows
 from fastbp.data.pixels import Pixels
 from fastbp.data.read_ahead import ReadAhead
 from fastbp.kernels import layout
+from fastbp.training import signals
 from fastbp.training.samples import Samples
 
 AHEAD = 8  # so many blocks are asked for before they are read
@@ -22,20 +23,21 @@ class Windows:
 
     X: FileRows, an array (n, n_in) or Pixels; Y: labels (n,), or targets (n, n_out), an array or
     FileRows; n_out, dtype: of the network; deform(first, X, Y): changes the rows from number
-    `first` on in place, or None. A context: the thread ends with it.
+    `first` of all on in place, or None. A context: the thread ends with it.
     """
 
     def __init__(self, X, Y, n_out, dtype, name, deform=None):
         self.X, self.Y, self.n_out, self.dtype, self.name = X, Y, n_out, dtype, name
         self.deform = deform
         self.current = self.coming = None  # (key, w, Samples, order); (key, w, future)
-        self.buffers, self.reader = [], None
+        self.buffers, self.reader, self.ended = [], None, False
 
     def __enter__(self):
-        self.reader = ReadAhead().__enter__()
+        self.reader, self.ended = ReadAhead().__enter__(), False
         return self
 
     def __exit__(self, *error):
+        self.ended = True
         self.reader.__exit__(*error)
         self.current = self.coming = None
         self.buffers.clear()
@@ -43,14 +45,16 @@ class Windows:
     def window(self, order, w):
         """Return (Samples, their order (size,)) of window w of an order.
 
-        Raises ReadError, and then has changed nothing.
+        Raises ReadError, and then has changed nothing. While it waits signals are handled at once.
         """
         if self.current is None or self.current[:2] != (order.key, w):
             if self.coming is None or self.coming[:2] != (order.key, w):
                 self._begin_reading(order, w)
             _, _, future = self.coming
             self.coming = None
-            self.current = order.key, w, *future.result()
+            with signals.allow_signals():
+                found = future.result()
+            self.current = order.key, w, *found
             self.buffers.reverse()  # the first is free again
             if w + 1 < order.n_windows:
                 self._begin_reading(order, w + 1)
@@ -75,6 +79,8 @@ class Windows:
         X, Y = (array[:n] for array in buffer)
         start, pieces = 0, order.pieces(w)
         for i, (first, count) in enumerate(pieces):
+            if self.ended:  # nobody waits for it, but for the end of the thread
+                raise CancelledError
             self._prefetch(pieces[i + AHEAD : i + AHEAD + 1] if i else pieces[: AHEAD + 1])
             rows, source = slice(start, start + count), slice(first, first + count)
             _copy(X[rows], _stored(self.X)[source])

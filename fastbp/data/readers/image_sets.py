@@ -40,8 +40,13 @@ def check_pair(images, images_path, labels, labels_path):
 
 def split(images, labels):
     """Return ((images, labels), (images, labels)): all but the last sixth, and the last sixth."""
-    n = len(images) - len(images) // 6
+    n = without_last_sixth(len(images))
     return (images[:n], labels[:n]), (images[n:], labels[n:])
+
+
+def without_last_sixth(n):
+    """Return how many of n images `split` leaves, of which the others are for validation."""
+    return n - n // 6
 
 
 def warn_about_black_images(images, where):
