@@ -22,6 +22,12 @@ from fastbp.distributed import cost_model, measure
 from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.settings import CHUNKS
 
+# Open MPI wants to be asked twice to run as root, and more ranks than processors are fine here.
+OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
 EPOCHS = 3  # of a process, after one that compiles
 
 
@@ -69,7 +75,7 @@ def epoch(n, options, *more):
     ]  # fmt: skip
     beside = Path(sys.executable).with_name("mpiexec")
     mpiexec = str(beside) if beside.exists() else "mpiexec"
-    environment = os.environ | {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    environment = os.environ | OPEN_MPI
     done = subprocess.run(
         [mpiexec, *map(str, command)], capture_output=True, text=True, env=environment, check=False
     )

@@ -43,14 +43,14 @@ class Descent:
         self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
         self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps
         self.steps_per_epoch, self.done = -(-len(samples) // self.m), 0
-        self.layout = plan.layout(params.dtype, -(-self.m // settings.chunks))
+        self.layout = plan.layout(params.dtype, self.m)
         n = self.layout.n_packed
         self.flat = [params, *moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.exchange = Exchange(ranks, settings.chunks, n, params.dtype)
         self.gradients = ChunkGradients(
-            plan, self.layout, self.packed[0], samples, order, self.exchange.nodes,
-            settings.chunks, n_threads, rules,
+            plan, self.packed[0], samples, order, self.exchange.nodes, self.m, settings.chunks,
+            n_threads, rules,
         )  # fmt: skip
         self.slice_step = self._slice_step()
         self.guard = AgreedGuard(self.packed, ranks) if check else None

@@ -235,6 +235,7 @@ class Layout:
             t[1:, [ACTIVATION, SLOPE]] = codes
         ends = self._place(W_AT, [0, *(t[1:, PANELS] * t[:-1, STRIDE] * v)], 0)
         self.n_packed = ends  # without T
+        self.part_size = int(t[0, STRIDE]) * v  # of a panel of the first layer
         transposed = [0, 0, *(t[1:-1, PANELS] * t[2:, PANELS] * v * v)]
         self.n_weights = self._place(T_AT, transposed, ends)
         ends = self._place(A_AT, m * t[:, STRIDE], 0)
