@@ -15,7 +15,7 @@ from reference import Oracle, sigma
 from fastbp import Pixels
 from fastbp.data import parameters
 from fastbp.distributed import tree
-from fastbp.distributed.chunks import ChunkGradients, bounds
+from fastbp.distributed.chunks import ChunkGradients
 from fastbp.kernels import activations, jit, layers, layout, ranges, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
@@ -447,7 +447,7 @@ def test_chunks_are_summed_in_the_order_of_the_tree(
         plan, params, _, Y, _ = problem(sizes, m + 3, dtype)
         X, leaves = sparse_images(np.random.default_rng(1), dtype, m + 3, sizes[0]), {}
         order = np.arange(m + 3)[::-1].copy()
-        for c, (first, last) in enumerate(itertools.pairwise(bounds(m, chunks)[1])):
+        for c, (first, last) in enumerate(itertools.pairwise(layout.chunk_bounds(m, chunks)[1])):
             part = order[3:][first:last]
             nabla = np.zeros_like(params)
             if len(part):
@@ -472,7 +472,7 @@ def call_group_start(g, size):
 def test_chunks_are_whole_groups_of_samples():
     """In a mini-batch, and in a part of it that begins and ends with a chunk."""
     for m, chunks in itertools.product([*range(1, 30), 512], (1, 2, 5, 12)):
-        groups, starts = bounds(m, chunks)
+        groups, starts = layout.chunk_bounds(m, chunks)
         assert (groups[-1], starts[-1]) == (-(-m // simd.MR), m)
         for first, last in itertools.combinations(range(chunks + 1), 2):
             size, begin = int(starts[last] - starts[first]), groups[first]

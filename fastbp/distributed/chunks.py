@@ -6,20 +6,9 @@ import numpy as np
 
 from fastbp.distributed import tree
 from fastbp.kernels import layout
-from fastbp.kernels.simd import MR
+from fastbp.kernels.layout import chunk_bounds
 from fastbp.training import engine, threads
 from fastbp.training.rules import Rules, kernel_rules
-
-
-def bounds(m, chunks):
-    """Return where the chunks of a mini-batch begin: (groups, samples), each (chunks + 1,).
-
-    They consist of whole groups of samples, since the kernels go through these.
-    """
-    groups = -(-m // MR)
-    first = np.arange(chunks + 1) * groups // chunks
-    threes = m - 2 * groups  # so many groups are of 3; the last ones are of 2: see layout.py
-    return first, np.clip(MR * first - np.maximum(0, first - threes), 0, m)
 
 
 class ChunkGradients:
@@ -30,7 +19,7 @@ class ChunkGradients:
     """
 
     def __init__(self, plan, weights, samples, order, nodes, m, chunks, n_threads, rules):
-        _, starts = bounds(m, chunks)
+        _, starts = chunk_bounds(m, chunks)
         largest = max((starts[last] - starts[first] for first, last in nodes), default=1)
         packed_layout, dtype = plan.layout(weights.dtype, max(1, int(largest))), weights.dtype
         self.chunks, self.n_packed = chunks, packed_layout.n_packed
@@ -46,7 +35,7 @@ class ChunkGradients:
 
     def _table(self, node, m):
         """Return (first and last sample of a node in a mini-batch of m, the ChunkTree's chunks)."""
-        (first, last), (groups, starts) = node, bounds(m, self.chunks)
+        (first, last), (groups, starts) = node, chunk_bounds(m, self.chunks)
         groups = groups[first : last + 1] - groups[first]
         chunks = np.column_stack([groups[:-1], groups[1:], tree.merges(node)])
         return int(starts[first]), int(starts[last]), chunks.reshape(-1)

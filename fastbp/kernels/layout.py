@@ -315,6 +315,17 @@ class Layout:
         )  # fmt: skip
 
 
+def chunk_bounds(m, chunks):
+    """Return where the chunks of a mini-batch begin: (groups, samples), each (chunks + 1,).
+
+    They consist of whole groups of samples, since the kernels go through these.
+    """
+    groups = -(-m // MR)
+    first = np.arange(chunks + 1) * groups // chunks
+    threes = m - 2 * groups  # so many groups are of 3, the last ones of 2: see group_start
+    return first, np.clip(MR * first - np.maximum(0, first - threes), 0, m)
+
+
 def zeros(count, dtype):
     """Return zeros that begin on a line of the cache: a vector across two costs twice."""
     dtype, line = np.dtype(dtype), 64
