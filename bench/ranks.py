@@ -1,7 +1,8 @@
 """python -m bench.ranks: epochs on 1, 2 ... ranks of this machine, in turns, beside the model.
 
 Each rank has one thread. One rank is `mpiexec -n 1`, with the same chunks as the others; plain is
-the network's own SGD. The model's rates are measured in the same run. Needs mpi4py and mpiexec.
+the network's own SGD. The model's rates are measured in the same rounds. It says nothing of one
+rank, nor of more ranks than processors. Needs mpi4py and mpiexec.
 """
 
 import argparse
@@ -21,7 +22,14 @@ from fastbp.data import files
 from fastbp.distributed import cost_model, measure
 from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.settings import CHUNKS
+from fastbp.training import threads
 
+# Open MPI wants to be asked twice to run as root, and more ranks than processors are fine here.
+OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
 EPOCHS = 3  # of a process, after one that compiles
 
 
@@ -69,7 +77,7 @@ def epoch(n, options, *more):
     ]  # fmt: skip
     beside = Path(sys.executable).with_name("mpiexec")
     mpiexec = str(beside) if beside.exists() else "mpiexec"
-    environment = os.environ | {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    environment = os.environ | OPEN_MPI
     done = subprocess.run(
         [mpiexec, *map(str, command)], capture_output=True, text=True, env=environment, check=False
     )
@@ -81,20 +89,21 @@ def epoch(n, options, *more):
 def compare(options):
     """Return rows (name, seconds, of these in the exchange, the model's), the fastest of rounds."""
     cases = [("plain", 1, ["--plain"]), *((f"{n} rank(s)", n, []) for n in options.ranks)]
-    found = {name: [] for name, *_ in cases}
+    found, rates = {name: [] for name, *_ in cases}, []
     for _ in range(options.rounds):
         for name, n, more in cases:
             found[name].append(epoch(n, options, *more))
-    rates = measure.compute_rates(tuple(options.sizes), np.dtype(options.dtype))
+        rates.append(measure.compute_rates(tuple(options.sizes), np.dtype(options.dtype)))
     work = cost_model.Work(
         tuple(options.sizes), np.dtype(options.dtype).itemsize, len(load_data()[0][1]),
-        options.mini_batch_size,
+        options.mini_batch_size, options.chunks,
     )  # fmt: skip
     rows = []
     for name, n, more in cases:
         (seconds, waiting), latency, bandwidth = min(found[name])
-        model = cost_model.Rates(*rates, latency, bandwidth)
-        predicted = cost_model.epoch_seconds(work, model, n) if n > 1 or more else None
+        model = cost_model.Rates(*min(rates), latency, bandwidth)
+        covered = more or 1 < n <= threads.usable()
+        predicted = cost_model.epoch_seconds(work, model, n) if covered else None
         rows.append((name, seconds, waiting, predicted))
     return rows
 

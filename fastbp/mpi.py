@@ -45,9 +45,10 @@ def SGD(
     comm : mpi4py.MPI.Comm, optional
         The ranks that train; all of the job by default.
     chunks : int
-        Each mini-batch is divided into so many parts, which are summed in one order: with a
-        multiple of the number of ranks all have equal work, and any number of ranks gets the same
-        weights, to the bit.
+        Each mini-batch is divided into so many parts, of whole groups of 3 samples, which are
+        summed in one order: with a multiple of the number of ranks all have about equal work, and
+        any number of ranks gets the same weights, to the bit. With ``shuffle="blocks"`` a rank
+        reads the samples of its own parts only, as long as it does not average.
     average_every : int, optional
         Each rank takes so many steps by itself, with its part of each mini-batch; then weights and
         moments are averaged: fewer exchanges, and results that depend on the number of ranks.
@@ -84,6 +85,7 @@ def SGD(
         kind = AveragingDescent if average_every else Descent
         ranks.descent = functools.partial(kind, ranks, settings)
         ranks.config = settings.config
+        ranks.chunks, ranks.own_chunks = settings.chunks_read(ranks.rank)
         ranks.check_same({"epochs": epochs, **settings.config})
         options |= _outputs(ranks, checkpoint, checkpoint_every, resume)
         with _prepared(net, ranks), group.joined(ranks):

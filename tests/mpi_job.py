@@ -5,12 +5,15 @@ import json
 import os
 import random
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from fastbp import History, cli, mpi, network, network2
+from fastbp.data.file_rows import FileRows
+from fastbp.training import orders, windows
 
 warnings.simplefilter("error")
 SIZES = [40, 33, 20, 10]
@@ -69,6 +72,34 @@ def case_chapter_1(ranks):
     lists = [(x[:, None], y[:, None]) for x, y in zip(X, Y)]
     mpi.SGD(net, lists, 2, 50, 3.0, test_data=(X, Y), comm=ranks, chunks=6)
     return digest(net), net.history, ranks.comm.allgather(net.history)
+
+
+def case_blocks(ranks):
+    """A memory map in windows of two mini-batches; the share of it that each rank reads."""
+    count, copy = [0], windows._copy
+
+    def counted(out, rows):
+        count[0] += rows.nbytes if isinstance(rows, FileRows) else 0
+        copy(out, rows)
+
+    windows._copy, (X, Y) = counted, data()
+    orders.BLOCK_BYTES, orders.WINDOW_BYTES = 7 * X[0].nbytes, 130 * X[0].nbytes
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "x.npy"), X)
+        X = np.load(Path(folder, "x.npy"), mmap_mode="r")
+        seed()
+        net = network2.Network(SIZES)
+        mpi.SGD(net, (X, Y), 2, 60, 0.3, comm=ranks, shuffle="blocks", dropout=[0.2, 0.5, 0.3],
+                verbose=False)  # fmt: skip
+        bad = np.array(X)
+        bad[77, 3] = np.nan  # one rank finds it
+        try:
+            mpi.SGD(net, (bad, Y), 1, 60, 0.3, comm=ranks, shuffle="blocks", verbose=False)
+            message = ""
+        except ValueError as error:
+            message = str(error)
+    gather = ranks.comm.allgather
+    return gather(digest(net)), gather(count[0] / (2 * X.nbytes)), gather(message)
 
 
 def case_average(ranks):

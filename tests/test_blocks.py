@@ -13,6 +13,7 @@ from test_kernels import guards  # noqa: F401
 from fastbp import Pixels, network, network2
 from fastbp.data import file_rows
 from fastbp.expand_mnist import Deformation
+from fastbp.kernels import layout
 from fastbp.training import deform_calls, new_data, orders, run, threads
 from fastbp.training.orders import BlockOrder
 from fastbp.training.windows import Windows
@@ -59,6 +60,26 @@ def test_it_is_a_permutation_in_windows_of_whole_mini_batches(n, m):
     sizes = [order.size_of(w) for w in range(order.n_windows)]
     assert sum(sizes) == n
     assert all(size % min(m, n) == 0 for size in sizes[:-1])
+
+
+@pytest.mark.parametrize("n", [1, 8, 71, 500])
+@pytest.mark.parametrize("m", [1, 10, 71])
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_each_chunk_has_rows_of_its_own_part_of_a_window(n, m, chunks):
+    random.seed(1)
+    order = BlockOrder(n, 784, m, chunks)
+    order.shuffle()
+    assert sorted(samples_of(order).tolist()) == list(range(n))
+    for w in range(order.n_windows):
+        within, parts = order.within(w), [order.rows_of(w, (c, c + 1)) for c in range(chunks)]
+        assert order.rows_of(w, (0, chunks)) == (0, order.size_of(w))
+        for start in range(0, len(within), order.m):
+            batch = within[start : start + order.m]
+            bounds = layout.chunk_bounds(len(batch), chunks)[1]
+            for (first, last), a, b in zip(parts, bounds, bounds[1:]):
+                assert all(first <= row < last for row in batch[a:b])
+        pieces = [order.pieces(w, part) for part in parts]
+        assert sum(count for piece in pieces for _, count in piece) == order.size_of(w)
 
 
 def test_it_follows_from_the_seed_alone_and_differs_from_epoch_to_epoch():

@@ -33,7 +33,8 @@ def test_one_prange_per_compiled_function_and_none_elsewhere():
                 assert calls.count("prange") == is_region, function.name
                 seen |= {function.name} if is_region else set()
                 assert not is_region or not seen & set(calls), function.name
-    assert seen == {"stages_parallel", "update_parallel", "limit_parallel", "deform_parallel"}
+    names = "stages_parallel", "update_parallel", "sums_parallel", "limit_parallel"
+    assert seen == {*names, "deform_parallel"}
 
 
 @pytest.mark.skipif(not JIT, reason="a property of compiled code")

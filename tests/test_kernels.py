@@ -14,11 +14,14 @@ from reference import Oracle, sigma
 
 from fastbp import Pixels
 from fastbp.data import parameters
+from fastbp.distributed import tree
+from fastbp.distributed.chunks import ChunkGradients
 from fastbp.kernels import activations, jit, layers, layout, ranges, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.training import engine, threads
 from fastbp.training.plans import plan_of
+from fastbp.training.rules import NO_RULES
 from fastbp.training.samples import NonFiniteInput, Samples
 
 DTYPES = [np.float64, np.float32]
@@ -427,6 +430,55 @@ def test_backprop_batch_against_the_oracle(dtype, sizes, n, monkeypatch, guards)
     scale = 1 if dtype == np.float64 else np.abs(wanted).max()
     close(nabla / scale, wanted / scale, dtype)
     np.testing.assert_array_equal(params, before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", NETS[2:], ids=str)
+def test_chunks_are_summed_in_the_order_of_the_tree(
+    n_threads, is_sparse, dtype, sizes, monkeypatch, guards
+):
+    """To the bit, for each part of the tree; there are empty chunks, too."""
+    read_sparsely(is_sparse, monkeypatch)
+    monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+    monkeypatch.setattr(threads, "usable", lambda limit: n_threads)
+    for m, chunks in ((34, 5), (8, 4), (7, 6), (1, 2)):
+        plan, params, _, Y, _ = problem(sizes, m + 3, dtype)
+        X, leaves = sparse_images(np.random.default_rng(1), dtype, m + 3, sizes[0]), {}
+        order = np.arange(m + 3)[::-1].copy()
+        for c, (first, last) in enumerate(itertools.pairwise(layout.chunk_bounds(m, chunks)[1])):
+            part = order[3:][first:last]
+            nabla = np.zeros_like(params)
+            if len(part):
+                nabla = engine.gradient(params, plan, X[part], Y[part], n_threads)
+            leaves[c, c + 1] = nabla
+        packed = plan.layout(np.dtype(dtype), m)
+        weights = packed.pack(parameters.layer_views(params, plan))
+        nodes = tree.nodes_within((0, chunks), (0, chunks - 1)) + [(0, chunks)]
+        how = weights, Samples(X, Y), order, nodes, m, chunks, n_threads, NO_RULES
+        sums, found = ChunkGradients(plan, *how), np.empty_like(params)
+        for node in nodes * 2:  # what stands there from before is of no account
+            packed.unpack(sums.sum_node(node, order, 3, m + 3), parameters.layer_views(found, plan))
+            expected = tree.total(node, {key: leaf.copy() for key, leaf in leaves.items()})
+            np.testing.assert_array_equal(found, expected)
+
+
+@compiled
+def call_group_start(g, size):
+    return layout.group_start(g, size)
+
+
+def test_chunks_are_whole_groups_of_samples():
+    """In a mini-batch, and in a part of it that begins and ends with a chunk."""
+    for m, chunks in itertools.product([*range(1, 30), 512], (1, 2, 5, 12)):
+        groups, starts = layout.chunk_bounds(m, chunks)
+        assert (groups[-1], starts[-1]) == (-(-m // simd.MR), m)
+        for first, last in itertools.combinations(range(chunks + 1), 2):
+            size, begin = int(starts[last] - starts[first]), groups[first]
+            for c in range(first, last + 1):
+                sample = call_group_start(int(groups[c] - begin), size)
+                assert sample == starts[c] - starts[first], (m, chunks, first, last)
 
 
 def test_backprop_batch_is_the_finite_difference_of_the_cost():

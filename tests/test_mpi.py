@@ -64,7 +64,7 @@ OTHERS = "average", "scaling", "decisions", "errors"
 @functools.cache
 def results(n):
     """Return the results of cases on n ranks, by name; of all of them for 2."""
-    names = "rules", "chapter_1", *(OTHERS if n == 2 else ())
+    names = "rules", "chapter_1", "blocks", *(OTHERS if n == 2 else ())
     return json.loads(run(n, *names).splitlines()[-1])
 
 
@@ -134,6 +134,16 @@ def test_one_rank_agrees_with_SGD(name, dtype):
     tolerance = 1e-10 if dtype == np.float64 else 1e-4
     np.testing.assert_allclose(flat, net._parameters(), rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(monitored[2], expected[2], rtol=tolerance)
+
+
+@needs_mpi
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_each_rank_reads_its_own_part_of_a_memory_map(n):
+    digests, shares, messages = result("blocks", n)
+    assert {*digests} == {*result("blocks", 1)[0]}
+    assert sum(shares) == pytest.approx(1)
+    np.testing.assert_allclose(shares, 1 / n, atol=0.04)  # whole groups of 3 samples
+    assert all("training_data[77]" in message for message in messages)
 
 
 def type_SGD(net, *arguments, **options):

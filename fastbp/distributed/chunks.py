@@ -1,47 +1,52 @@
 """The gradients of the chunks of a mini-batch, by the compiled kernels, and their sums."""
 
+import functools
+
+import numpy as np
+
 from fastbp.distributed import tree
 from fastbp.kernels import layout
-from fastbp.training import engine
+from fastbp.kernels.layout import chunk_bounds
+from fastbp.training import engine, threads
 from fastbp.training.rules import Rules, kernel_rules
 
 
 class ChunkGradients:
     """Sums the gradients of chunks over the nodes of a tree, each into a vector of its own.
 
-    weights: packed by packed_layout, as they are at the time of a call; nodes: those that are
-    summed; chunks: how many a mini-batch has; rules: only their dropout counts here.
+    weights: packed by plan.layout, as they are at the time of a call; nodes: those that are summed;
+    m: samples of a mini-batch; chunks: how many it has; rules: only their dropout counts here.
     """
 
-    def __init__(
-        self, plan, packed_layout, weights, samples, order, nodes, chunks, n_threads, rules
-    ):
+    def __init__(self, plan, weights, samples, order, nodes, m, chunks, n_threads, rules):
+        _, starts = chunk_bounds(m, chunks)
+        largest = max((starts[last] - starts[first] for first, last in nodes), default=1)
+        packed_layout, dtype = plan.layout(weights.dtype, max(1, int(largest))), weights.dtype
         self.chunks, self.n_packed = chunks, packed_layout.n_packed
-        depth = max((last - first - 1).bit_length() for first, last in nodes) if nodes else 0
-        count = packed_layout.n_weights
-        self.vectors = {node: layout.zeros(count, weights.dtype) for node in nodes}
-        self.spare = [layout.zeros(count, weights.dtype) for _ in range(depth)]
+        self.vectors = {node: layout.zeros(packed_layout.n_weights, dtype) for node in nodes}
+        self.table = functools.cache(self._table)
+        height = max(map(tree.height, nodes), default=1)
+        count = threads.usable(n_threads) * height * packed_layout.part_size
         dropout = Rules(dropout=rules.dropout, key=rules.key)
-        self.call_driver = engine.gradient_calls(
-            plan, packed_layout, weights, weights, samples, order, n_threads,
+        self.call_driver = engine.chunk_calls(
+            plan, packed_layout, weights, samples, order, layout.zeros(count, dtype), n_threads,
             kernel_rules(dropout, [weights], plan.sizes, 1.0, 1),
         )  # fmt: skip
 
+    def _table(self, node, m):
+        """Return (first and last sample of a node in a mini-batch of m, the ChunkTree's chunks)."""
+        (first, last), (groups, starts) = node, chunk_bounds(m, self.chunks)
+        groups = groups[first : last + 1] - groups[first]
+        chunks = np.column_stack([groups[:-1], groups[1:], tree.merges(node)])
+        return int(starts[first]), int(starts[last]), chunks.reshape(-1)
+
     def sum_node(self, node, order, start, end):
         """Return the gradient, packed, summed over a node of the mini-batch order[start:end]."""
-        self._sum(node, self.vectors[node], 0, order, start, end)
-        return self.vectors[node][: self.n_packed]
-
-    def _sum(self, node, target, depth, order, start, end):
-        first, last = node
-        if last - first > 1:
-            left, right = tree.halves(node)
-            self._sum(left, target, depth + 1, order, start, end)
-            self._sum(right, self.spare[depth], depth + 1, order, start, end)
-            target[: self.n_packed] += self.spare[depth][: self.n_packed]
-            return
-        target[: self.n_packed] = 0  # T is not added to, but written
-        begin, stop = (start + tree.share(end - start, c, self.chunks)[0] for c in (first, last))
-        if begin < stop:
-            self.call_driver.net = self.call_driver.net._replace(target=target)
-            self.call_driver(order, begin, stop)
+        target, (begin, stop, chunks) = self.vectors[node], self.table(node, end - start)
+        if begin == stop:
+            target[:] = 0
+        else:
+            call = self.call_driver
+            call.net, call.more = call.net._replace(target=target), (chunks, *call.more[1:])
+            call(order, start + begin, start + stop)
+        return target[: self.n_packed]

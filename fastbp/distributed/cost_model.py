@@ -1,13 +1,15 @@
 """What a step on several ranks costs: a model with measured rates, and from where more ranks pay.
 
-A step is (1) the chunks of a rank: the flops of their samples, and a pass over all parameters for
-each chunk; (2) the optimiser on a slice; (3) the exchange: a rank sends each of its V vectors in
-R - 1 slices, and its new slice R - 1 times, each message taking latency + bytes / bandwidth.
-Nothing overlaps, and all ranks are equally fast. One rank stands for the network's own SGD, where a
-mini-batch is one chunk, whose pass is the step.
+A step is (1) the gradients of a rank's chunks: the flops of their samples, a pass over all
+parameters for each of its V vectors, and a sum, in the cache, for each further chunk; (2) the
+optimiser on a slice; (3) the exchange: a rank sends each of its vectors in R - 1 slices, and its
+new slice R - 1 times, each message taking latency + bytes / bandwidth. Nothing overlaps, and each
+rank has a processor of its own, all equally fast. One rank stands for the network's own SGD, where
+a mini-batch is one chunk, whose pass is the step.
 """
 
 import dataclasses
+import functools
 import itertools
 
 from fastbp.distributed import tree
@@ -18,13 +20,14 @@ LARGEST_WIDTH = 2**15
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Seconds of a rank: per flop of a gradient; per parameter for each chunk, and for a step.
+    """Seconds of a rank: per flop of a gradient; per parameter for a pass, a sum and a step.
 
     latency: seconds per message; bandwidth: bytes per second.
     """
 
     per_flop: float
-    per_chunk_parameter: float
+    per_pass_parameter: float
+    per_sum_parameter: float
     per_step_parameter: float
     latency: float
     bandwidth: float
@@ -38,6 +41,7 @@ class Work:
     itemsize: int
     samples: int
     mini_batch_size: int
+    chunks: int = CHUNKS
 
     @property
     def parameters(self):
@@ -55,28 +59,32 @@ class Work:
         return dataclasses.replace(self, sizes=(self.sizes[0], *hidden, self.sizes[-1]))
 
 
-def chunks_for(ranks):
+def chunks_for(work, ranks):
     """Return into how many chunks a mini-batch is divided: one for each rank, if not more."""
-    return max(CHUNKS, ranks) if ranks > 1 else 1
+    return max(work.chunks, ranks) if ranks > 1 else 1
+
+
+@functools.cache
+def most_vectors(chunks, ranks):
+    """Return how many vectors a rank sends: the rank that has the most of them."""
+    shares = (tree.share(chunks, rank, ranks) for rank in range(ranks))
+    return max(len(tree.nodes_within((0, chunks), mine)) for mine in shares)
 
 
 def compute_seconds(work, rates, ranks):
     """Return the seconds of a step that a rank computes."""
-    chunks = chunks_for(ranks)
-    mine = -(-chunks // ranks)
+    chunks = chunks_for(work, ranks)
+    mine, vectors = -(-chunks // ranks), most_vectors(chunks, ranks)
     gradients = mine * work.mini_batch_size / chunks * work.flops * rates.per_flop
-    passes = mine * work.parameters * rates.per_chunk_parameter
+    passes = vectors * work.parameters * rates.per_pass_parameter
+    sums = max(0, mine - vectors) * work.parameters * rates.per_sum_parameter
     step = work.parameters / ranks * rates.per_step_parameter if ranks > 1 else 0.0
-    return gradients + passes + step
+    return gradients + passes + sums + step
 
 
 def exchange_seconds(work, rates, ranks):
     """Return the seconds of a step in which messages are under way."""
-    chunks = chunks_for(ranks)
-    vectors = max(
-        len(tree.nodes_within((0, chunks), tree.share(chunks, rank, ranks)))
-        for rank in range(ranks)
-    )
+    vectors = most_vectors(chunks_for(work, ranks), ranks)
     message = rates.latency + work.parameters / ranks * work.itemsize / rates.bandwidth
     return (vectors + 1) * (ranks - 1) * message
 

@@ -14,6 +14,7 @@ from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.slices import SliceStep, limit_norms
 from fastbp.training.divergence import Diverged, FiniteGuard
 from fastbp.training.rules import NO_RULES
+from fastbp.training.samples import NonFiniteInput
 
 INTERVAL = 0.1  # seconds of steps between two moments at which the ranks may pause
 
@@ -30,6 +31,17 @@ class AgreedGuard(FiniteGuard):
         return not self.ranks.any(not super().is_finite())
 
 
+def _check(samples, dtype, ranks):
+    """Raise NonFiniteInput on all ranks if samples of one of them are not finite."""
+    is_finite = True
+    try:
+        samples.check(dtype)
+    except NonFiniteInput:
+        is_finite = False
+    if ranks.any(not is_finite):
+        raise NonFiniteInput
+
+
 class Descent:
     """The same as engine.Descent, on the ranks of a group; see there.
 
@@ -38,19 +50,19 @@ class Descent:
 
     def __init__(self, ranks, settings, params, plan, samples, order, m, eta, n_threads=None,
                  rules=NO_RULES, moments=(), check=True, steps=0):  # fmt: skip
-        if not samples.checked:  # else one rank would read what is not finite, and others not
-            samples.check(params.dtype)
+        if not samples.checked:  # else one rank would find what is not finite, and others not
+            _check(samples, params.dtype, ranks)
         self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
         self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps
         self.steps_per_epoch, self.done = -(-len(samples) // self.m), 0
-        self.layout = plan.layout(params.dtype, -(-self.m // settings.chunks))
+        self.layout = plan.layout(params.dtype, self.m)
         n = self.layout.n_packed
         self.flat = [params, *moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.exchange = Exchange(ranks, settings.chunks, n, params.dtype)
         self.gradients = ChunkGradients(
-            plan, self.layout, self.packed[0], samples, order, self.exchange.nodes,
-            settings.chunks, n_threads, rules,
+            plan, self.packed[0], samples, order, self.exchange.nodes, self.m, settings.chunks,
+            n_threads, rules,
         )  # fmt: skip
         self.slice_step = self._slice_step()
         self.guard = AgreedGuard(self.packed, ranks) if check else None

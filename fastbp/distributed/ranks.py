@@ -58,7 +58,8 @@ class Ranks:
         comm = self.mpi.COMM_WORLD if comm is None else comm
         self.comm, self._failures = comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
-        self.config: dict[str, Any] = {}  # see group.SingleProcess
+        self.chunks, self.own_chunks = 1, (0, 1)  # see group.SingleProcess
+        self.config: dict[str, Any] = {}
         self.descent: Any = None
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from fastbp.data import arguments
+from fastbp.distributed import tree
 
 CHUNKS = 12  # a multiple of 1, 2, 3 and 4 ranks
 
@@ -57,6 +58,15 @@ class Settings:
                 "scaling_epochs": self.scaling_epochs,
             }
         return how
+
+    def chunks_read(self, rank):
+        """Return (chunks, (first, last) of a rank): it reads the samples of these alone.
+
+        With `average_every` it reads all samples, as a single process does.
+        """
+        if self.average_every:
+            return 1, (0, 1)
+        return self.chunks, tree.share(self.chunks, rank, self.size)
 
     def eta_of(self, eta, steps, steps_per_epoch):
         """Return the learning rate of the step after `steps` others.

@@ -31,6 +31,28 @@ def nodes_within(node, mine):
     return [found for half in halves(node) for found in nodes_within(half, mine)]
 
 
+def merges(node):
+    """Return, for each chunk of a node, how many times two sums are added once its own is formed.
+
+    These are always the two that were formed last: they stand on top of a stack.
+    """
+    first, last = node
+    if last - first == 1:
+        return [0]
+    counts = [count for half in halves(node) for count in merges(half)]
+    counts[-1] += 1
+    return counts
+
+
+def height(node):
+    """Return how many sums stand on that stack at most."""
+    first, last = node
+    if last - first == 1:
+        return 1
+    left, right = map(height, halves(node))
+    return max(left, 1 + right)
+
+
 def total(node, vectors):
     """Return the sum of a node, formed in place. vectors: arrays by node, of which it consists."""
     if node in vectors:

@@ -8,6 +8,7 @@ what the first writes; the numbers would be silently wrong.
 import numpy as np
 from numba import prange
 
+from fastbp.kernels.chunk_sums import sum_layer, tree_of
 from fastbp.kernels.costs import total_cost
 from fastbp.kernels.jit import driver, kernel, parallel_driver, parallel_kernel
 from fastbp.kernels.lagging import find_lagging
@@ -31,11 +32,18 @@ def forward_pass(net, rules, start):
 
 
 @kernel
+def backward_pass(net, rules, start, factor):
+    """Write the Deltas of all layers, and factor times them."""
+    one, zero = np.intp(1), np.intp(0)
+    for l in range(net.top, 0, -1):
+        backward(net, rules, start, l, factor, zero, one)
+
+
+@kernel
 def descend(net, rules, start, eta, factor):
     """Write all Deltas, and take the step: factor * the gradient, and what the rules add."""
     one, zero, top = np.intp(1), np.intp(0), net.top
-    for l in range(top, 0, -1):
-        backward(net, rules, start, l, factor, zero, one)
+    backward_pass(net, rules, start, factor)
     if rules is not None:
         find_lagging(net, rules, start)
     for l in range(1, top + 1):
@@ -69,6 +77,22 @@ def backprop_batch(net, rules):
     for start in range(0, net.n_samples, net.m):
         forward_pass(net, rules, start)
         descend(net, rules, start, 0.0, 1.0)
+    float_mode(mode)
+
+
+@driver
+def sum_chunks(net, rules, chunks, spare):
+    """Write the gradient, summed over the chunks of the order, into the target, packed likewise.
+
+    The order is one mini-batch; chunks, spare: see chunk_sums.ChunkTree; rules: see backprop_batch.
+    """
+    net, rules, mode = places_of(net), rule_places_of(rules), float_mode(0)
+    one, zero = np.intp(1), np.intp(0)
+    forward_pass(net, rules, zero)
+    backward_pass(net, rules, zero, 1.0)
+    tree = tree_of(net, chunks, spare, zero, one)
+    for l in range(1, net.top + 1):
+        sum_layer(net, tree, l, zero, one)
     float_mode(mode)
 
 
@@ -152,6 +176,18 @@ def update_parallel(net, rules, start, eta, n_threads):
 
 
 @parallel_kernel
+def sums_parallel(net, chunks, spare, n_threads):
+    """sum_layer of all layers on n_threads threads."""
+    for t in prange(n_threads):
+        mode = float_mode(0)
+        places = places_of(net)
+        tree = tree_of(places, chunks, spare, np.intp(t), n_threads)
+        for l in range(1, net.top + 1):
+            sum_layer(places, tree, l, np.intp(t), n_threads)
+        float_mode(mode)
+
+
+@parallel_kernel
 def limit_parallel(net, rules, n_threads):
     """limit_layer of all layers on n_threads threads."""
     for t in prange(n_threads):
@@ -199,6 +235,13 @@ def backprop_batch_parallel(net, rules, n_threads):
     """backprop_batch on n_threads threads."""
     for start in range(0, net.n_samples, net.m):
         descend_parallel(net, rules, start, 0.0, 1.0, n_threads)
+
+
+@parallel_driver
+def sum_chunks_parallel(net, rules, chunks, spare, n_threads):
+    """sum_chunks on n_threads threads."""
+    passes_parallel(net, rules, 0, 2 * net.top + 1, 1.0, n_threads)
+    sums_parallel(net, chunks, spare, n_threads)
 
 
 @parallel_driver

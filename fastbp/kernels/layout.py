@@ -235,6 +235,7 @@ class Layout:
             t[1:, [ACTIVATION, SLOPE]] = codes
         ends = self._place(W_AT, [0, *(t[1:, PANELS] * t[:-1, STRIDE] * v)], 0)
         self.n_packed = ends  # without T
+        self.part_size = int(t[0, STRIDE]) * v  # of a panel of the first layer
         transposed = [0, 0, *(t[1:-1, PANELS] * t[2:, PANELS] * v * v)]
         self.n_weights = self._place(T_AT, transposed, ends)
         ends = self._place(A_AT, m * t[:, STRIDE], 0)
@@ -312,6 +313,17 @@ class Layout:
             np.ones(1, np.int64), stored.kind, self.dtype.type(stored.scale), range_factor,
             len(self.sizes) - 1, self.m, len(order), int(sparse), stored.indices, stored.indptr,
         )  # fmt: skip
+
+
+def chunk_bounds(m, chunks):
+    """Return where the chunks of a mini-batch begin: (groups, samples), each (chunks + 1,).
+
+    They consist of whole groups of samples, since the kernels go through these.
+    """
+    groups = -(-m // MR)
+    first = np.arange(chunks + 1) * groups // chunks
+    threes = m - 2 * groups  # so many groups are of 3, the last ones of 2: see group_start
+    return first, np.clip(MR * first - np.maximum(0, first - threes), 0, m)
 
 
 def zeros(count, dtype):

@@ -101,10 +101,16 @@ def step_listed(net, rules, p, start, size, eta):
 def add_groups(net, size, W, S, b0, b1, half):
     """Add all groups' A.T @ S to the weights W of a panel, for the blocks of inputs b0 to b1."""
     for g in range(groups_of(size)):
-        group = group_of(net, g, size)
-        first, last = group.starts[b0], group.starts[b1]
-        s = block(S, group.first, group.rows, 0)
-        sparse_add(W, group.values, group.columns, first, last, s, half)
+        add_group(net, g, size, W, S, b0, b1, half)
+
+
+@kernel
+def add_group(net, g, size, W, S, b0, b1, half):
+    """Add the A.T @ S of group g, likewise."""
+    group = group_of(net, g, size)
+    first, last = group.starts[b0], group.starts[b1]
+    s = block(S, group.first, group.rows, 0)
+    sparse_add(W, group.values, group.columns, first, last, s, half)
 
 
 @kernel

@@ -54,21 +54,26 @@ def gradient(params, plan, X, Y, n_threads=None, name="X"):
     packed_layout, flat = plan.layout(params.dtype, m), np.empty_like(params)
     weights = packed_layout.pack(layer_views(params, plan))
     target = layout.zeros(weights.size, weights.dtype)
-    call_driver = gradient_calls(plan, packed_layout, weights, target, samples, order, n_threads)
+    net, work = _net(packed_layout, weights, target, samples, order), (plan.sizes, m, params.dtype)
+    names = "backprop_batch", "backprop_batch_parallel"
+    call_driver = calls.Calls(names, samples, net, None, (), work, plan.flops * m, n_threads)
     for _ in calls.paced(call_driver, order, m, plan.flops * m):
         pass
     packed_layout.unpack(target, layer_views(flat, plan))
     return flat
 
 
-def gradient_calls(plan, packed_layout, weights, target, samples, order, n_threads, rules=None):
-    """Return the Calls that add the gradient, summed over samples of the order, to the target.
+def chunk_calls(plan, packed_layout, weights, samples, order, spare, n_threads, rules):
+    """Return the Calls that write the gradient, summed over the chunks of a part of the order.
 
-    packed_layout: that of packed weights and target; rules: KernelRules with dropout, or None.
+    Its net.target, and more[0], the chunks, are to be set before each call. packed_layout: that of
+    packed weights and target; chunks, spare: see chunk_sums.ChunkTree; rules: KernelRules with
+    dropout alone, or None.
     """
-    m, names = packed_layout.m, ("backprop_batch", "backprop_batch_parallel")
-    net, work = _net(packed_layout, weights, target, samples, order), (plan.sizes, m, target.dtype)
-    return calls.Calls(names, samples, net, rules, (), work, plan.flops * m, n_threads)
+    m, names = packed_layout.m, ("sum_chunks", "sum_chunks_parallel")
+    net = _net(packed_layout, weights, weights, samples, order)
+    work = plan.sizes, m, weights.dtype
+    return calls.Calls(names, samples, net, rules, (None, spare), work, plan.flops * m, n_threads)
 
 
 def quotients(params, plan, X, Y, which, h):

@@ -14,6 +14,7 @@ class SingleProcess:
     """A group of one process; distributed.ranks.Ranks has the same methods for several."""
 
     rank, size = 0, 1
+    chunks, own_chunks = 1, (0, 1)  # of a mini-batch; those of this process: (first, last)
     config = {"chunks": None, "average_every": None}  # what must be the same in a resumed run
 
     def descent(self, *arguments):

@@ -1,5 +1,7 @@
 """The orders of samples: the book's, and that of data larger than memory, in shuffled blocks.
 
+Several processes that train together each read the blocks of their own chunks of the mini-batches.
+
 Invariant: an order is a permutation of all samples, new in each epoch, that follows from the state
 of Python's global generator alone.
 """
@@ -8,6 +10,7 @@ import random
 
 import numpy as np
 
+from fastbp.kernels import layout
 from fastbp.training import engine
 
 BLOCK_BYTES = 1 << 20  # that are read at once: a disk reads so much at nearly its full speed
@@ -54,10 +57,13 @@ class BlockOrder:
     from everywhere; but samples that are neighbours in the file always share a window or two. All
     of it follows from one number of 64 bits, `key`, which random.getrandbits draws in each epoch.
 
-    n: samples; row_bytes: of the inputs of one; m: per mini-batch, whose multiple a window is.
+    n: samples; row_bytes: of the inputs of one; m: per mini-batch, whose multiple a window is;
+    chunks: so many parts of a window, one after the other, are shuffled each by itself, and each
+    chunk of a mini-batch consists of samples of its part.
     """
 
-    def __init__(self, n, row_bytes, m):
+    def __init__(self, n, row_bytes, m, chunks=1):
+        self.chunks = chunks
         self.n, self.block = n, max(1, BLOCK_BYTES // row_bytes)
         self.m = min(m, n)
         self.window = max(1, WINDOW_BYTES // row_bytes // self.m) * self.m
@@ -82,9 +88,25 @@ class BlockOrder:
         """Return how many samples window w has."""
         return min(self.window, self.n - w * self.window)
 
-    def pieces(self, w):
-        """Return [(first sample, count), ...]: the runs of samples that window w consists of."""
-        start, end = w * self.window, w * self.window + self.size_of(w)
+    def _chunk_of(self, w):
+        """Return the number of the chunk (size,) that each place in the order of window w is in."""
+        whole, rest = divmod(self.size_of(w), self.m)
+        chunks = np.arange(self.chunks)
+        batch, last = (np.diff(layout.chunk_bounds(m, len(chunks))[1]) for m in (self.m, rest))
+        return np.append(np.tile(np.repeat(chunks, batch), whole), np.repeat(chunks, last))
+
+    def rows_of(self, w, chunks):
+        """Return (first, last), the rows of window w that are in the chunks (first, last)."""
+        counts = np.bincount(self._chunk_of(w), minlength=self.chunks)
+        return tuple(int(counts[:chunk].sum()) for chunk in chunks)
+
+    def pieces(self, w, rows=None):
+        """Return [(first sample, count), ...]: the runs of samples that window w consists of.
+
+        rows: (first, last) of those that are wanted, all by default.
+        """
+        first, last = rows or (0, self.size_of(w))
+        start, end = w * self.window + first, w * self.window + last
         found = []
         for i in range(np.searchsorted(self.ends, start, "right"), len(self.blocks)):
             first = int(self.ends[i - 1]) if i else 0  # where the block begins in the order
@@ -96,8 +118,14 @@ class BlockOrder:
 
     def within(self, w):
         """Return the order (size,), int64, of the samples in window w, as indices into it."""
-        order = np.arange(self.size_of(w))
-        engine.shuffle(order, random.Random(self.key + 1 + w))
+        chunk_of, generator, start = self._chunk_of(w), random.Random(self.key + 1 + w), 0
+        order = np.empty(len(chunk_of), np.int64)
+        for chunk in range(self.chunks):
+            places = np.flatnonzero(chunk_of == chunk)
+            rows = np.arange(start, start + len(places))
+            engine.shuffle(rows, generator)
+            order[places] = rows
+            start += len(places)
         return order
 
     def samples_of(self, w):

@@ -26,7 +26,7 @@ def read_only(array):
 
 def _is_sparse(X):
     """Tell whether lists of the nonzero pixels pay, by what some rows of X hold."""
-    some = X[:: -(-len(X) // SAMPLED_ROWS)]
+    some = X[:: max(1, -(-len(X) // SAMPLED_ROWS))]
     return np.count_nonzero(some) < MOST_NONZERO * some.size
 
 
@@ -53,21 +53,22 @@ class Samples:
 
     X (n, n_in): contiguous, of uint8, float32 or float64; or Pixels; or compressed sparse rows with
     sorted indices, of float32 or float64. Y (n, n_out); name: what a warning calls the inputs.
+    rows: a slice of those that this process trains on; the others are not looked at.
     Where most of X is zero the first layer leaves these numbers out: fewer operations, the same
     bits.
     """
 
-    def __init__(self, X, Y, name="X"):
+    def __init__(self, X, Y, name="X", rows=slice(None)):
         stored, scale = (X.array, X.scale) if isinstance(X, Pixels) else (X, 1.0)
         self.n, self.n_in = X.shape
-        self.X, self.Y, self.name = X, Y, name
+        self.X, self.Y, self.name, self.rows = X, Y, name, rows
         indices, indptr = np.zeros(1, np.int32), np.zeros(1, np.int64)
         if is_csr(X):
             self.sparse, stored, kind = True, X.data.astype(np.float64), layout.CSR
             indices = np.append(X.indices, 0).astype(np.int32)  # never empty
             indptr = X.indptr.astype(np.int64)
         else:
-            self.sparse, kind = _is_sparse(stored), layout.STORED.index(stored.dtype)
+            self.sparse, kind = _is_sparse(stored[rows]), layout.STORED.index(stored.dtype)
         numbers = read_only(stored.reshape(-1).view(np.uint8))
         Y, indices, indptr = map(read_only, (Y, indices, indptr))
         self.stored = Stored(numbers, kind, scale, Y, indices, indptr)
@@ -84,7 +85,7 @@ class Samples:
 
     def check(self, dtype):
         """Find out what is out of range: raise NonFiniteInput, or warn of large inputs."""
-        check_inputs(self.X, dtype, self.name)
+        check_inputs(self.X if is_csr(self.X) else self.X[self.rows], dtype, self.name)
         self.checked = True
 
     def note_checked(self, count):

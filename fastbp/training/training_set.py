@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
-from fastbp.training import checkpoint
+from fastbp.training import checkpoint, group
 from fastbp.training.ahead import Ahead
 from fastbp.training.new_data import labels_of
 from fastbp.training.orders import BlockOrder, BookOrder
@@ -87,7 +87,8 @@ class TrainingSet:
             if not self.reference and (streams == "always" or is_file):
                 deform = self._deform_rows if deforms else None
                 n_out = net._plan.sizes[-1]
-                windows = Windows(*given, n_out, net.dtype, "training_data", deform)
+                chunks = group.current().own_chunks
+                windows = Windows(*given, n_out, net.dtype, "training_data", deform, chunks)
                 return Loaded(data, given, given, None, windows, None)
         arrays = given
         if deforms:
@@ -146,7 +147,8 @@ class TrainingSet:
             return BookOrder(self.n)
         X = self.arrays[0]
         row_bytes = math.prod(X.shape[1:]) * X.dtype.itemsize
-        return BlockOrder(self.n, row_bytes, self.settings.mini_batch_size)
+        chunks = group.current().chunks
+        return BlockOrder(self.n, row_bytes, self.settings.mini_batch_size, chunks)
 
     def config(self, order):
         """Return what must be the same when the run is resumed, a dictionary for JSON."""

@@ -23,12 +23,13 @@ class Windows:
 
     X: FileRows, an array (n, n_in) or Pixels; Y: labels (n,), or targets (n, n_out), an array or
     FileRows; n_out, dtype: of the network; deform(first, X, Y): changes the rows from number
-    `first` of all on in place, or None. A context: the thread ends with it.
+    `first` of all on in place, or None; chunks: (first, last) of the order's, whose samples are
+    read. A context: the thread ends with it.
     """
 
-    def __init__(self, X, Y, n_out, dtype, name, deform=None):
+    def __init__(self, X, Y, n_out, dtype, name, deform=None, chunks=(0, 1)):
         self.X, self.Y, self.n_out, self.dtype, self.name = X, Y, n_out, dtype, name
-        self.deform = deform
+        self.deform, self.chunks = deform, chunks
         self.current = self.coming = None  # (key, w, Samples, order); (key, w, future)
         self.buffers, self.reader, self.ended = [], None, False
 
@@ -70,14 +71,15 @@ class Windows:
 
     def _new_buffer(self, n):
         """Return arrays for the inputs and the targets of n samples."""
-        X = np.empty((n, self.X.shape[1]), self.X.dtype)
+        X = np.zeros((n, self.X.shape[1]), self.X.dtype)  # rows of other processes stay untouched
         return X, layout.zeros(n * self.n_out, self.dtype).reshape(n, self.n_out)
 
     def read(self, buffer, order, w):
         """Read window w into a buffer; return what `window` does."""
         n = order.size_of(w)
         X, Y = (array[:n] for array in buffer)
-        start, pieces = 0, order.pieces(w)
+        mine = order.rows_of(w, self.chunks)
+        start, pieces = mine[0], order.pieces(w, mine)
         for i, (first, count) in enumerate(pieces):
             if self.ended:  # nobody waits for it, but for the end of the thread
                 raise CancelledError
@@ -90,7 +92,7 @@ class Windows:
             start += count
         scale = self.X.scale if isinstance(self.X, (Pixels, FileRows)) else None
         inputs = X if scale is None else Pixels(X, scale)
-        return Samples(inputs, Y, self.name), order.within(w)
+        return Samples(inputs, Y, self.name, slice(*mine)), order.within(w)
 
     def _prefetch(self, pieces):
         """Have the inputs of pieces read from the disk: several at a time are faster than one."""
