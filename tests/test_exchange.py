@@ -768,7 +768,8 @@ def test_estimators_of_fastbp(targets, rng, tmp_path):
     wanted = wanted[:, 1:] if targets in ("binary", "texts") else wanted
     np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-12)
     exchange.to_onnx(net, tmp_path / "net.onnx")
-    regressor = NetworkRegressor((6,), max_iter=3, random_state=1).fit(X, X[:, 0])
+    regressor = NetworkRegressor((6,), activation="sigmoid", max_iter=3, random_state=1)
+    regressor.fit(X, X[:, 0])
     net = exchange.from_sklearn(regressor)
     np.testing.assert_allclose(net.feedforward(X.T)[0], regressor.predict(X), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match=r"not fitted; call mlp\.fit first"):
@@ -811,5 +812,35 @@ def test_sklearn_that_is_refused(rng):
         exchange.from_sklearn(mlp)
     mlp.out_activation_ = "logistic"
     mlp.coefs_[0][1, 2] = np.inf
-    with pytest.raises(ValueError, match=r"mlp.coefs_\[0\].T is inf at \[2, 1\], expected finite"):
+    mlp.intercepts_, intercepts = [], mlp.intercepts_
+    with pytest.raises(ValueError, match=r"mlp.intercepts_ is \[\] \(list\), expected a list of"):
         exchange.from_sklearn(mlp)
+    mlp.intercepts_ = intercepts
+    with pytest.raises(ValueError, match=r"mlp.coefs_\[0\] is inf at \[1, 2\], expected finite"):
+        exchange.from_sklearn(mlp)
+
+
+@no_convergence
+@pytest.mark.parametrize("kind", [MLPClassifier, NetworkClassifier])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("coefs_", [], r"mlp\.coefs_ is \[\] "),
+        ("coefs_", None, r"mlp\.coefs_ is None "),
+        ("coefs_", [np.eye(3, 4)], r"mlp\.coefs_ has 1 arrays, mlp\.intercepts_ has 2"),
+        ("coefs_", [np.eye(3, 4), np.eye(3)], r"mlp\.coefs_\[1\] has shape \(3, 3\), exp"),
+        ("intercepts_", None, r"mlp\.intercepts_ is None "),
+        ("intercepts_", [np.ones(4), np.ones(1)], r"mlp\.intercepts_\[1\] has shape \(1,\)"),
+        ("out_activation_", None, r"mlp\.out_activation_ is None "),
+        ("activation", ["relu"], r"mlp\.activation is \['relu'\] "),
+    ],
+)
+def test_damaged_perceptrons(kind, name, value, message, rng):
+    mlp = kind((4,), max_iter=3).fit(rng.standard_normal((30, 3)), np.arange(30) % 3)
+    setattr(mlp, name, value)
+    with pytest.raises(ValueError, match=message):
+        exchange.from_sklearn(mlp)
+    if value is None:
+        delattr(mlp, name)
+        with pytest.raises(ValueError, match=message if name != "coefs_" else "mlp is not fitted"):
+            exchange.from_sklearn(mlp)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastbp.converters.contents import Layer, network2_of, require
 from fastbp.data import messages
+from fastbp.data.perceptrons import fitted_layers
 from fastbp.network2 import Network
 
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+ACTIVATIONS |= {"sigmoid": "sigmoid"}  # of fastbp's estimators
 OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax"}
 
 
@@ -36,8 +36,8 @@ def from_sklearn(mlp: Any) -> Network:
     ImportError
         If scikit-learn is not installed.
     TypeError, ValueError
-        If mlp is something else, is not fitted, or has an output that a network does not have (a
-        regressor with Poisson loss).
+        If mlp is something else, is not fitted, has layers that do not fit each other or are not
+        finite, or an output that a network does not have (a regressor with Poisson loss).
 
     Notes
     -----
@@ -69,15 +69,16 @@ def from_sklearn(mlp: Any) -> Network:
         )
     if not hasattr(mlp, "coefs_"):
         raise ValueError("mlp is not fitted; call mlp.fit first")
-    activation, output = ACTIVATIONS.get(mlp.activation), OUTPUTS.get(mlp.out_activation_)
-    if activation is None or output is None:
-        name = "out_activation_" if activation else "activation"
-        expected = ", ".join(OUTPUTS if activation else ACTIVATIONS)
-        seen = messages.describe(getattr(mlp, name))
-        raise ValueError(f"mlp.{name} is {seen}, expected one of {expected}")
+    for name, known in (("activation", ACTIVATIONS), ("out_activation_", OUTPUTS)):
+        seen = getattr(mlp, name, None)
+        if not (isinstance(seen, str) and seen in known):
+            raise ValueError(
+                f"mlp.{name} is {messages.describe(seen)}, expected one of {', '.join(known)}"
+            )
+    fitted = fitted_layers(mlp, "mlp.")
     layers = [
-        Layer(f"mlp.coefs_[{l}].T", np.asarray(w).T, f"mlp.intercepts_[{l}]", np.asarray(b))
-        for l, (w, b) in enumerate(zip(mlp.coefs_, mlp.intercepts_))
+        Layer(f"mlp.coefs_[{l}].T", w.T, f"mlp.intercepts_[{l}]", b)
+        for l, (w, b) in enumerate(zip(fitted.coefs, fitted.intercepts))
     ]
-    activations = [activation] * (len(layers) - 1) + [output]
-    return network2_of(layers, activations, None, layers[0].w.dtype)
+    activations = [ACTIVATIONS[mlp.activation]] * (len(layers) - 1) + [OUTPUTS[mlp.out_activation_]]
+    return network2_of(layers, activations, None, fitted.dtype)
