@@ -270,8 +270,11 @@ def test_schedules_and_costs_that_are_not_finite(rng):
     """Weight decay that overflows; an own cost or schedule that returns NaN."""
     X, Y = data(rng, 300)
     net = network2.Network(SIZES)
-    with pytest.raises(FloatingPointError, match=r"epoch 0, mini-batch [0-9]+:"):
-        net.SGD((X, Y), 3, 10, 1e4, lmbda=1e307)
+    for eta in (0.5, 1e4):
+        with pytest.raises(
+            FloatingPointError, match=r"0, mini-batch [0-9]+: lmbda 1e\+307 may be too large"
+        ):
+            net.SGD((X, Y), 3, 10, eta, lmbda=1e307)
     assert all(np.isfinite(array).all() for array in net.weights)
     with pytest.raises(ValueError, match="schedule is nan, expected a finite number"):
         net.SGD((X, Y), 3, 10, 1.0, schedule=lambda epoch: np.nan)

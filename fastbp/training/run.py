@@ -258,10 +258,18 @@ class Run:
     def _refuse(self, where):
         """Raise the error that says where the weights ceased to be finite."""
         raise FloatingPointError(
-            f"the weights became infinite or NaN in epoch {self.state.epoch}, {where}: eta "
-            f"{self.state.eta} may be too large. The network keeps the last finite weights; "
+            f"the weights became infinite or NaN in epoch {self.state.epoch}, {where}: "
+            f"{self._likely_cause()} may be too large. The network keeps the last finite weights; "
             f"on_divergence='continue' goes on, as the book's code does"
         ) from None
+
+    def _likely_cause(self):
+        eta, rules = self.state.eta, self.rule_settings
+        name = "lmbda" if rules.lmbda > rules.l1 else "l1"
+        value = getattr(rules, name)
+        # Weight decay is more than the weights, or than 1, also with a moderate eta.
+        is_extreme = min(eta, 1) * value > self.training_set.n
+        return f"{name} {value}" if is_extreme else f"eta {eta}"
 
     def _undo(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
