@@ -14,6 +14,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastbp.data import arguments, parameters
+from fastbp.data.perceptrons import fitted_layers
 from fastbp.data.warn import no_large_input_warnings
 from fastbp.estimators.figures import mean_cost
 from fastbp.estimators.fit_settings import (
@@ -23,7 +24,7 @@ from fastbp.estimators.fit_settings import (
     number_of_threads,
 )
 from fastbp.estimators.fitting import Fitting, TrainingState
-from fastbp.estimators.training_data import TrainingData, canonical
+from fastbp.estimators.training_data import TrainingData, canonical, check_sparse
 from fastbp.kernels.activations import SIGMOID
 from fastbp.training import engine
 from fastbp.training.plans import plan_of
@@ -54,17 +55,20 @@ class BaseNetwork(BaseEstimator):
     def _fit(self, X, y, sample_weight, eval_set=None, incremental=False):
         settings = fit_settings(self)
         is_first = not hasattr(self, "coefs_") or not (incremental or settings.warm_start)
-        data = self._read(X, y, sample_weight, is_first, incremental)
+        fitted = None if is_first else fitted_layers(self)
+        data = self._read(X, y, sample_weight, fitted, incremental)
         plan = self._plan_of(settings, data)
-        validation = None if eval_set is None else self._read_eval_set(eval_set, data.X.dtype)
+        validation = None if eval_set is None else self._read_eval_set(eval_set, plan, data.X.dtype)
         if is_first:
             state = TrainingState(generator_of(self.random_state))
             params = self._initial_parameters(plan, state.generator, data.X.dtype)
         else:
-            state, params = self._state, self._flat_parameters(plan)
+            state, params = self._state, self._flat_parameters(fitted, plan)
         if settings.early_stopping and validation is None:
             strata = self._strata(data.Y)
             data, validation = data.split(strata, settings.validation_fraction, state.split_key)
+        if settings.early_stopping:
+            self._check_score(len(validation.Y))
         measure = None if validation is None else self._measure_of(plan, validation)
         labels = None if settings.deformation is None else self._image_labels(data)
         fitting = Fitting(settings, plan, params, state, data, measure, labels)
@@ -88,28 +92,48 @@ class BaseNetwork(BaseEstimator):
 
     # ------------------------------------------------ samples
 
-    def _read(self, X, y, sample_weight, is_first, incremental):
-        """Return the TrainingData of arguments of fit, without samples of weight 0."""
-        dtype = input_types(self.dtype) if is_first else self.coefs_[0].dtype
+    def _read(self, X, y, sample_weight, fitted, incremental):
+        """Return the TrainingData of arguments of fit, without samples of weight 0.
+
+        fitted: FittedLayers that training goes on with, or None.
+        """
+        is_first = fitted is None
+        dtype = input_types(self.dtype) if is_first else fitted.dtype
         X, y = self._checked(X, y, dtype, is_first)
         y = self._read_targets(y, is_first, incremental)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
         if weights.min() < 0:
             raise ValueError(f"sample_weight has {weights.min()}, expected no negative weights")
-        weights *= self._class_weights(y, incremental)
-        if not weights.any():
+        with np.errstate(over="ignore"):
+            weights *= self._class_weights(y, incremental)
+            total = weights.sum()
+        if not (weights.min() >= 0 and total < np.inf):
+            name = "class_weight" if getattr(self, "class_weight", None) else "sample_weight"
+            raise ValueError(
+                f"{name} gives samples weights from {weights.min()} to {weights.max()}, expected "
+                f"none negative, and a finite sum"
+            )
+        if not total:
             raise ValueError("sample_weight is 0 for all samples, expected at least one above 0")
         return TrainingData(X, self._encode(y, X.dtype), weights).without_weight_0()
 
-    def _read_eval_set(self, eval_set, dtype):
+    def _read_eval_set(self, eval_set, plan, dtype):
         """Return the TrainingData of the argument eval_set, or raise."""
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
             raise TypeError("eval_set is not a pair of arrays, expected (X, y)")
-        X, y = self._checked(*eval_set, dtype, reset=False)
-        return TrainingData(X, self._encode(y, X.dtype), np.ones(X.shape[0]))
+        try:
+            X, y = self._checked(*eval_set, dtype, reset=False)
+            Y = self._encode(y, dtype)
+            if Y.shape[1] != plan.sizes[-1]:
+                raise ValueError(f"y has {Y.shape[1]} column(s), expected {plan.sizes[-1]}")
+        except ValueError as error:
+            raise ValueError(f"eval_set: {error}") from None
+        return TrainingData(X, Y, np.ones(X.shape[0]))
 
     def _checked(self, X, y, dtype, reset):
         """Return X (n, n_in), contiguous or CSR, and y as arrays, or raise."""
+        check_sparse(X, "X")
+        check_sparse(y, "y")
         X, y = validate_data(
             self, X, y, accept_sparse="csr", dtype=dtype, order="C", multi_output=True,
             y_numeric=self._y_numeric, reset=reset,
@@ -136,23 +160,23 @@ class BaseNetwork(BaseEstimator):
             biases.append(generator.uniform(-bound, bound, (n_out, 1)))
         return parameters.flatten(weights, biases, plan, dtype)
 
-    def _flat_parameters(self, plan):
-        """Return coefs_ and intercepts_ as a flat vector, or raise where they do not fit."""
-        sizes = self._fitted_sizes()
-        if sizes != plan.sizes:
+    def _flat_parameters(self, fitted, plan):
+        """Return FittedLayers as a flat vector, or raise where they do not fit the plan."""
+        if fitted.sizes != plan.sizes:
             raise ValueError(
-                f"the fitted network has the sizes {sizes}, expected {plan.sizes} by "
+                f"the fitted network has the sizes {fitted.sizes}, expected {plan.sizes} by "
                 f"hidden_layer_sizes and the samples; call fit with warm_start=False"
             )
-        weights = [np.asarray(w).T for w in self.coefs_]
-        biases = [np.asarray(b).reshape(-1, 1) for b in self.intercepts_]
-        return parameters.flatten(weights, biases, plan, self.coefs_[0].dtype)
+        weights, biases = [w.T for w in fitted.coefs], [b[:, None] for b in fitted.intercepts]
+        return parameters.flatten(weights, biases, plan, fitted.dtype)
 
-    def _fitted_sizes(self):
-        return *(len(w) for w in self.coefs_), len(self.intercepts_[-1])
-
-    def _fitted_plan(self):
-        sizes = self._fitted_sizes()
+    def _fitted_plan(self, sizes):
+        ends = self.n_features_in_, self.n_outputs_
+        if (sizes[0], sizes[-1]) != ends:
+            raise ValueError(
+                f"coefs_ are of a network of the sizes {sizes}, expected {ends[0]} inputs and "
+                f"{ends[1]} outputs, as it was fitted"
+            )
         output, cost = self._output_and_cost()
         hidden = fit_settings(self).activation
         return plan_of(sizes, (hidden,) * (len(sizes) - 2) + (output,), cost)
@@ -160,11 +184,11 @@ class BaseNetwork(BaseEstimator):
     def _outputs(self, X):
         """Return the outputs (n, n_out) for what a user passes to predict."""
         check_is_fitted(self, "coefs_")
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=self.coefs_[0].dtype, order="C", reset=False
-        )
-        plan = self._fitted_plan()
-        return self._feedforward(self._flat_parameters(plan), plan, canonical(X))
+        fitted = fitted_layers(self)
+        check_sparse(X, "X")
+        X = validate_data(self, X, accept_sparse="csr", dtype=fitted.dtype, order="C", reset=False)
+        plan = self._fitted_plan(fitted.sizes)
+        return self._feedforward(self._flat_parameters(fitted, plan), plan, canonical(X))
 
     def _feedforward(self, params, plan, X):
         with no_large_input_warnings():
@@ -198,7 +222,8 @@ class BaseNetwork(BaseEstimator):
         self.validation_scores_ = list(state.validation_scores) if is_validated else None
         losses = list(state.validation_loss_curve) if is_validated else None
         self.validation_loss_curve_ = losses
-        self.best_validation_score_ = state.best_validation[0] if is_validated else None
+        scores = [*state.validation_scores] or [np.nan]
+        self.best_validation_score_ = float(np.fmax.reduce(scores)) if is_validated else None
         if not keeps_order:
             state.order = None
 
@@ -225,6 +250,9 @@ class BaseNetwork(BaseEstimator):
     def _strata(self, Y):
         """Return the classes (n,) of which the same share is held out, or None."""
         return
+
+    def _check_score(self, n):
+        """Raise ValueError if n samples of validation data are too few for a score."""
 
     def _score(self, outputs, Y, sample_weight):
         """Return what score would, from outputs and targets (n, n_out)."""

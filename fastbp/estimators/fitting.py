@@ -18,6 +18,8 @@ from fastbp.training.new_data import NewData
 from fastbp.training.progress_bar import progress_bar
 from fastbp.training.samples import Samples
 
+LEAST = np.finfo(np.float64).min
+
 
 @dataclasses.dataclass
 class TrainingState:
@@ -73,7 +75,7 @@ class Fitting:
         mean_weight = data.sample_weight.mean()
         is_weighted = data.sample_weight.min() != data.sample_weight.max()
         self.sample_weight = data.sample_weight / mean_weight if is_weighted else None
-        self.batch_weight = self.m * mean_weight
+        self.batch_weight = float(self.m * mean_weight)
         self.rule_settings = settings.rule_settings(len(plan.sizes), params.dtype)
         self.stops_by_score = settings.early_stopping and measure is not None
         self.best_params = params.copy()
@@ -184,9 +186,24 @@ class Fitting:
     def _divergence(self, before):
         return FloatingPointError(
             f"the weights became infinite or NaN in epoch {self.epochs_done}, mini-batch "
-            f"{before // self.m}: learning_rate_init={self.settings.rate.first} may be too large, "
-            f"or the inputs, or the targets of a regression, are; scale them, e.g. by a "
-            f"StandardScaler"
+            f"{before // self.m}: {self._likely_cause()}"
+        )
+
+    def _likely_cause(self):
+        alpha, rate = self.settings.alpha, self.settings.rate.first
+        if min(rate, 1) * alpha > self.batch_weight:  # weight decay is more than the weights
+            return (
+                f"alpha={alpha} may be too large for mini-batches of the weight "
+                f"{self.batch_weight:.6g}, the sum of sample_weight"
+            )
+        if self.eta > rate:
+            return (
+                f"the learning rate {self.eta:.6g} may be too large, which learning_rate makes of "
+                f"learning_rate_init={rate}"
+            )
+        return (
+            f"learning_rate_init={rate} may be too large, or the inputs, or the targets of a "
+            f"regression, are; scale them, e.g. by a StandardScaler"
         )
 
     def _validate(self):
@@ -223,10 +240,12 @@ class Fitting:
         improves = loss <= state.best_loss - tol
         state.best_loss = min(state.best_loss, loss)
         if self.measure is not None:
-            validation = figures["validation_score"], -figures["validation_loss"]
+            score = figures["validation_score"]
             if self.stops_by_score:
-                improves = validation[0] >= state.best_validation[0] + tol
-            if validation > state.best_validation:  # of equal scores the one with less loss
+                improves = score >= state.best_validation[0] + tol
+            # Of equal scores the one with less loss; NaN is the least, but more than no epoch.
+            validation = tuple(np.nan_to_num((score, -figures["validation_loss"]), nan=LEAST))
+            if validation > state.best_validation:
                 state.best_validation = validation
                 self.best_params[...] = self.params
         state.waited = 0 if improves else state.waited + 1

@@ -22,6 +22,8 @@ class Labels:
             if is_first:
                 raise ValueError("classes is None, expected all labels in the first partial_fit")
             return
+        if not np.size(classes):
+            raise ValueError("classes is empty, expected all labels")
         classes = unique_labels(classes)
         if is_first:
             self._set_classes(classes, type_of_target(y).startswith("multilabel"))
@@ -64,6 +66,13 @@ class Labels:
         if self._is_multilabel:
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
                 raise ValueError(f"y has shape {y.shape}, expected (n, {len(self.classes_)})")
+            other = np.argwhere((y != 0) & (y != 1))
+            if len(other):
+                i, j = other[0].tolist()
+                raise ValueError(
+                    f"y has {y[i, j]} at [{i}, {j}], expected rows of 0 and 1: 1 where a sample "
+                    f"has a label"
+                )
             return y.astype(dtype)
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}, expected classes, (n,)")
@@ -90,9 +99,9 @@ class Labels:
         if is_csr(data.X):
             raise TypeError("deform: X is sparse, expected dense images; use X.toarray()")
         strata = self._strata(data.Y)
-        if strata is None or self.classes_.dtype.kind not in "iu":
+        if strata is None or self.classes_.dtype.kind not in "iuf":  # floats are integral here
             return None
-        return self.classes_[strata.astype(int)]
+        return self.classes_.astype(int)[strata.astype(int)]
 
     def _score(self, outputs, Y, sample_weight):
         return accuracy(outputs, Y, sample_weight, self._output_and_cost()[0] == "softmax")

@@ -34,7 +34,10 @@ class LearningRate:
     def of_epoch(self, state, epoch):
         """Return the learning rate of an epoch; state: TrainingState, epoch: its number for us."""
         if self.way == "invscaling":
-            return self.first / (state.samples_seen + 1) ** self.power
+            try:
+                return self.first / (state.samples_seen + 1) ** self.power
+            except OverflowError:  # of the divisor
+                return 0.0
         if self.way == "adaptive":
             return self.first if state.eta is None else state.eta
         if self.way == "schedule":

@@ -159,6 +159,13 @@ class NetworkRegressor(RegressorMixin, BaseNetwork):
     def _output_and_cost(self):
         return "linear", "quadratic"
 
+    def _check_score(self, n):
+        if n < 2:
+            raise ValueError(
+                f"early_stopping has {n} sample of validation data, and the score R2 needs 2; pass "
+                f"more samples, or a longer eval_set"
+            )
+
     def _score(self, outputs, Y, sample_weight):
         if not np.isfinite(outputs).all():
             return float("nan")

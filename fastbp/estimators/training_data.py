@@ -16,6 +16,24 @@ def canonical(X):
     return X
 
 
+def check_sparse(X, name):
+    """Raise ValueError for a sparse array whose indices are out of range.
+
+    SciPy and the kernels do not look, and would read and write beyond its memory.
+    """
+    if not sparse.issparse(X):
+        return
+    try:  # what is checked is another object on the same memory: checks change attributes
+        if X.format == "coo":
+            type(X)((X.data, X.coords), shape=X.shape)
+        elif X.format in ("csr", "csc", "bsr"):
+            type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format()
+            if (np.diff(X.indptr) < 0).any():  # SciPy does not look where the last one is 0
+                raise ValueError("indptr must be a non-decreasing sequence")
+    except ValueError as error:
+        raise ValueError(f"{name} is a damaged sparse array: {error}; make it anew") from None
+
+
 class TrainingData(NamedTuple):
     """X (n, n_in), dense or CSR; Y (n, n_out) of the same type; sample_weight (n,), float64."""
 
