@@ -387,6 +387,7 @@ ELSEWHERE = {
     "use sklearn.utils.class_weight": "test_estimator: partial_fit has the classes",
     "take the photo from nearer": "test_photo: a digit too far away",
     "pass more, or eval_set": "test_estimator: the smallest validation sets",
+    "pass more samples, or a longer eval_se": "test_estimator_input: R2 needs two samples",
 }
 
 

@@ -32,7 +32,8 @@ def test_r2_needs_two_samples_to_stop_by():
         network.fit(X, Y_REAL, eval_set=(X[:1], Y_REAL[:1]))
     with pytest.raises(ValueError, match=r"has 1 sample of validation data.* R2 needs 2"):
         network.fit(X[:2], Y_REAL[:2])
-    assert len(network.fit(X, Y_REAL, eval_set=(X[:2], Y_REAL[:2])).validation_scores_) == 5
+    for advice in (None, (X[:2], Y_REAL[:2])):
+        assert len(network.fit(X, Y_REAL, eval_set=advice).validation_scores_) == 5
 
 
 @pytest.mark.parametrize("loss", [True, False])
