@@ -224,11 +224,13 @@ class Network(base.CompiledNetwork):
         is interrupted, the weights are those of the last mini-batch that was finished.
 
         New data, and deformed images, are made on a thread while the epoch before trains, at most
-        one epoch ahead. A function of the epoch should return as many samples each time, and draw
-        from a generator of its own, e.g. ``numpy.random.default_rng([seed, epoch])``. What it
-        raises ends the call where its epoch would begin. A call that is resumed begins with the
-        epoch it is resumed in. The list that it returns is not shuffled. The seed of deformations
-        follows from the state of `random` at the start, from which nothing is drawn for it.
+        one epoch ahead; where methods are overridden, a function is called between the epochs. It
+        should return as many samples each time, and draw from a generator of its own, e.g.
+        ``numpy.random.default_rng([seed, epoch])``. What it returns is copied, so it may fill the
+        same arrays each time. What it raises ends the call where its epoch would begin. A call that
+        is resumed begins with the epoch it is resumed in. The list that it returns is not shuffled.
+        The seed of deformations follows from the state of `random` at the start, from which nothing
+        is drawn for it.
 
         With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
         from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
