@@ -11,6 +11,7 @@ from helpers import refused, run_command, run_process, seed_both
 
 from fastbp import cli, mnist_loader, network, network2, schedules
 from fastbp.cli import train_settings
+from fastbp.training import checkpoint
 
 
 @pytest.fixture
@@ -211,12 +212,35 @@ def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
     assert time.monotonic() - began < 15
 
 
-def test_a_run_that_diverges_saves_nothing(data, tmp_path):
+def test_a_network_is_saved_though_an_error_ends_the_run(data, tmp_path, monkeypatch):
     model = tmp_path / "model.json"
-    model.write_bytes(b"precious")
-    options = "--cost", "log-likelihood", "--activation", "linear", "--eta", 1e200
-    error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
+    train = (
+        "train",
+        "--data",
+        data,
+        "--cost",
+        "log-likelihood",
+        "--epochs",
+        2,
+        "--save",
+        model,
+        "--quiet",
+    )
+    error = refused(*train, "--activation", "linear", "--eta", 1e200)
     assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
+    assert "set on_divergence to 'continue'" in error
+    assert np.isfinite(network2.load(model).weights[0]).all()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    model.unlink()
+    monkeypatch.setattr(checkpoint, "write", full)
+    assert "No space left" in refused(*train, "--checkpoint", tmp_path / "run.npz")
+    assert network2.load(model).sizes == [784, 30, 10]
+
+    model.write_bytes(b"precious")
+    error = refused(*train, "--data", data / "nowhere")  # before anything is trained
     assert model.read_bytes() == b"precious"
 
 
@@ -386,6 +410,11 @@ def test_a_run_in_two_parts(data, tmp_path):
         assert run.returncode == 2
         assert message in run.stderr
         assert model.read_bytes() == kept  # a refused run replaces no model
+
+    assert run_command(*both, "1", "--epochs", 4, "--seed", 1).returncode == 0
+    unseeded = [word for word in both if word not in ("--seed", 1)]
+    assert run_command(*unseeded, "1", "--epochs", 4).returncode == 0
+    assert "seed 1, this one has 2" in run_command(*both, "1", "--epochs", 4, "--seed", 2).stderr
 
     path.write_bytes(b"damaged")
     run = run_command(*both, "1", "--epochs", 4)

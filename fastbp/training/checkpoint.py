@@ -41,7 +41,7 @@ class Checkpointer:
     """Writes the state of one run to `path` from time to time; None: never.
 
     every: a float, seconds; an int, epochs. config: what must be the same when the run is resumed,
-    beyond what the run itself knows.
+    beyond what the run itself knows; what only the file says of that is kept.
     """
 
     @classmethod
@@ -82,7 +82,7 @@ class Checkpointer:
         """Write config and state (dictionaries that JSON can hold) and content (arrays by name)."""
         if self.path is not None:
             try:
-                write(self.path, {"facts": config, "state": state}, content)
+                write(self.path, {"facts": self.config | config, "state": state}, content)
             finally:  # written or not: a full disk is not asked all the time
                 self._last = time.monotonic()
 
@@ -133,6 +133,7 @@ class Checkpointer:
                     f"{self.path} was written by a run with {how}; resume with what it began with"
                     f"{more}, or use another path"
                 )
+        self.config = written  # with what this call leaves open, a seed perhaps
         return state, content
 
 
