@@ -186,7 +186,6 @@ ERRORS = [  # what the line says, the arguments
     ("expected 0 with schedule 'halve'", [*TRAIN, "--warmup", "1", "--schedule", "halve"]),
     ("exists: --resume goes on with it; to begin anew, remove it",
      [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
-    ("give them files of their own", [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"]),
     ("--resume needs --checkpoint PATH", [*TRAIN, "--resume"]),
     ("expected e.g. 30s or 5", [*TRAIN, "--checkpoint-every", "often"]),
     ("does not exist", [*TRAIN, "--checkpoint", "{tmp}/none/run.npz"]),
@@ -197,6 +196,47 @@ ERRORS = [  # what the line says, the arguments
 def test_errors_are_one_line(message, arguments, data, tmp_path):
     (tmp_path / "bad.json").write_text("{")
     assert message in refused(*[str(a).format(data=data, tmp=tmp_path) for a in arguments])
+
+
+REPLACED = [  # what an output would replace, the arguments
+    ("a file of a data set", [*TRAIN, "--save", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", [*TRAIN, "--save", "{tmp}/link"]),
+    ("a file of a data set", [*TRAIN, "--checkpoint", "{tmp}/mnist_test.csv", "--resume"]),
+    ("a file of a data set", ["train", "--data", "synthetic", "--save", "{tmp}/mnist_test.csv"]),
+    ("a file that is read", ["train", "--data", "{tmp}/digits.npz", "--save", "{tmp}/digits.npz"]),
+    ("a file of a data set", ["report", "{tmp}/m.npz", "-o", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file that is read", ["report", "{tmp}/m.npz", "-o", "{tmp}/m.npz"]),
+    ("a file that is read", ["report", "m", "--history", "{tmp}/run", "-o", "{tmp}/run"]),
+    ("a file of a data set", ["data", "{data}", "--sheet", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", ["expand", "--sheet", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", ["book", "--save", "{tmp}/mnist_test.csv"]),
+]
+ENDINGS = [["plan", "--plot"], ["expand", "--sheet"], ["data", "--sheet"], ["book", "--pictures"]]
+SAME = [
+    [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"],
+    [*TRAIN, "--checkpoint", "r", "--save", "r.previous"],
+    ["expand", "--save", "x.pkl.gz", "--sheet", "x.pkl.gz"],
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        *((f"would replace {what}, expected another name", call) for what, call in REPLACED),
+        *(("m.npz ends in '.npz', expected e.g. .png", [*c, "{tmp}/m.npz"]) for c in ENDINGS),
+        *(("give them files of their own", call) for call in SAME),
+    ],
+    ids=str,
+)
+def test_outputs_replace_no_other_files(message, arguments, data, tmp_path):
+    (tmp_path / "link").symlink_to(data / "train-labels-idx1-ubyte.gz")
+    paths = [tmp_path / name for name in ("m.npz", "digits.npz", "mnist_test.csv", "run")]
+    for path in paths:
+        path.write_bytes(b"precious")
+    paths += data.iterdir()
+    before = [path.read_bytes() for path in paths]
+    assert message in refused(*[a.format(data=data, tmp=tmp_path) for a in arguments])
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_an_unusable_FASTBP_DATA_is_an_error(tmp_path):

@@ -12,7 +12,8 @@ from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.deform_options import add_deform_options, given_limits
 from fastbp.cli.options import add_data
-from fastbp.data import arguments, files, writers
+from fastbp.cli.outputs import check_outputs
+from fastbp.data import arguments, writers
 from fastbp.data.pixels import Pixels
 from fastbp.report import contact_sheet
 from fastbp.training import deformation, engine
@@ -23,13 +24,12 @@ SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and c
 
 def expand(options):
     """Write an expanded data set and a contact sheet, or one of them."""
-    path = options.save or (None if options.sheet else NAME)
+    path = options.save = options.save or (None if options.sheet else NAME)
     make = _maker(options)
     write = _writer_of(path) if path else None
     if path and os.path.exists(path):
         raise FileExistsError(f"{path} exists already; remove it, or give another name")
-    for file in filter(None, (path, options.sheet)):
-        files.check_writable(file)
+    check_outputs(options)
     *sets, name = read_data(options.data, options.transpose)
     deformation.check_images(sets[0][0], f"{name}: X")
     if options.sheet:

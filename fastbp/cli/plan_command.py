@@ -4,7 +4,8 @@ import numpy as np
 
 from fastbp.cli.console import log
 from fastbp.cli.options import add_dtype, parse_sizes
-from fastbp.data import arguments, files
+from fastbp.cli.outputs import check_outputs
+from fastbp.data import arguments
 from fastbp.distributed import cost_model, measure
 from fastbp.distributed.ranks import Ranks, started_size
 
@@ -33,8 +34,7 @@ def _work_of(options):
     for name, given in (("latency", options.latency), ("bandwidth", options.bandwidth)):
         if given is not None:
             arguments.check_range(name, given, np.dtype(float), 1e-6)
-    if options.plot is not None:
-        files.check_writable(options.plot)
+    check_outputs(options)
     return cost_model.Work(
         arguments.check_sizes(options.sizes), np.dtype(options.dtype).itemsize,
         arguments.check_count("samples", options.samples, 1),

@@ -8,8 +8,9 @@ import os
 import numpy as np
 
 from fastbp.cli.deform_options import LIMITS, given_limits
+from fastbp.cli.outputs import check_outputs
 from fastbp.cli.train_options import CHAPTER_3
-from fastbp.data import arguments, files
+from fastbp.data import arguments
 from fastbp.recipes import RECIPES
 from fastbp.training import checkpoint, new_data
 from fastbp.training.learning_rates import LearningRates
@@ -83,23 +84,14 @@ def check(options):
         if options.final and (options.early_stopping or options.schedule == "halve"):
             name = "--early-stopping" if options.early_stopping else "--schedule halve"
             raise ValueError(f"{name} needs validation images, which --final trains on")
-    if options.save is not None:
-        files.check_writable(options.save)
-    if options.checkpoint is not None:
-        _check_checkpoint(options)
-    elif options.resume:
+    check_outputs(options)
+    path = options.checkpoint
+    if path is not None and os.path.exists(path) and not options.resume:
+        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
+    if path is None and options.resume:
         raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
     config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
     options.checkpointer = checkpoint.Checkpointer(
         options.checkpoint, options.checkpoint_every, options.resume,
         {name: value for name, value in config.items() if value is not None},
     )  # fmt: skip
-
-
-def _check_checkpoint(options):
-    """Raise ValueError if the checkpoint would overwrite a model, or another checkpoint."""
-    path = options.checkpoint
-    if options.save is not None and os.path.realpath(options.save) == os.path.realpath(path):
-        raise ValueError(f"--save and --checkpoint are both {path}: give them files of their own")
-    if os.path.exists(path) and not options.resume:
-        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
