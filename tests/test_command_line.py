@@ -393,6 +393,14 @@ def test_a_pipe_whose_reader_ends_is_no_error(data):
     assert "rror" not in shell(f"train --data {data} --epochs 3000 | head -1").stderr
 
 
+@pytest.mark.parametrize("command", ["train --list-recipes", "--print-completion bash"])
+def test_what_is_printed_in_place_of_a_command(command):
+    assert shell(f"{command} | true").stderr == ""
+    full = shell(f"{command} > /dev/full")
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1)
+    assert "No space left" in full.stderr
+
+
 def test_a_mini_batch_size_beyond_the_data(data):
     for m in (10**9, 10**30):
         assert run_command("train", "--data", data, "--epochs", 1, "--mini-batch-size", m).stdout
