@@ -214,7 +214,10 @@ def test_bad_schedules(module, how, error, message):
 
 @pytest.mark.parametrize(
     ("schedule", "epochs", "message"),
-    [("step:1,1e300", 3, "is beyond all numbers in epoch 2"), ("linear:1e308", 30, "eta is inf")],
+    [
+        ("step:1,1e300", 3, "is beyond all numbers in epoch 2"),
+        ("linear:1e308", 30, "schedule is inf"),
+    ],
 )
 def test_a_schedule_that_grows_too_large_is_refused_before_training(schedule, epochs, message):
     net = network.Network(SIZES)
