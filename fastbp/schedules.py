@@ -152,7 +152,7 @@ class Step:
             return float(self.factor) ** (epoch // self.every)
         except OverflowError:
             raise ValueError(
-                f"schedule {self} is beyond all numbers in epoch {epoch}; take a smaller factor"
+                f"schedule {self} is beyond all numbers in epoch {epoch}, expected a smaller factor"
             ) from None
 
 

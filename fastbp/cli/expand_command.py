@@ -13,7 +13,7 @@ from fastbp.cli.data_options import read_data
 from fastbp.cli.deform_options import add_deform_options, given_limits
 from fastbp.cli.options import add_data
 from fastbp.cli.outputs import check_outputs
-from fastbp.data import arguments, writers
+from fastbp.data import arguments, idx_writer, writers
 from fastbp.data.pixels import Pixels
 from fastbp.report import contact_sheet
 from fastbp.training import deformation, engine
@@ -32,6 +32,11 @@ def expand(options):
     check_outputs(options)
     *sets, name = read_data(options.data, options.transpose)
     deformation.check_images(sets[0][0], f"{name}: X")
+    if path and sets[0][0].shape[1] != idx_writer.SIDE**2:
+        raise ValueError(
+            f"--save {path}: the images have {sets[0][0].shape[1]} pixels, expected 28 x 28, as "
+            f"such files are read"
+        )
     if options.sheet:
         _draw(options.sheet, sets[0], make)
         log(f"drawn to {options.sheet}")

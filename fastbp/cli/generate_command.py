@@ -24,7 +24,7 @@ def generate(options):
     """Write synthetic digits as four IDX files; go on where a call that was stopped left off."""
     counts = {"count": options.count, "test-count": options.test_count}
     for name, count in counts.items():
-        arguments.check_count(name, count, 1)
+        idx_writer.header(arguments.check_count(name, count, 1))
     arguments.check_count("seed", options.seed, 0)
     folder = pathlib.Path(options.output).expanduser()
     folder.mkdir(parents=True, exist_ok=True)

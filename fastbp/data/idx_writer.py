@@ -14,6 +14,7 @@ from fastbp.data.pixels import Pixels
 from fastbp.data.readers import bounded_reader, idx_files, image_sets
 
 SIDE = 28
+ROUND = "use np.rint(256 * images).clip(0, 255).astype(np.uint8)"
 EXAMPLE = "train-images-idx3-ubyte, or t10k-images-idx3-ubyte.gz"
 
 
@@ -102,7 +103,7 @@ def _checked_images(images):
 def _bytes_of(images, start):
     """Return a block of images from `start` on as bytes."""
     block = images[start : start + image_sets.BLOCK_ROWS]
-    return block if block.dtype == np.uint8 else image_sets.to_bytes(block, "images", start)
+    return block if block.dtype == np.uint8 else image_sets.to_bytes(block, "images", start, ROUND)
 
 
 def _checked_labels(labels):
