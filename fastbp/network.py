@@ -205,7 +205,8 @@ class Network(base.CompiledNetwork):
             "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
             1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
             their files, by a thread that reads ahead. None: "blocks" for a memory map that is
-            larger than the free memory, else "book".
+            larger than the free memory, else "book". A file that is cut off meanwhile is an
+            OSError with "blocks"; else, as for any memory map, the end of the process (SIGBUS).
 
         Raises
         ------
@@ -473,6 +474,7 @@ def load(path: Path, *, threads: int | None = None) -> Network:
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
+    path = arguments.check_path("path", path)
     what = "is not a model written by Network.save"
     try:
         with npz.NpzReader(path) as content:

@@ -7,6 +7,7 @@ weight changes.
 import itertools
 import numbers
 import operator
+import os
 
 import numpy as np
 
@@ -129,6 +130,16 @@ def check_range(name, value, dtype, minimum, upper_bound=None):
         upper = "" if upper_bound is None else f" and less than {upper_bound}"
         raise ValueError(f"{name} is {number}, expected at least {minimum}{upper}")
     return number
+
+
+def check_path(name, value):
+    """Return the path of a file or folder as a str, or raise."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} is {describe(value)}, expected the path of a file")
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise ValueError(f"{name} is {describe(path)}, expected a path without a null character")
+    return path
 
 
 def check_choice(name, value, *choices):

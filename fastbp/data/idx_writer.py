@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from fastbp.data import files, numeric_arrays
+from fastbp.data import arguments, files, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import bounded_reader, idx_files, image_sets
 
@@ -45,7 +45,7 @@ def write_pair(path, images, labels):
 
 def pair_of_paths(path):
     """Return (path of the images, path of the labels) for the path of the images, or raise."""
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(arguments.check_path("path", path)).expanduser()
     parsed = idx_files.parse_name(path.name)
     if parsed is None or not parsed[1].endswith("images"):
         raise ValueError(f"path is {str(path)!r}, expected a name such as {EXAMPLE}")

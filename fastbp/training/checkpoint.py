@@ -57,18 +57,17 @@ class Checkpointer:
             if resume:
                 raise ValueError("resume goes with a checkpoint, which is None: say where it is")
             return
-        if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {messages.describe(path)}, expected the path of a file")
+        path = arguments.check_path("checkpoint", path)
         if isinstance(every, numbers.Integral):
             self.epochs = arguments.check_count("checkpoint_every", every, 1)
         else:
             self.seconds = arguments.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
-        if any(mark in os.fsdecode(path) for mark in "\n\r\0"):
+        if any(mark in path for mark in "\n\r"):
             raise ValueError(
                 f"checkpoint is {messages.describe(path)}, expected a name on one line"
             )
         files.check_writable(path)
-        self.path = os.path.realpath(os.fsdecode(path))  # links and folders may change meanwhile
+        self.path = os.path.realpath(path)  # links and folders may change meanwhile
         files.check_writable(self.path + PREVIOUS)
         self._last = time.monotonic()
 
