@@ -11,7 +11,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp.data import arguments, digits, download, idx_writer, locations
+from fastbp.data import arguments, digits, download, idx_writer, locations, messages
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import find, image_sets
 from fastbp.typing import AnySets, DataSets, Inputs, PairLists, Path, PixelSets
@@ -120,7 +120,7 @@ def load_data(
         transpose=arguments.check_flag("transpose", transpose),
     )
     if path is not None:
-        return find.load(path, **options)
+        return find.load(arguments.check_path("path", path), **options)
     for place in locations.look():
         if place.is_used:
             try:
@@ -259,6 +259,11 @@ def count_outputs(data: AnySets) -> int:
     >>> mnist_loader.count_outputs(mnist_loader.synthetic(50, 10, 20))
     10
     """
+    if not isinstance(data, (list, tuple)) or len(data) != 3:
+        raise TypeError(
+            f"data is {messages.describe(data)}, expected three sets (images, labels), as "
+            f"load_data returns them"
+        )
     n_out = image_sets.MIN_OUTPUTS
     for name, (_, labels) in zip(("training", "validation", "test"), data):
         labels = np.asarray(labels)
@@ -306,7 +311,7 @@ def vectorized_result(j: int, n: int = 10) -> NDArray[np.float64]:
            [1.],
            [0.]])
     """
-    j = arguments.check_count("j", j, 0)
+    j, n = arguments.check_count("j", j, 0), arguments.check_count("n", n, 1)
     if not 0 <= j < n:
         raise ValueError(f"label {j} is outside 0..{n - 1}; pass n, the number of classes")
     e = np.zeros((n, 1))
@@ -368,6 +373,7 @@ def synthetic(
     counts = (n_train, n_validation, n_test)
     for name, n in zip(("n_train", "n_validation", "n_test"), counts):
         arguments.check_count(name, n, 0)
+    arguments.check_count("seed", seed, 0)
     labels = np.random.default_rng(seed).integers(0, 10, sum(counts))
     images = digits.draw(labels, seed)
     ends = np.cumsum(counts)

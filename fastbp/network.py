@@ -205,7 +205,9 @@ class Network(base.CompiledNetwork):
             "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
             1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
             their files, by a thread that reads ahead. None: "blocks" for a memory map that is
-            larger than the free memory, else "book"; resumed, the order that the run began with.
+            larger than the free memory, else "book"; resumed, the order that the run began with. A
+            file that is cut off meanwhile is an OSError with "blocks"; else, as for any memory map,
+            the end of the process (SIGBUS).
 
         Raises
         ------
@@ -224,20 +226,21 @@ class Network(base.CompiledNetwork):
         is interrupted, the weights are those of the last mini-batch that was finished.
 
         New data, and deformed images, are made on a thread while the epoch before trains, at most
-        one epoch ahead. A function of the epoch should return as many samples each time, and draw
-        from a generator of its own, e.g. ``numpy.random.default_rng([seed, epoch])``. What it
-        raises ends the call where its epoch would begin. A call that is resumed begins with the
-        epoch it is resumed in. The list that it returns is not shuffled. The seed of deformations
-        follows from the state of `random` at the start, from which nothing is drawn for it. Row i
-        of arrays is image i of each epoch for `Deformation.apply_from`, in whatever order.
+        one epoch ahead; where methods are overridden, a function is called between the epochs. It
+        should return as many samples each time, and draw from a generator of its own, e.g.
+        ``numpy.random.default_rng([seed, epoch])``. What it returns is copied, so it may fill the
+        same arrays each time. What it raises ends the call where its epoch would begin. A call that
+        is resumed begins with the epoch it is resumed in. The list that it returns is not shuffled.
+        The seed of deformations follows from the state of `random` at the start, from which nothing
+        is drawn for it. Row i of arrays is image i of each epoch for `Deformation.apply_from`, in
+        whatever order.
 
         With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
         from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
         from everywhere in the file, and a mini-batch is a random choice of them. Samples of one
         block always share a window (or two): data that are sorted in runs much longer than a block
         are mixed less well than by the book's order. To resume, a file of more than 256 MB must
-        have the same size, time of change and bytes in 64 places. Where a memory map is not read
-        in blocks, its file must not become shorter: the system would end the process (SIGBUS).
+        have the same size, time of change and bytes in 64 places.
 
         A callback is called when the lines of an epoch are printed and before its checkpoint is
         written. It may read the network's weights; if it changes them, training goes on from what
@@ -475,6 +478,7 @@ def load(path: Path, *, threads: int | None = None) -> Network:
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
+    path = arguments.check_path("path", path)
     what = "is not a model written by Network.save"
     try:
         with npz.NpzReader(path) as content:

@@ -475,6 +475,7 @@ def load(
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
+    filename = arguments.check_path("filename", filename)
     cost = None if cost is None else costs.check_cost(cost)
     return json_model.read(filename, lambda content: _restored(content, cost, threads, filename))
 

@@ -148,7 +148,12 @@ class Step:
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
-        return float(self.factor) ** (epoch // self.every)
+        try:
+            return float(self.factor) ** (epoch // self.every)
+        except OverflowError:
+            raise ValueError(
+                f"schedule {self} is beyond all numbers in epoch {epoch}, expected a smaller factor"
+            ) from None
 
 
 SCHEDULES = {"geometric": Geometric, "linear": Linear, "cosine": Cosine, "step": Step}

@@ -333,6 +333,20 @@ def in_words(tmp_path):
         lambda: deform(images, np.eye(5), seed=1),  # for one-hot rows use np.argmax(...)
         lambda: deform(images, np.argmax(np.eye(5), axis=1), seed=1),
     )
+    yield (
+        lambda: deform(images, np.arange(5.0), seed=1),  # use labels.astype(int)
+        lambda: deform(images, np.arange(5.0).astype(int), seed=1),
+    )
+    (tmp_path / "written").mkdir(exist_ok=True)
+    path, floats = tmp_path / "train-images-idx3-ubyte", rng.random((3, 784))
+    yield (
+        lambda: mnist_loader.write(path, floats, [1, 2, 3]),  # use np.rint(256 * images) ...
+        lambda: mnist_loader.write(
+            tmp_path / "written" / path.name,
+            np.rint(256 * floats).clip(0, 255).astype(np.uint8),
+            [1, 2, 3],
+        ),
+    )
     a_folder_of_two_sets(tmp_path)
     yield (
         lambda: mnist_loader.load_data(tmp_path),  # pass the path of one of these files instead
@@ -354,7 +368,7 @@ def test_advice_in_words_is_followed(tmp_path):
         seen.append(str(raised.value))
         works()
         count += 1
-    assert count == 18
+    assert count == 20
 
 
 VERBS = r"; (use|pass|give|take|leave|resume|call|correct|assign|for other|monitor)\b|: (pass|say) "

@@ -7,6 +7,7 @@ import pytest
 from conftest import make_pairs
 from helpers import assert_equal_arrays, seed_both
 
+from fastbp import exchange, mnist_loader, network, network2
 from fastbp.network import Network
 
 SIZES = [6, 5, 4]
@@ -248,6 +249,7 @@ def test_masked_arrays(net):
         (([3, 2],), {"dtype": np.int32}, ValueError, "dtype is .*int32.*expected numpy.float64"),
         (([3, 2],), {"dtype": "double trouble"}, ValueError, "dtype is 'double trouble'"),
         (([3, 2],), {"threads": 0}, ValueError, "threads is 0, expected at least 1"),
+        (([100, 10**9, 10],), {}, MemoryError, "111,000,000,010 weights.* more than the free mem"),
         (([3, 2],), {"threads": 1.5}, TypeError, "threads is 1.5"),
     ],
 )
@@ -318,3 +320,39 @@ def test_weights_that_do_not_fit(change, message, net, pairs, tmp_path):
         with pytest.raises((ValueError, TypeError), match=message):
             call()
     assert not (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize("path", [None, 3, b"d", ["m.npz"], "a\0b"], ids=repr)
+@pytest.mark.parametrize(
+    "call",
+    [
+        Network(SIZES).save,
+        network2.Network(SIZES).save,
+        network.load,
+        network2.load,
+        lambda path: exchange.to_onnx(Network(SIZES), path),
+        lambda path: exchange.save_safetensors(Network(SIZES), path),
+        exchange.load_safetensors,
+        lambda path: mnist_loader.load_data(path) if path is not None else network.load(path),
+        lambda path: mnist_loader.write(path, np.zeros((1, 784), np.uint8), [0]),
+    ],
+)
+def test_paths(call, path):
+    error = ValueError if isinstance(path, str) else TypeError
+    with pytest.raises(error, match=r"(path|filename) is .*, expected (the|a) path"):
+        call(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: mnist_loader.vectorized_result(1, "a"), TypeError, "n is 'a'"),
+        (lambda: mnist_loader.vectorized_result(0, -1), ValueError, "n is -1, expected at least 1"),
+        (lambda: mnist_loader.synthetic(5, 1, 1, seed="a"), TypeError, "seed is 'a'"),
+        (lambda: mnist_loader.wrap((np.ones((2, 6)), [0, 1])), TypeError, "expected three sets"),
+        (lambda: mnist_loader.count_outputs(None), TypeError, "data is None .* three sets"),
+    ],
+)
+def test_the_loaders_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

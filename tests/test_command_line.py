@@ -11,6 +11,7 @@ from helpers import refused, run_command, run_process, seed_both
 
 from fastbp import cli, mnist_loader, network, network2, schedules
 from fastbp.cli import train_settings
+from fastbp.training import checkpoint
 
 
 @pytest.fixture
@@ -173,7 +174,8 @@ ERRORS = [  # what the line says, the arguments
     ("does not exist", [*TRAIN, "--save", "{tmp}/no/m.npz"]),
     ("is a folder", [*TRAIN, "--save", "{tmp}"]),
     ("is a folder", [*TRAIN, "--save", ""]),
-    ("Unable to allocate", [*TRAIN, "--sizes", "100000000000,10"]),
+    ("bytes, more than the free memory", [*TRAIN, "--sizes", "100000000000,10"]),
+    ("bytes, more than the free memory", ["train", "--lmbda", 1, "--sizes", "9,5000000000,1"]),
     ("weights; expected at most", [*TRAIN, "--sizes", "784,1000000000000,10"]),
     ("lmbda is -1.0, expected at least 0", ["train", "--lmbda", "-1"]),
     ("dropout is 1.0", ["train", "--dropout", "1"]),
@@ -185,7 +187,6 @@ ERRORS = [  # what the line says, the arguments
     ("expected 0 with schedule 'halve'", [*TRAIN, "--warmup", "1", "--schedule", "halve"]),
     ("exists: --resume goes on with it; to begin anew, remove it",
      [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
-    ("give them files of their own", [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"]),
     ("--resume needs --checkpoint PATH", [*TRAIN, "--resume"]),
     ("expected e.g. 30s or 5", [*TRAIN, "--checkpoint-every", "often"]),
     ("does not exist", [*TRAIN, "--checkpoint", "{tmp}/none/run.npz"]),
@@ -196,6 +197,47 @@ ERRORS = [  # what the line says, the arguments
 def test_errors_are_one_line(message, arguments, data, tmp_path):
     (tmp_path / "bad.json").write_text("{")
     assert message in refused(*[str(a).format(data=data, tmp=tmp_path) for a in arguments])
+
+
+REPLACED = [  # what an output would replace, the arguments
+    ("a file of a data set", [*TRAIN, "--save", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", [*TRAIN, "--save", "{tmp}/link"]),
+    ("a file of a data set", [*TRAIN, "--checkpoint", "{tmp}/mnist_test.csv", "--resume"]),
+    ("a file of a data set", ["train", "--data", "synthetic", "--save", "{tmp}/mnist_test.csv"]),
+    ("a file that is read", ["train", "--data", "{tmp}/digits.npz", "--save", "{tmp}/digits.npz"]),
+    ("a file of a data set", ["report", "{tmp}/m.npz", "-o", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file that is read", ["report", "{tmp}/m.npz", "-o", "{tmp}/m.npz"]),
+    ("a file that is read", ["report", "m", "--history", "{tmp}/run", "-o", "{tmp}/run"]),
+    ("a file of a data set", ["data", "{data}", "--sheet", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", ["expand", "--sheet", "{data}/train-labels-idx1-ubyte.gz"]),
+    ("a file of a data set", ["book", "--save", "{tmp}/mnist_test.csv"]),
+]
+ENDINGS = [["plan", "--plot"], ["expand", "--sheet"], ["data", "--sheet"], ["book", "--pictures"]]
+SAME = [
+    [*TRAIN, "--checkpoint", "r.npz", "--save", "r.npz"],
+    [*TRAIN, "--checkpoint", "r", "--save", "r.previous"],
+    ["expand", "--save", "x.pkl.gz", "--sheet", "x.pkl.gz"],
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        *((f"would replace {what}, expected another name", call) for what, call in REPLACED),
+        *(("m.npz ends in '.npz', expected e.g. .png", [*c, "{tmp}/m.npz"]) for c in ENDINGS),
+        *(("give them files of their own", call) for call in SAME),
+    ],
+    ids=str,
+)
+def test_outputs_replace_no_other_files(message, arguments, data, tmp_path):
+    (tmp_path / "link").symlink_to(data / "train-labels-idx1-ubyte.gz")
+    paths = [tmp_path / name for name in ("m.npz", "digits.npz", "mnist_test.csv", "run")]
+    for path in paths:
+        path.write_bytes(b"precious")
+    paths += data.iterdir()
+    before = [path.read_bytes() for path in paths]
+    assert message in refused(*[a.format(data=data, tmp=tmp_path) for a in arguments])
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_an_unusable_FASTBP_DATA_is_an_error(tmp_path):
@@ -211,12 +253,35 @@ def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
     assert time.monotonic() - began < 15
 
 
-def test_a_run_that_diverges_saves_nothing(data, tmp_path):
+def test_a_network_is_saved_though_an_error_ends_the_run(data, tmp_path, monkeypatch):
     model = tmp_path / "model.json"
-    model.write_bytes(b"precious")
-    options = "--cost", "log-likelihood", "--activation", "linear", "--eta", 1e200
-    error = refused("train", "--data", data, "--epochs", 2, *options, "--save", model)
+    train = (
+        "train",
+        "--data",
+        data,
+        "--cost",
+        "log-likelihood",
+        "--epochs",
+        2,
+        "--save",
+        model,
+        "--quiet",
+    )
+    error = refused(*train, "--activation", "linear", "--eta", 1e200)
     assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
+    assert "set on_divergence to 'continue'" in error
+    assert np.isfinite(network2.load(model).weights[0]).all()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    model.unlink()
+    monkeypatch.setattr(checkpoint, "write", full)
+    assert "No space left" in refused(*train, "--checkpoint", tmp_path / "run.npz")
+    assert network2.load(model).sizes == [784, 30, 10]
+
+    model.write_bytes(b"precious")
+    error = refused(*train, "--data", data / "nowhere")  # before anything is trained
     assert model.read_bytes() == b"precious"
 
 
@@ -329,6 +394,14 @@ def test_a_pipe_whose_reader_ends_is_no_error(data):
     assert "rror" not in shell(f"train --data {data} --epochs 3000 | head -1").stderr
 
 
+@pytest.mark.parametrize("command", ["train --list-recipes", "--print-completion bash"])
+def test_what_is_printed_in_place_of_a_command(command):
+    assert shell(f"{command} | true").stderr == ""
+    full = shell(f"{command} > /dev/full")
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1)
+    assert "No space left" in full.stderr
+
+
 def test_a_mini_batch_size_beyond_the_data(data):
     for m in (10**9, 10**30):
         assert run_command("train", "--data", data, "--epochs", 1, "--mini-batch-size", m).stdout
@@ -386,6 +459,11 @@ def test_a_run_in_two_parts(data, tmp_path):
         assert run.returncode == 2
         assert message in run.stderr
         assert model.read_bytes() == kept  # a refused run replaces no model
+
+    assert run_command(*both, "1", "--epochs", 4, "--seed", 1).returncode == 0
+    unseeded = [word for word in both if word not in ("--seed", 1)]
+    assert run_command(*unseeded, "1", "--epochs", 4).returncode == 0
+    assert "seed 1, this one has 2" in run_command(*both, "1", "--epochs", 4, "--seed", 2).stderr
 
     path.write_bytes(b"damaged")
     run = run_command(*both, "1", "--epochs", 4)

@@ -66,7 +66,20 @@ def test_layers_of_equal_shape_as_one_array(dtype):
 
 MASKED = [np.ma.masked_greater(x, 2) for x, _ in PAIRS]
 FRAME = pd.DataFrame(X, columns=list("abcd"))
+
+
+class Endless:
+    """A data set with a length and without an end."""
+
+    def __len__(self):
+        return len(PAIRS)
+
+    def __getitem__(self, i):
+        return PAIRS[i % len(PAIRS)]
+
+
 DATA = {
+    "an object with __len__ and __getitem__": Endless(),
     "a column of labels": (X, LABELS[:, None]),
     "a data frame of one column": (FRAME, pd.DataFrame(LABELS)),
     "data frame and series": (FRAME, pd.Series(LABELS)),

@@ -143,7 +143,7 @@ def test_the_sheet_has_a_row_of_images_for_each_class(tmp_path, raw):
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a", b"\x89PNG")]
+    ("name", "start"), [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF"), ("a.jpg", b"\xff\xd8")]
 )
 def test_the_sheet_is_written(name, start, mnist_folder, tmp_path):
     assert lines(mnist_folder, "--sheet", tmp_path / name)[-1] == f"sheet       {tmp_path / name}"
@@ -163,7 +163,7 @@ def test_a_sheet_that_cannot_be_drawn(mnist_folder, tmp_path, monkeypatch):
         labelled_sheet.draw(np.ones((3, 6)), np.arange(3), tmp_path / "a.png")
     with pytest.raises(ValueError, match="no training images"):
         labelled_sheet.draw(np.ones((0, 4)), np.arange(0), tmp_path / "a.png")
-    assert "'doc' is not supported" in refused_after_lines(mnist_folder, "--sheet", "a.doc")
+    assert "ends in '.doc', expected" in refused("data", mnist_folder, "--sheet", "a.doc")
     assert not pathlib.Path("a.doc").exists()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "pip install 'fastbp[report]'" in refused("data", mnist_folder, "--sheet", "a.png")

@@ -313,7 +313,7 @@ def test_paths_that_cannot_be_read(net, tmp_path):
     with pytest.raises(IsADirectoryError):
         exchange.load_safetensors(tmp_path)
     for bad in (3, None, ["net"]):
-        with pytest.raises(TypeError, match=r"os.PathLike"):
+        with pytest.raises(TypeError, match="expected the path of a file"):
             exchange.load_safetensors(bad)
     with pytest.raises(ValueError, match="threads is 0"):
         exchange.load_safetensors(tmp_path / "none", threads=0)

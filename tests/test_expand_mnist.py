@@ -386,6 +386,16 @@ def test_sheets_without_matplotlib(mnist_folder, monkeypatch):
     assert "pip install 'fastbp[report]'" in told
 
 
+@pytest.mark.parametrize("name", ["x.npz", "folder", "x.pkl.gz"])
+def test_images_of_another_size(name, tmp_path, raw):
+    """What could not be read is not written."""
+    lines = [f"{i % 10}," + ",".join(map(str, raw[0][i].reshape(-1)[:100])) for i in range(14)]
+    (tmp_path / "digits.csv").write_text("\n".join(lines))
+    call = "expand", "--data", tmp_path / "digits.csv", "--deform", 2, "--save", tmp_path / name
+    assert "the images have 100 pixels, expected 28 x 28" in refused(*call)
+    assert not (tmp_path / name).exists()
+
+
 def test_images_that_are_not_square(tmp_path, raw):
     lines = [f"{i % 10}," + ",".join(map(str, raw[0][i].reshape(-1)[:700])) for i in range(14)]
     (tmp_path / "digits.csv").write_text("\n".join(lines))

@@ -57,7 +57,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.glob("*.gz")}
     floats = x.reshape(60, 784) / 256
     floats[59, 3] = 0.3
-    with pytest.raises(ValueError, match=r"images: pixel 3 of image 59 is 0.3, expected"):
+    with pytest.raises(ValueError, match=r"images: pixel 3 of image 59 is 0.3, .*; use np.rint"):
         mnist_loader.write(tmp_path / f"{NAME}.gz", floats, y)
     assert {path: path.read_bytes() for path in tmp_path.glob("*.gz")} == before
     write_both(tmp_path, x, y, ".gz")  # the same bytes at any time
@@ -337,6 +337,10 @@ def test_the_command_and_training_on_what_it_writes(tmp_path):
 
 def test_bad_options_of_the_command(tmp_path):
     assert "count is 0, expected at least 1" in refused("generate", "-o", tmp_path, "--count", 0)
+    for name in ("--count", "--test-count"):
+        told = refused("generate", "-o", tmp_path / "new", name, 99_999_999_999_999)
+        assert "there are 99999999999999 images, expected fewer" in told
+        assert not (tmp_path / "new").exists()
     assert "the following arguments are required: -o" in refused("generate")
     (tmp_path / "file").write_text("")
     told = refused("generate", "-o", tmp_path / "file")

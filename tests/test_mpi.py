@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import mpi_job
@@ -244,6 +245,12 @@ def test_no_mpi_names_the_extra(monkeypatch):
     done = run_command("train", "--mpi")
     assert done.returncode == 2
     assert "fastbp[mpi]" in done.stderr
+
+
+def test_a_communicator_that_is_none(monkeypatch):
+    monkeypatch.setattr(ranks_module, "load_mpi", lambda: types.SimpleNamespace(Comm=int))
+    with pytest.raises(TypeError, match=r"comm is 'x' \(str\), expected an mpi4py communicator"):
+        mpi.SGD(network.Network([3, 2]), [], 1, 10, 0.5, comm="x")
 
 
 def test_launchers_are_known_by_their_variables():

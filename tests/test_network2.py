@@ -617,6 +617,21 @@ def test_arguments_of_SGD_that_make_no_sense(options, error, text, training):
     np.testing.assert_array_equal(net.weights[0], before)
 
 
+@pytest.mark.parametrize(
+    ("dropout", "text"),
+    [
+        (5, "dropout is 5.0, expected"),
+        (0.5, r"there are none; .* \[0.5\], is the rate of the inputs"),
+    ],
+)
+def test_dropout_without_hidden_layers(dropout, text, training):
+    net, data = Network([SIZES[0], SIZES[-1]]), (training[0][:20], training[1][:20])
+    with pytest.raises(ValueError, match=text):
+        net.SGD(data, 1, 10, 0.1, dropout=dropout)
+    for rates in (0, [0.5]):
+        net.SGD(data, 1, 10, 0.1, dropout=rates)
+
+
 def test_extras_that_cannot_reach_an_override(training):
     class Mine(Network):
         def update_mini_batch(self, mini_batch, eta, lmbda, n):

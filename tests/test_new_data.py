@@ -183,6 +183,25 @@ def test_monitors_of_training_data_measure_those_of_the_epoch():
         assert net.accuracy(of_epoch(epoch)) == history["training_accuracy"][epoch]
 
 
+@pytest.mark.parametrize("form", ["arrays", "pixels", "pairs"])
+@pytest.mark.parametrize("kind", ["chapter 1", "chapter 3", "chapter 3, own cost"])
+def test_a_function_may_refill_its_arrays(kind, form, capsys):
+    X = np.zeros((N, SIZES[0]), np.uint8 if form == "pixels" else float)
+    Y = np.zeros((N, SIZES[-1]))
+
+    def data(epoch, X=X, Y=Y):
+        inputs, Y[...] = of_epoch(epoch)
+        X[...] = inputs if X.dtype == float else 255 * inputs
+        pixels = fastbp.Pixels(X) if form == "pixels" else X
+        return columns(X, Y) if form == "pairs" else (pixels, Y)
+
+    def new_arrays(epoch):
+        return data(epoch, X.copy(), Y.copy())
+
+    wanted = outcome(*train(kind, new_arrays), capsys)
+    assert_same(outcome(*train(kind, data), capsys), wanted)
+
+
 # ------------------------------------------------ when it is called
 
 

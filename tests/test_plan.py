@@ -84,6 +84,7 @@ def test_the_command_prints_a_table_and_draws_it(tmp_path, monkeypatch):
 def test_bad_options_are_one_line(tmp_path):
     for options, text in (
         (["--ranks", "0"], "ranks is 0"),
+        (["--ranks", "10000000", "--sizes", "10,10"], "and less than 65537"),
         (["--sizes", "784"], "sizes has 1 layer"),
         (["--bandwidth", "0"], "bandwidth is 0"),
         (["--mini-batch-size", "0"], "mini_batch_size is 0"),

@@ -188,7 +188,11 @@ def test_outputs_as_the_data_need(mnist_folder, monkeypatch):
     ("message", "arguments"),
     [
         ("invalid choice: 'simard'", ["--recipe", "simard"]),
-        ("nesterov goes with a momentum", ["--recipe", "simard-2003", "--momentum", 0]),
+        ("nesterov goes with a momentum, which is 0; that is the recipe's, --no-nesterov has "
+         "precedence", ["--recipe", "simard-2003", "--momentum", 0]),
+        ("expected 2: one for each layer but the output layer; that is the recipe's, --dropout has "
+         "precedence", ["--recipe", "dropout-3x1024", "--sizes", "784,20,10"]),
+        ("early_stopping is -1, expected at least 0", ["--data", "none", "--early-stopping", -1]),
         ("rotation is 400.0, expected 0..180 degrees", ["--rotation", 400]),
         ("--scale goes with --deform, not with --no-deform", ["--no-deform", "--scale", 3]),
         ("dropout has 3 numbers, expected 2", ["--dropout", "0.1,0.2,0.3"]),
@@ -198,7 +202,7 @@ def test_outputs_as_the_data_need(mnist_folder, monkeypatch):
         ("--schedule halve needs validation images", ["--final", "--schedule", "halve"]),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_errors_are_one_line(message, arguments):
     assert message in refused("train", *arguments)
 

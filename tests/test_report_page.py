@@ -484,7 +484,7 @@ def test_bad_calls(model, mnist_folder, tmp_path):
     call = "report", model, "--data", mnist_folder
     assert "none.npz" in refused("report", tmp_path / "none.npz")
     assert "the folder" in refused(*call, "-o", tmp_path / "none" / "r.html")
-    assert "which the report is made from" in refused(*call, "-o", model)
+    assert "would replace a file that is read" in refused(*call, "-o", model)
     assert "none.csv" in refused(*call, "--history", tmp_path / "none.csv")
     network.Network([20, 4]).save(tmp_path / "small.npz")
     assert "expected" in refused("report", tmp_path / "small.npz", "--data", mnist_folder)

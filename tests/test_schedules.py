@@ -198,6 +198,7 @@ def test_an_eta_of_0_changes_nothing():
         (dict(schedule=lambda epoch, epochs: "x"), TypeError, "schedule is 'x'"),
         (dict(schedule=lambda epoch, epochs: math.inf), ValueError, "schedule is inf"),
         (dict(schedule=lambda epoch, epochs: 1e300), ValueError, "eta is inf"),
+        (dict(schedule="step:1,1e300"), ValueError, "eta is inf"),
         (dict(warmup=-1), ValueError, "warmup is -1"),
         (dict(warmup=0.5), TypeError, "warmup is 0.5"),
     ],
@@ -209,6 +210,21 @@ def test_bad_schedules(module, how, error, message):
     with pytest.raises(error, match=message):
         net.SGD(DATA, 2, 7, 1e200, **how)
     assert_equal_arrays(net.weights, before)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "message"),
+    [
+        ("step:1,1e300", 3, "is beyond all numbers in epoch 2"),
+        ("linear:1e308", 30, "schedule is inf"),
+    ],
+)
+def test_a_schedule_that_grows_too_large_is_refused_before_training(schedule, epochs, message):
+    net = network.Network(SIZES)
+    before = net.weights
+    with pytest.raises(ValueError, match=message):
+        net.SGD(DATA, epochs, 7, 10, schedule=schedule)
+    assert net.weights is before
 
 
 def test_halving_goes_by_a_monitor():

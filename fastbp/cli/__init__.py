@@ -32,18 +32,18 @@ def main(arguments=None):
     SystemExit
         After --help and --version, and for options that cannot be parsed.
     """
-    options = make_parser().parse_args(arguments)
     with handle_signals(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *where: log(f"warning: {one_line(message)}")
-        return _run(options)
+        return _run(arguments)
 
 
-def _run(options):
+def _run(arguments):
     """Run the chosen command and return the exit status."""
+    options = None
     try:
+        options = _parse(arguments)
         options.command(options)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _flush()
     except BrokenPipeError:  # at exit Python would flush standard output, and fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -60,6 +60,20 @@ def _run(options):
         log(("terminated" if terminated else "interrupted") + advice)
         return 143 if terminated else 130
     return 0
+
+
+def _parse(arguments):
+    """Return the options; some print, and end the process."""
+    try:
+        return make_parser().parse_args(arguments)
+    except SystemExit:
+        _flush()
+        raise
+
+
+def _flush():
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _text_of(error):

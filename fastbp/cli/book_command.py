@@ -6,6 +6,7 @@ from fastbp import mnist_loader
 from fastbp.cli import book
 from fastbp.cli.console import log
 from fastbp.cli.options import add_dtype, add_threads
+from fastbp.cli.outputs import check_outputs
 from fastbp.data import arguments, files, messages
 from fastbp.report import learning_curves
 from fastbp.training.progress_bar import progress_bar
@@ -17,9 +18,7 @@ def book_table(options):
     seeds = range(1, 1 + arguments.check_count("seeds", options.seeds, 1))
     if options.pictures:
         learning_curves.pyplot()  # raises now, not after an hour, if matplotlib is missing
-    for path in (options.pictures, options.save):
-        if path is not None:
-            files.check_writable(path)
+    check_outputs(options)
     data = _read_mnist(options.data)
     settings = dict(dtype=options.dtype, threads=options.threads)
     with progress_bar(None, round(sum(row.work for row in rows) * len(seeds))) as bar:

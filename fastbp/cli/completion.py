@@ -1,7 +1,6 @@
 """fastbp --print-completion: a script that makes a shell complete the words of the command line."""
 
 import argparse
-import contextlib
 
 SHELLS = "bash", "zsh", "tcsh"
 # Options and arguments whose value is a file or a folder.
@@ -18,8 +17,7 @@ class PrintCompletion(argparse.Action):
             parser.error(f"{option_string} needs shtab: pip install 'fastbp[completion]'")
         _mark_files(parser, shtab.FILE)
         script = shtab.complete(parser, shell)
-        with contextlib.suppress(BrokenPipeError):  # of a reader that has ended
-            print(script, flush=True)
+        print(script)
         parser.exit()
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from fastbp import mnist_loader
 from fastbp.cli.data_options import as_pixels_if_exact
 from fastbp.cli.options import add_transpose
-from fastbp.data import download, files, locations
+from fastbp.cli.outputs import check_outputs
+from fastbp.data import download, locations
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import checksums, find
 from fastbp.report import labelled_sheet
@@ -15,7 +16,7 @@ def describe_data(options):
     """Print the places that were looked at and what is in the data set; draw its sheet."""
     if options.sheet is not None:
         labelled_sheet.figure_class()  # raises now, not after reading, if matplotlib is missing
-        files.check_writable(options.sheet)
+        check_outputs(options)
     sets = _find(options)
     if sets is None:
         print("no data set was found: train and evaluate would try the download, or else draw the")

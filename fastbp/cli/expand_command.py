@@ -13,7 +13,8 @@ from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.deform_options import add_deform_options, given_limits
 from fastbp.cli.options import add_data
-from fastbp.data import arguments, files, writers
+from fastbp.cli.outputs import check_outputs
+from fastbp.data import arguments, idx_writer, writers
 from fastbp.data.pixels import Pixels
 from fastbp.report import contact_sheet
 from fastbp.training import deformation, engine
@@ -27,15 +28,19 @@ def expand(options):
     if options.count is not None:
         expand_count.expand(options)
         return
-    path = options.save or (None if options.sheet else NAME)
+    path = options.save = options.save or (None if options.sheet else NAME)
     make = _maker(options)
     write = _writer_of(path) if path else None
     if path and os.path.exists(path):
         raise FileExistsError(f"{path} exists already; remove it, or give another name")
-    for file in filter(None, (path, options.sheet)):
-        files.check_writable(file)
+    check_outputs(options)
     *sets, name = read_data(options.data, options.transpose)
     deformation.check_images(sets[0][0], f"{name}: X")
+    if path and sets[0][0].shape[1] != idx_writer.SIDE**2:
+        raise ValueError(
+            f"--save {path}: the images have {sets[0][0].shape[1]} pixels, expected 28 x 28, as "
+            f"such files are read"
+        )
     if options.sheet:
         _draw(options.sheet, sets[0], make)
         log(f"drawn to {options.sheet}")

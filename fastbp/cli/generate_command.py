@@ -1,7 +1,7 @@
 """fastbp generate: any number of synthetic digits, in a folder that fastbp train reads."""
 
 from fastbp.cli.console import log
-from fastbp.data import arguments, generated, generated_folder
+from fastbp.data import arguments, generated, generated_folder, idx_writer
 from fastbp.training.progress_bar import progress_bar
 
 
@@ -20,7 +20,7 @@ def generate(options):
     """Write synthetic digits as four IDX files; go on where a call that was stopped left off."""
     counts = {"test-count": options.test_count, "count": options.count}
     for name, count in counts.items():
-        arguments.check_count(name, count, 1)
+        idx_writer.header(arguments.check_count(name, count, 1))
     arguments.check_count("seed", options.seed, 0)
     test, training = (
         (count, generated.digit_blocks(options.seed, stream))

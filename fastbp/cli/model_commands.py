@@ -9,6 +9,7 @@ from fastbp import network, network2
 from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.options import add_data, add_model, add_threads
+from fastbp.cli.outputs import check_outputs
 from fastbp.data import messages, npz, predictions
 from fastbp.report import photo, photo_sheet, picture_files
 
@@ -26,8 +27,7 @@ def predict(options):
     net, _ = load_model(options.model)
     if options.show is not None:
         _check_takes_photos(net, "--show")
-        _check_replaces_no_input(options)
-        picture_files.check_picture_name(options.show)
+        check_outputs(options)
     pairs = []
     for path in options.images:
         picture, x, describe = _read(path, net)
@@ -52,14 +52,6 @@ def _is_npy(path):
         return True
     with open(path, "rb") as file:
         return file.read(6) == b"\x93NUMPY"
-
-
-def _check_replaces_no_input(options):
-    """Raise ValueError if the picture to write has the name of a file to read."""
-    if os.path.realpath(options.show) in map(os.path.realpath, [options.model, *options.images]):
-        raise ValueError(
-            f"--show {options.show} would replace a file that is read, expected another name"
-        )
 
 
 def _check_takes_photos(net, name):

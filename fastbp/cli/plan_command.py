@@ -4,11 +4,13 @@ import numpy as np
 
 from fastbp.cli.console import log
 from fastbp.cli.options import add_dtype, parse_sizes
-from fastbp.data import arguments, files
+from fastbp.cli.outputs import check_outputs
+from fastbp.data import arguments
 from fastbp.distributed import cost_model, measure
 from fastbp.distributed.ranks import Ranks, started_size
 
 TYPICAL = 30e-6, 1.1e9  # seconds and bytes per second: Ethernet of 10 Gbit/s
+MOST_RANKS = 2**16  # with more, the table takes minutes
 TITLES = (
     "ranks", "s/step", "exchange", "s/epoch", "speed-up", "pays from mini-batch", "pays from width"
 )  # fmt: skip
@@ -29,12 +31,11 @@ def plan(options):
 def _work_of(options):
     """Return the Work of the options, checked."""
     for ranks in options.ranks:
-        arguments.check_count("ranks", ranks, 1)
+        arguments.check_range("ranks", ranks, np.dtype(float), 1, MOST_RANKS + 1)
     for name, given in (("latency", options.latency), ("bandwidth", options.bandwidth)):
         if given is not None:
             arguments.check_range(name, given, np.dtype(float), 1e-6)
-    if options.plot is not None:
-        files.check_writable(options.plot)
+    check_outputs(options)
     return cost_model.Work(
         arguments.check_sizes(options.sizes), np.dtype(options.dtype).itemsize,
         arguments.check_count("samples", options.samples, 1),

@@ -6,14 +6,13 @@ from fastbp.cli import model_commands
 from fastbp.cli.console import log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.options import add_data, add_model, add_threads
-from fastbp.data import files
+from fastbp.cli.outputs import check_outputs
 from fastbp.report import page, run_curves
 
 
 def report(options):
     """Write the report of a saved network to an HTML file."""
-    _check_not_overwritten(options)
-    files.check_writable(options.output)
+    check_outputs(options)
     net, _ = model_commands.load_model(options.model, options.threads)
     curves = None if options.history is None else run_curves.read_curves(options.history, net.sizes)
     training, _, test, name = read_data(options.data, options.transpose)
@@ -23,13 +22,6 @@ def report(options):
         data_name=_last_part(name), curves=curves,
     )  # fmt: skip
     print(f"{options.output}: {size / 1e6:.2f} MB; open it in a browser")
-
-
-def _check_not_overwritten(options):
-    """Raise ValueError if the page would replace a file that it is made from."""
-    for path in (options.model, options.history):
-        if path is not None and os.path.realpath(path) == os.path.realpath(options.output):
-            raise ValueError(f"-o is {path}, which the report is made from: give it another name")
 
 
 def _last_part(path):

@@ -7,17 +7,16 @@ import numpy as np
 
 from fastbp import Pixels, mnist_loader, network, network2
 from fastbp.cli import train_settings
-from fastbp.cli.console import BackgroundCompilation, Terminated, log
+from fastbp.cli.console import BackgroundCompilation, log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.rank_options import joined_ranks, sgd_of
 from fastbp.data import datasets, file_rows
-from fastbp.data.file_rows import ReadError
 from fastbp.training import checkpoint, engine
 from fastbp.training.rules import NO_RULES, Rules
 
 
 def train(options):
-    """Train a network and print its accuracy; save it, also after Ctrl-C and SIGTERM."""
+    """Train a network and print its accuracy; save it, also if Ctrl-C or an error ends the run."""
     with joined_ranks(options):
         _train(options)
 
@@ -43,13 +42,15 @@ def _train(options):
     compilation.wait()
 
     start, epochs_before = time.perf_counter(), _epochs_before(options)
+    drawn = net.weights  # SGD binds another list
     try:
         if options.chapter_3:
             epochs = _train_chapter_3(net, options, training, validation)
         else:
             epochs = _train_chapter_1(net, options, training, test)
-    except (KeyboardInterrupt, Terminated, ReadError):
-        _save(net, options)
+    except BaseException:
+        if net.weights is not drawn:
+            _save(net, options)
         raise
     _save(net, options)
     seconds = (time.perf_counter() - start) / max(epochs - epochs_before, 1)

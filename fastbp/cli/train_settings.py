@@ -8,8 +8,9 @@ import os
 import numpy as np
 
 from fastbp.cli.deform_options import LIMITS, given_limits
+from fastbp.cli.outputs import check_outputs
 from fastbp.cli.train_options import CHAPTER_3
-from fastbp.data import arguments, files
+from fastbp.data import arguments
 from fastbp.recipes import RECIPES
 from fastbp.training import checkpoint, new_data
 from fastbp.training.learning_rates import LearningRates
@@ -41,6 +42,8 @@ def complete(options):
         and not any(getattr(options, name) is not None for name in (*CHAPTER_3, *SETTINGS))
     )
     options.hidden = SIZES[1:-1] if recipe is None else list(recipe.sizes[1:-1])
+    given = {name for name, value in vars(options).items() if value is not None}
+    options.of_recipe = set() if recipe is None else set(vars(recipe)) - given
     options.deform = _deform(options, None if recipe is None else recipe.deform)
     defaults = BY_DEFAULT | {"eta": 0.5 if options.chapter_3 else 3.0}
     if options.chapter_3:
@@ -66,6 +69,29 @@ def _deform(options, of_recipe):
 
 def check(options):
     """Raise for options that are wrong whatever the data are; set options.checkpointer."""
+    try:
+        _check_numbers(options)
+    except ValueError as error:
+        name = str(error).partition(" ")[0]
+        if name not in options.of_recipe:
+            raise
+        option = ("no-" if getattr(options, name) is True else "") + name.replace("_", "-")
+        raise ValueError(f"{error}; that is the recipe's, --{option} has precedence") from None
+    check_outputs(options)
+    path = options.checkpoint
+    if path is not None and os.path.exists(path) and not options.resume:
+        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
+    if path is None and options.resume:
+        raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
+    config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
+    options.checkpointer = checkpoint.Checkpointer(
+        options.checkpoint, options.checkpoint_every, options.resume,
+        {name: value for name, value in config.items() if value is not None},
+    )  # fmt: skip
+
+
+def _check_numbers(options):
+    """Raise for settings that are wrong whatever the data are."""
     dtype = np.dtype(options.dtype)
     arguments.check_count("epochs", options.epochs, 0)
     arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
@@ -80,26 +106,7 @@ def check(options):
             dtype, num_layers, options.lmbda, options.l1, options.momentum, options.nesterov,
             options.dropout, options.max_norm,
         )  # fmt: skip
+        arguments.check_count("early_stopping", options.early_stopping, 0)
         if options.final and (options.early_stopping or options.schedule == "halve"):
             name = "--early-stopping" if options.early_stopping else "--schedule halve"
             raise ValueError(f"{name} needs validation images, which --final trains on")
-    if options.save is not None:
-        files.check_writable(options.save)
-    if options.checkpoint is not None:
-        _check_checkpoint(options)
-    elif options.resume:
-        raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
-    config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
-    options.checkpointer = checkpoint.Checkpointer(
-        options.checkpoint, options.checkpoint_every, options.resume,
-        {name: value for name, value in config.items() if value is not None},
-    )  # fmt: skip
-
-
-def _check_checkpoint(options):
-    """Raise ValueError if the checkpoint would overwrite a model, or another checkpoint."""
-    path = options.checkpoint
-    if options.save is not None and os.path.realpath(options.save) == os.path.realpath(path):
-        raise ValueError(f"--save and --checkpoint are both {path}: give them files of their own")
-    if os.path.exists(path) and not options.resume:
-        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")

@@ -115,7 +115,7 @@ def load_safetensors(
     """
     if threads is not None:
         arguments.check_count("threads", threads, 1)
-    path = os.fsdecode(path)
+    path = arguments.check_path("path", path)
     safetensors = require("safetensors", "load_safetensors", "safetensors")
     try:
         _check_header_size(path)

@@ -7,11 +7,14 @@ weight changes.
 import itertools
 import numbers
 import operator
+import os
 
 import numpy as np
 
+from fastbp.data.free_memory import free_memory
 from fastbp.data.messages import describe
 
+SMALL = 1 << 28  # bytes that fit: to find out how many are free takes a millisecond
 MAX_WEIGHTS = 2**40  # of a network; larger sizes are taken for a mistake
 
 
@@ -30,13 +33,29 @@ def check_sizes(sizes):
     for l, n in enumerate(checked):
         if n < 1:
             raise ValueError(f"sizes[{l}] is {n}, expected at least 1 neuron")
-    weights = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(checked))
+    weights = _count_weights(checked)
     if weights > MAX_WEIGHTS:
         raise ValueError(
             f"sizes is {describe(sizes)}, a network of {weights} weights; expected at most "
             f"{MAX_WEIGHTS}"
         )
     return checked
+
+
+def _count_weights(sizes):
+    """Return how many weights and biases a network has."""
+    return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+
+
+def check_memory(sizes, dtype):
+    """Raise MemoryError if the weights and biases of checked sizes, and a copy, do not fit."""
+    n = _count_weights(sizes)
+    needed = 2 * n * dtype.itemsize
+    if needed > SMALL and needed > (free := free_memory()):
+        raise MemoryError(
+            f"sizes is {describe(list(sizes))}: {n:,} weights and biases, and a copy of them, take "
+            f"{needed:,} bytes, more than the free memory ({free:,}); expected fewer neurons"
+        )
 
 
 def check_network_unchanged(plan, dtype, n_in, Y=None):
@@ -111,6 +130,16 @@ def check_range(name, value, dtype, minimum, upper_bound=None):
         upper = "" if upper_bound is None else f" and less than {upper_bound}"
         raise ValueError(f"{name} is {number}, expected at least {minimum}{upper}")
     return number
+
+
+def check_path(name, value):
+    """Return the path of a file or folder as a str, or raise."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} is {describe(value)}, expected the path of a file")
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise ValueError(f"{name} is {describe(path)}, expected a path without a null character")
+    return path
 
 
 def check_choice(name, value, *choices):

@@ -4,6 +4,8 @@ Invariants: only `Pixels` are scaled, other numbers never, whatever their type. 
 the sample, says what was seen and what was expected, and is raised before any weight changes.
 """
 
+import itertools
+
 import numpy as np
 
 from fastbp.data import file_rows, messages, numeric_arrays
@@ -49,7 +51,8 @@ def materialise(data, name):
             f"(x, y)"
         )
     try:
-        pairs = list(data)
+        counts = hasattr(data, "__len__") and not hasattr(data, "__iter__")  # and may never end
+        pairs = list(itertools.islice(data, len(data) if counts else None))
     except TypeError:
         raise TypeError(
             f"{name} is {messages.describe(data)}, expected pairs (x, y) or a tuple of two arrays "

@@ -7,6 +7,8 @@ import secrets
 import stat
 import zlib
 
+from fastbp.data import arguments
+
 # A file may expand to MAX_RATIO times its size plus SLACK bytes; more is a decompression bomb.
 # Deflate reaches a ratio of 1,030, images of digits one of 50 at most; SLACK is for small files of
 # labels, which compress better.
@@ -97,8 +99,9 @@ def check_writable(path):
 
 def _create_temporary(path):
     """Return (the real path, a new file beside it, its handle), or raise OSError naming `path`."""
-    if not str(path) or str(path).endswith(os.sep) or os.path.isdir(path):
-        raise IsADirectoryError(f"{str(path)!r} is a folder, expected the name of a file to write")
+    path = arguments.check_path("path", path)
+    if not path or path.endswith(os.sep) or os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a folder, expected the name of a file to write")
     real = pathlib.Path(os.path.realpath(path))
     if not real.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {real.parent} does not exist")

@@ -9,11 +9,12 @@ import struct
 
 import numpy as np
 
-from fastbp.data import files, numeric_arrays
+from fastbp.data import arguments, files, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.data.readers import bounded_reader, idx_files, image_sets
 
 SIDE = 28
+ROUND = "use np.rint(256 * images).clip(0, 255).astype(np.uint8)"
 EXAMPLE = "train-images-idx3-ubyte, or t10k-images-idx3-ubyte.gz"
 
 
@@ -44,7 +45,7 @@ def write_pair(path, images, labels):
 
 def pair_of_paths(path):
     """Return (path of the images, path of the labels) for the path of the images, or raise."""
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(arguments.check_path("path", path)).expanduser()
     parsed = idx_files.parse_name(path.name)
     if parsed is None or not parsed[1].endswith("images"):
         raise ValueError(f"path is {str(path)!r}, expected a name such as {EXAMPLE}")
@@ -102,7 +103,7 @@ def _checked_images(images):
 def _bytes_of(images, start):
     """Return a block of images from `start` on as bytes."""
     block = images[start : start + image_sets.BLOCK_ROWS]
-    return block if block.dtype == np.uint8 else image_sets.to_bytes(block, "images", start)
+    return block if block.dtype == np.uint8 else image_sets.to_bytes(block, "images", start, ROUND)
 
 
 def _checked_labels(labels):

@@ -24,6 +24,10 @@ def save(figure, path, **how):
 
     how: arguments of savefig. Raises OSError, and ValueError for an unknown format.
     """
-    suffix = os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"
     with files.write_atomically(path) as file:
-        figure.savefig(file, format=suffix, **how)
+        figure.savefig(file, format=format_of(path), **how)
+
+
+def format_of(path):
+    """Return the format that the ending of a file's name tells, png if it has none."""
+    return os.path.splitext(os.fspath(path))[1].lstrip(".").lower() or "png"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data.messages import one_line
+from fastbp.data.messages import describe, one_line
 from fastbp.training.signals import DeferredSignals
 from fastbp.typing import NumericArray
 
@@ -56,6 +56,8 @@ class Ranks:
     def __init__(self, comm: Any = None) -> None:
         self.mpi = load_mpi()
         comm = self.mpi.COMM_WORLD if comm is None else comm
+        if not isinstance(comm, self.mpi.Comm):
+            raise TypeError(f"comm is {describe(comm)}, expected an mpi4py communicator")
         self.comm, self._failures = comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.chunks, self.own_chunks = 1, (0, 1)  # see group.SingleProcess

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fastbp.data import files
+from fastbp.data import files, plots
 
 ZOOM, GAP = 3, 2  # screen pixels for a pixel, and pixels between images
 PAPER = 96  # grey of the gaps; images are black with white ink
 
 
 def draw(images, path):
-    """Write a PNG file of images (rows, columns, side, side) uint8, the originals first in a row.
+    """Write a picture of images (rows, columns, side, side) uint8, the originals first in a row.
 
     Raises ImportError, naming the extra, without matplotlib; OSError if path cannot be written.
     """
@@ -22,7 +22,8 @@ def draw(images, path):
     sheet = arrange(images)
     sheet = np.repeat(np.repeat(sheet, ZOOM, axis=0), ZOOM, axis=1)
     with files.write_atomically(path) as file:
-        image.imsave(file, np.stack([sheet] * 3, axis=-1), format="png")  # red, green, blue
+        rgb = np.stack([sheet] * 3, axis=-1)
+        image.imsave(file, rgb, format=plots.format_of(path))
 
 
 def arrange(images):

@@ -1,11 +1,11 @@
 """The predictions of fastbp plan, drawn. Extra: report."""
 
-from fastbp.data import files
+from fastbp.data import plots
 from fastbp.report.learning_curves import COLOURS, pyplot
 
 
 def draw(rows, title, path):
-    """Write speed-up and share of the exchange, by the number of ranks, to a PNG file.
+    """Write speed-up and share of the exchange, by the number of ranks, to a picture file.
 
     rows: as cost_model.table returns them.
     """
@@ -27,6 +27,5 @@ def draw(rows, title, path):
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
     figure.tight_layout()
-    with files.write_atomically(path) as file:
-        figure.savefig(file, dpi=130, format="png")
+    plots.save(figure, path, dpi=130)
     plot.close(figure)

@@ -62,6 +62,7 @@ class CompiledNetwork:
         """Set all but the parameters, or raise; return the checked sizes."""
         checked = arguments.check_sizes(sizes)
         self.dtype = arguments.check_dtype(dtype)
+        arguments.check_memory(checked, self.dtype)
         self.threads = None if threads is None else arguments.check_count("threads", threads, 1)
         self.num_layers = len(sizes)
         self.sizes = sizes

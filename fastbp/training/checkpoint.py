@@ -45,7 +45,7 @@ class Checkpointer:
     """Writes the state of one run to `path` from time to time; None: never.
 
     every: a float, seconds; an int, epochs. config: what must be the same when the run is resumed,
-    beyond what the run itself knows.
+    beyond what the run itself knows; what only the file says of that is kept.
     """
 
     @classmethod
@@ -61,18 +61,17 @@ class Checkpointer:
             if resume:
                 raise ValueError("resume goes with a checkpoint, which is None: say where it is")
             return
-        if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint is {messages.describe(path)}, expected the path of a file")
+        path = arguments.check_path("checkpoint", path)
         if isinstance(every, numbers.Integral):
             self.epochs = arguments.check_count("checkpoint_every", every, 1)
         else:
             self.seconds = arguments.check_range("checkpoint_every", every, np.dtype(np.float64), 0)
-        if any(mark in os.fsdecode(path) for mark in "\n\r\0"):
+        if any(mark in path for mark in "\n\r"):
             raise ValueError(
                 f"checkpoint is {messages.describe(path)}, expected a name on one line"
             )
         files.check_writable(path)
-        self.path = os.path.realpath(os.fsdecode(path))  # links and folders may change meanwhile
+        self.path = os.path.realpath(path)  # links and folders may change meanwhile
         files.check_writable(self.path + PREVIOUS)
         self._last = time.monotonic()
 
@@ -86,7 +85,7 @@ class Checkpointer:
         """Write config and state (dictionaries that JSON can hold) and content (arrays by name)."""
         if self.path is not None:
             try:
-                write(self.path, {"facts": config, "state": state}, content)
+                write(self.path, {"facts": self.config | config, "state": state}, content)
             finally:  # written or not: a full disk is not asked all the time
                 self._last = time.monotonic()
 
@@ -139,6 +138,7 @@ class Checkpointer:
                     f"{self.path} was written by a run with {how}; resume with what it began with"
                     f"{more}, or use another path"
                 )
+        self.config = written  # with what this call leaves open, a seed perhaps
         return state, content
 
 

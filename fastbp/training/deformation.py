@@ -152,9 +152,11 @@ class Deformation:
             return np.ones(n)
         labels = numeric_arrays.as_numeric(labels, "labels")
         if labels.shape != (n,) or labels.dtype.kind not in "iu":
+            one_hot = "for one-hot rows use np.argmax(labels, axis=1)"
             raise ValueError(
                 f"labels have shape {labels.shape} and dtype {labels.dtype}, expected ({n},) "
-                f"integers, one for each image; for one-hot rows use np.argmax(labels, axis=1)"
+                f"integers, one for each image; "
+                f"{'use labels.astype(int)' if labels.shape == (n,) else one_hot}"
             )
         return np.where(np.isin(labels, self.halved), 0.5, 1.0)
 

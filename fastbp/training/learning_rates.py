@@ -39,6 +39,8 @@ class LearningRates:
                 f"monitored"
             )
         self._takes_epochs = callable(self.schedule) and takes_epochs(self.schedule)
+        if self.epochs and self._is_known:  # their extremes are at the beginning and the end
+            self.of_epoch(self.epochs - 1, self.eta)
 
     def _checked_schedule(self):
         schedule = self.schedule
@@ -75,12 +77,15 @@ class LearningRates:
         return isinstance(self.schedule, str)
 
     @property
+    def _is_known(self):
+        return type(self.schedule) in schedules.SCHEDULES.values()
+
+    @property
     def description(self):
         """Return what must be the same when a run is resumed, or None for a constant eta."""
         if not callable(self.schedule):
             return self.schedule if not self.warmup else f"warm-up {self.warmup}"
-        is_known = type(self.schedule) in schedules.SCHEDULES.values()
-        text = repr(self.schedule) if is_known else "a function"
+        text = repr(self.schedule) if self._is_known else "a function"
         if self._takes_epochs and not isinstance(self.schedule, schedules.Step):
             text += f" over {self.epochs} epochs"
         return text + (f", warm-up {self.warmup}" if self.warmup else "")

@@ -260,7 +260,7 @@ class Run:
         raise FloatingPointError(
             f"the weights became infinite or NaN in epoch {self.state.epoch}, {where}: "
             f"{self._likely_cause()} may be too large. The network keeps the last finite weights; "
-            f"on_divergence='continue' goes on, as the book's code does"
+            f"to go on, as the book's code does, set on_divergence to 'continue'"
         ) from None
 
     def _likely_cause(self):

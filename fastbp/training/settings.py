@@ -136,8 +136,15 @@ class RuleSettings:
 
 def _dropout_rates(dropout, num_layers, dtype):
     """Return the dropout rate of each layer, the output layer's 0, as a tuple; () for none."""
-    is_scalar = np.ndim(dropout) == 0
-    rates = [0.0, *[dropout] * (num_layers - 2)] if is_scalar else list(dropout)
+    if np.ndim(dropout):
+        rates = list(dropout)
+    else:
+        rates = [0.0, *[arguments.check_range("dropout", dropout, dtype, 0, 1)] * (num_layers - 2)]
+        if dropout and num_layers == 2:
+            raise ValueError(
+                f"dropout is {dropout}, the rate of hidden layers, and there are none; a list of "
+                f"one number, [{dropout}], is the rate of the inputs"
+            )
     if len(rates) != num_layers - 1:
         raise ValueError(
             f"dropout has {len(rates)} numbers, expected {num_layers - 1}: one for each layer but "

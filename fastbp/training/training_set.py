@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
+from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
 from fastbp.training.ahead import Ahead
 from fastbp.training.new_data import labels_of
@@ -83,6 +84,8 @@ class TrainingSet:
             given = datasets.training_arrays(data, net._plan, net.dtype, name, streams=streams)
             if self.reference or not self.is_fixed:
                 numeric_arrays.check_finite_samples(*given, net.dtype, name)
+            if not self.is_fixed and not self.reference:  # the function may refill its arrays
+                data = given = tuple(map(_copy, given))
             is_file = isinstance(given[0], file_rows.FileRows)
             if not self.reference and (streams == "always" or is_file):
                 deform = self._deform_rows if deforms else None
@@ -196,8 +199,11 @@ class TrainingSet:
         return True
 
     def begin(self, epoch):
-        """Begin to make the data of an epoch on a thread, if there are new ones in each."""
-        if self.ahead is not None:
+        """Begin to make the data of an epoch on a thread, if there are new ones in each.
+
+        The reference path trains on the very arrays that a function returns: it waits for its turn.
+        """
+        if self.ahead is not None and (self.is_fixed or not self.reference):
             self.ahead.begin(epoch)
 
     def finish(self):
@@ -251,3 +257,8 @@ class TrainingSet:
         self._use(self._load(None))
         self.n = self._count()
         return changed
+
+
+def _copy(rows):
+    """Return a copy of an array or of Pixels."""
+    return Pixels(rows.array.copy(), rows.scale) if isinstance(rows, Pixels) else rows.copy()

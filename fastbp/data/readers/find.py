@@ -12,6 +12,7 @@ from fastbp.data.readers.image_sets import as_set, split, warn_about_black_image
 
 # The same data as the IDX files without a prefix: used only where a folder does not hold these.
 ONE_FILE = ("mnist.pkl.gz", "mnist.npz")
+PICKLES = ".pkl.gz", ".pkl"
 EXPANDED = "mnist_expanded.pkl.gz"  # used only where a folder holds no other data set
 EXPECTED = (
     "expected a folder with the four IDX files (train-images-idx3-ubyte.gz and so on) or a "
@@ -34,6 +35,17 @@ def load(path, pixels=False, transpose=False):
     return tuple(
         as_set(images, labels, pixels, transpose, f"{path}: the {name} images")
         for name, (images, labels) in zip(names, sets)
+    )
+
+
+def is_data_name(name):
+    """Tell whether a file of this name is taken for a data set, or a part of one."""
+    forms = idx_files, npz_files, array_files
+    return (
+        any(form.parse_name(name) for form in forms)
+        or name in ONE_FILE
+        or name.endswith(PICKLES)
+        or csv_files.is_csv(name)
     )
 
 
@@ -81,7 +93,7 @@ def _read_file(path):
             return _split_training(*read(*_files_beside(path, form)))
     if path.name.endswith(".npz"):
         return _split_training(*npz_files.read(path))
-    if path.name.endswith((".pkl.gz", ".pkl")):
+    if path.name.endswith(PICKLES):
         return pickle_files.read(path)
     if csv_files.is_csv(path.name):
         images, labels = csv_files.read(path)

@@ -121,10 +121,10 @@ def _check_room(size, pixels, where):
         )
 
 
-def to_bytes(images, where, first=0):
+def to_bytes(images, where, first=0, advice="load it without pixels=True"):
     """Return floats pixel/256, the images (n, n_in), as pixels of uint8, or raise ValueError.
 
-    first: the number of the first image in an error.
+    first: the number of the first image in an error; advice: what to do, in it.
     """
     pixels = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), BLOCK_ROWS):
@@ -134,7 +134,7 @@ def to_bytes(images, where, first=0):
             i, k = np.argwhere(~exact)[0]
             raise ValueError(
                 f"{where}: pixel {k} of image {first + start + i} is {images[start + i, k]:.6g}, "
-                f"expected an integer 0..255 divided by 256; load it without pixels=True"
+                f"expected an integer 0..255 divided by 256; {advice}"
             )
         pixels[start : start + BLOCK_ROWS] = block
     return pixels
