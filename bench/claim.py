@@ -10,8 +10,8 @@ import statistics
 import numpy as np
 
 from bench import tables, timing
-from fastbp.training import engine
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.plans import plan_of
 
 TITLE = "Chapter 2's claim: the gradient in forward passes over the same samples"
 NETS = (784, 30, 10), (784, 1000, 200, 10)

@@ -14,7 +14,7 @@ from bench import tables, timing
 from bench.workload import progress
 from fastbp.data import messages
 from fastbp.expand_mnist import Deformation
-from fastbp.training import threads
+from fastbp.training.compute import threads
 
 TITLE = "Deformed images"
 ALPHA, SIGMA = 36, 5

@@ -14,7 +14,7 @@ import time
 from bench import peaks, peers, pictures, processes, tables, validation
 from bench.processes import Worker, WorkerError, Workers
 from bench.workload import RESULTS, ROOT, Workload, accuracy, progress
-from fastbp.training.plans import plan_of
+from fastbp.training.compute.plans import plan_of
 
 TITLE = "One epoch"
 SMALL = tuple(peers.PEERS)

@@ -16,9 +16,9 @@ from bench import peaks, pictures, tables, timing
 from fastbp.data import parameters
 from fastbp.kernels import jit, passes, updates
 from fastbp.kernels.layout import places_of
-from fastbp.training import engine, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.samples import Samples
+from fastbp.training.compute import engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.samples import Samples
 
 TITLE = "Kernels, one thread, and passes over many samples"
 SHAPES = [(10, 784, 30), (10, 784, 100), (128, 1024, 1024)]

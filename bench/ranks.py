@@ -22,7 +22,7 @@ from fastbp.data import files
 from fastbp.distributed import cost_model, measure
 from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.settings import CHUNKS
-from fastbp.training import threads
+from fastbp.training.compute import threads
 
 # Open MPI wants to be asked twice to run as root, and more ranks than processors are fine here.
 OPEN_MPI = {

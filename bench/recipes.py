@@ -18,8 +18,8 @@ from bench.workload import RESULTS, progress
 from fastbp import Pixels, mnist_loader
 from fastbp.data import files
 from fastbp.recipes import RECIPES
-from fastbp.training import engine
-from fastbp.training.rules import Rules
+from fastbp.training.compute import engine
+from fastbp.training.compute.rules import Rules
 
 GOALS = 98.0, 98.4, 99.0, 99.3, 99.5  # percent of the test images
 HEADER = (

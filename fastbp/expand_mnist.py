@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastbp.data import containers, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import public
-from fastbp.training.deformation import Deformation, check_images
+from fastbp.training.epoch_data.deformation import Deformation, check_images
 from fastbp.typing import Data, Inputs, NumericArray
 
 __all__ = ["DISPLACEMENTS", "Deformation", "deform", "expand"]

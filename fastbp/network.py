@@ -26,12 +26,13 @@ from fastbp.data import (
 )
 from fastbp.data.npz_model import FORMAT_VERSION
 from fastbp.data.warn import public
-from fastbp.training import base, chapter1, evaluation, reference_path
+from fastbp.training import base, chapter1, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.chapter1 import OUTPUT
 from fastbp.training.checkpoint import Checkpointer
-from fastbp.training.new_data import NewData
-from fastbp.training.rules import NO_RULES
+from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.epoch_data.new_data import NewData
+from fastbp.training.monitoring import evaluation
 from fastbp.training.settings import RunSettings
 from fastbp.typing import Callbacks, Data, Deform, FloatArray, Path, Schedule, TrainingData
 

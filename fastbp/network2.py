@@ -23,16 +23,17 @@ from fastbp.data import (
 from fastbp.data.json_model import FORMAT_VERSION
 from fastbp.data.warn import public
 from fastbp.mnist_loader import vectorized_result
-from fastbp.training import base, chapter3, costs, evaluation, reference_path
+from fastbp.training import base, chapter3, costs, reference_path
 from fastbp.training.base import sigmoid
 from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.compute.plans import check_activations, checked_plan_of
+from fastbp.training.compute.rules import Rules
 from fastbp.training.costs import COSTS, CrossEntropyCost, LogLikelihoodCost, QuadraticCost
-from fastbp.training.early_stopping import PATIENCE, SMALLEST
+from fastbp.training.epoch_data.new_data import NewData
 from fastbp.training.initializers import Initializers
-from fastbp.training.new_data import NewData
-from fastbp.training.plans import check_activations, checked_plan_of
+from fastbp.training.monitoring import evaluation
+from fastbp.training.monitoring.early_stopping import PATIENCE, SMALLEST
 from fastbp.training.reference_path import softmax
-from fastbp.training.rules import Rules
 from fastbp.training.settings import MONITORS, MonitorSettings, RuleSettings, RunSettings
 from fastbp.typing import (
     Callbacks,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbp import History, cli, mpi, network, network2
 from fastbp.data.file_rows import FileRows
-from fastbp.training import orders, windows
+from fastbp.training.epoch_data import orders, windows
 
 warnings.simplefilter("error")
 SIZES = [40, 33, 20, 10]

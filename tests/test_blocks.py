@@ -14,9 +14,11 @@ from fastbp import Pixels, network, network2
 from fastbp.data import file_rows
 from fastbp.expand_mnist import Deformation
 from fastbp.kernels import layout
-from fastbp.training import deform_calls, new_data, orders, run, threads
-from fastbp.training.orders import BlockOrder
-from fastbp.training.windows import Windows
+from fastbp.training import run
+from fastbp.training.compute import deform_calls, threads
+from fastbp.training.epoch_data import new_data, orders
+from fastbp.training.epoch_data.orders import BlockOrder
+from fastbp.training.epoch_data.windows import Windows
 
 SIZES = [784, 12, 10] if JIT else [784, 3, 10]
 N, M = (431, 10) if JIT else (47, 5)

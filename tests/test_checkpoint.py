@@ -16,7 +16,9 @@ from helpers import columns, seed_both
 
 from fastbp import network, network2
 from fastbp.data import files
-from fastbp.training import calls, checkpoint, orders, threads
+from fastbp.training import checkpoint
+from fastbp.training.compute import calls, threads
+from fastbp.training.epoch_data import orders
 from fastbp.training.run import Run
 
 SIZES = [20, 8, 4]
@@ -315,9 +317,13 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(cost, by_signal, tmp_pa
     if cost is LargeDelta and not by_signal:
         pytest.skip("on the reference path signals are delivered after a check of the weights")
     for name in ("calls.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
-        monkeypatch.setattr(f"fastbp.training.{name}", 1e-9)  # one mini-batch per call of a kernel
-    monkeypatch.setattr("fastbp.training.divergence.CHECK_COST", 1e9)  # weights are checked once
-    monkeypatch.setattr("fastbp.training.divergence.REFERENCE_SECONDS", 1e9)
+        monkeypatch.setattr(
+            f"fastbp.training.compute.{name}", 1e-9
+        )  # one mini-batch per call of a kernel
+    monkeypatch.setattr(
+        "fastbp.training.compute.divergence.CHECK_COST", 1e9
+    )  # weights are checked once
+    monkeypatch.setattr("fastbp.training.compute.divergence.REFERENCE_SECONDS", 1e9)
     seen, real = [], Run._note_progress
 
     def count(self, samples):

@@ -17,7 +17,8 @@ from reference import Oracle, sigma
 import fastbp
 from fastbp import network
 from fastbp.network import Network, sigmoid, sigmoid_prime
-from fastbp.training import engine, progress_bar
+from fastbp.training.compute import engine
+from fastbp.training.monitoring import progress_bar
 
 SIZES = [6, 5, 4]
 
@@ -664,7 +665,7 @@ def test_a_progress_bar_on_a_terminal_only(monkeypatch, capsys, rng):
 def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
     """Ctrl-C between two kernel calls: the weights are the oracle's after so many steps."""
     for name in ("calls.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
-        monkeypatch.setattr(f"fastbp.training.{name}", 1e-9)  # one mini-batch per call
+        monkeypatch.setattr(f"fastbp.training.compute.{name}", 1e-9)  # one mini-batch per call
     net, oracle = net_and_oracle()
     data, done = make_pairs(23, [6, 4], rng), []
 
@@ -685,10 +686,10 @@ def test_an_interrupted_epoch_leaves_a_mini_batch_boundary(monkeypatch, rng):
 
 @pytest.mark.parametrize("m", [10, 64])
 def test_same_seed_same_bits_whatever_the_threads(m, monkeypatch, rng):
-    monkeypatch.setattr("fastbp.training.threads.mode", "always")
-    monkeypatch.setattr("fastbp.training.calls.PARALLEL_FLOPS", 0)
+    monkeypatch.setattr("fastbp.training.compute.threads.mode", "always")
+    monkeypatch.setattr("fastbp.training.compute.calls.PARALLEL_FLOPS", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
-    monkeypatch.setattr("fastbp.training.threads._quota", lambda: 4)
+    monkeypatch.setattr("fastbp.training.compute.threads._quota", lambda: 4)
     data, test = make_pairs(150, [20, 10], rng), make_pairs(99, [20, 10], rng, labelled=True)
     results = []
     for threads in (1, 2, 3, 4, None):
@@ -704,8 +705,8 @@ WARM = """
 import numpy as np
 from fastbp import network
 from fastbp.kernels import drivers
-from fastbp.training import engine
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.plans import plan_of
 
 engine.warm_up(plan_of((784, 30, 10)), np.dtype(np.float64))
 kernels = [k for k in vars(drivers).values() if hasattr(k, "signatures")]

@@ -17,7 +17,7 @@ from fastbp.kernels import deform as kernels
 from fastbp.kernels import jit, layout
 from fastbp.kernels.philox import philox_words
 from fastbp.kernels.simd import at
-from fastbp.training import deform_calls, threads
+from fastbp.training.compute import deform_calls, threads
 
 DTYPES = [np.uint8, np.float32, np.float64]
 SIDES = [1, 2, 5, 28, 33, 65] if JIT else [1, 5, 33]

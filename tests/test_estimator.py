@@ -587,7 +587,7 @@ class Deformation:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
+    monkeypatch.setattr("fastbp.training.epoch_data.deformation.Deformation", Deformation)
 
 
 def test_deformed_images(digits, stand_in):

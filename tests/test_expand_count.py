@@ -14,7 +14,7 @@ from helpers import refused, run_command
 from fastbp import expand_mnist, mnist_loader
 from fastbp.data import generated, generated_folder
 from fastbp.data.readers import image_sets
-from fastbp.training.deformed_blocks import deformed_blocks
+from fastbp.training.epoch_data.deformed_blocks import deformed_blocks
 
 DEFORMATION = expand_mnist.Deformation(elastic=(20, 4), rotation=5)
 OPTIONS = ["--elastic", "20,4", "--rotation", 5]

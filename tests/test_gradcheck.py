@@ -15,8 +15,9 @@ from fastbp.kernels import costs as kernel_costs
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.network2 import COSTS
-from fastbp.training import engine, gradcheck, plans
-from fastbp.training.plans import OUTPUT_SLOPES
+from fastbp.training import gradcheck
+from fastbp.training.compute import engine, plans
+from fastbp.training.compute.plans import OUTPUT_SLOPES
 
 SMALL = [9, 7, 6, 4]
 

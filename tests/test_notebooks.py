@@ -12,7 +12,7 @@ import pytest
 
 import fastbp
 from fastbp import network, network2
-from fastbp.training import progress_bar
+from fastbp.training.monitoring import progress_bar
 
 
 def cells(shown):
@@ -181,7 +181,7 @@ shell = types.ModuleType("ipykernel.zmqshell")
 sys.modules["ipykernel.zmqshell"], sys.modules["ipywidgets"] = shell, None
 sys.modules["IPython"] = types.ModuleType("IPython")
 sys.modules["IPython"].get_ipython = lambda: shell
-from fastbp.training import progress_bar
+from fastbp.training.monitoring import progress_bar
 progress_bar.BAR_DELAY = 0
 with progress_bar.progress_bar(True, 3) as bar:
     bar.update(3)
@@ -199,7 +199,7 @@ data = np.random.rand(3000, 784), np.arange(3000) % 10
 net, history = fastbp.Network([784, 10]), fastbp.History()
 net
 ---
-from fastbp.training import progress_bar
+from fastbp.training.monitoring import progress_bar
 progress_bar.BAR_DELAY = 1e-9
 net.SGD(data, 2, 10, 0.1, test_data=data, callback=history)
 ---

@@ -10,7 +10,7 @@ import pytest
 from bench import epochs, peers, processes, tables, validation
 from bench.processes import Worker, Workers
 from bench.workload import Settings, Workload, write_data
-from fastbp.training import engine, threads
+from fastbp.training.compute import engine, threads
 
 SIZES, N, M = (20, 7, 5, 3), 48, 8
 VARIANTS = [

@@ -27,9 +27,10 @@ import fastbp
 from fastbp.kernels import cache as code_cache
 from fastbp.kernels import deform, drivers, jit, shuffle
 from fastbp.kernels.cache import CodeCache
-from fastbp.training import calls, engine, signals, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.samples import Samples
+from fastbp.training import signals
+from fastbp.training.compute import calls, engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.samples import Samples
 
 pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -376,8 +377,8 @@ tempfile.TemporaryFile = refuse
 """,
     "full": """
 import errno, numba.core.caching
-from fastbp.training import calls
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import calls
+from fastbp.training.compute.plans import plan_of
 
 class Full:
     def __init__(self, file):

@@ -10,10 +10,10 @@ from fastbp.data import parameters
 from fastbp.kernels import activations, drivers, dropout, lagging, layout, ranges
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
-from fastbp.training import calls, engine, threads
-from fastbp.training.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
-from fastbp.training.rules import LARGE_DECAY, NO_RULES, Rules
-from fastbp.training.samples import Samples
+from fastbp.training.compute import calls, engine, threads
+from fastbp.training.compute.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
+from fastbp.training.compute.rules import LARGE_DECAY, NO_RULES, Rules
+from fastbp.training.compute.samples import Samples
 
 DTYPES = [np.float64, np.float32]
 PAIRS = list(OUTPUT_SLOPES)
@@ -305,7 +305,7 @@ def test_lagging_inputs_catch_up(dtype, l2, momentum, nesterov, rng, monkeypatch
     plan, order, results = plan_of(sizes), rng.permutation(n), []
     start = rng.standard_normal(plan.n_params).astype(dtype)
     for most in (1, 7, 1000):  # 1: every step decays every weight
-        monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", most)
+        monkeypatch.setattr("fastbp.training.compute.rules.MOST_PERIOD", most)
         params = start.copy()
         samples, velocity = Samples(X, Y), np.zeros_like(start)
         assert samples.sparse
@@ -327,7 +327,7 @@ def test_no_input_lags_in_a_large_mini_batch(rng, monkeypatch):
     start = rng.standard_normal(plan.n_params)
     for m in (lagging.MANY, lagging.MANY - 1):
         for most in (1, 1000):
-            monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", most)
+            monkeypatch.setattr("fastbp.training.compute.rules.MOST_PERIOD", most)
             params = start.copy()
             how = dict(rules=Rules(l2=0.01, momentum=0.9), moments=[np.zeros_like(start)])
             engine.train(params, plan, Samples(X, Y), np.arange(700), m, 1.0, 1, **how)
@@ -341,7 +341,7 @@ def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):
     X = rng.random((900, 40)) * (rng.random((900, 40)) < 0.2)
     plan, order = plan_of((40, 20, 10)), rng.permutation(900)
     start, Y, results = rng.standard_normal(plan.n_params), rng.random((900, 10)), []
-    monkeypatch.setattr("fastbp.training.rules.MOST_PERIOD", 8)
+    monkeypatch.setattr("fastbp.training.compute.rules.MOST_PERIOD", 8)
     for seconds in (1e-9, 1e-4, 0.1):
         monkeypatch.setattr(calls, "KERNEL_SECONDS", seconds)
         params, ends = start.copy(), []

@@ -7,10 +7,10 @@ from reference2 import Oracle2, costs
 from test_kernels import guards  # noqa: F401
 
 from fastbp.data import parameters
-from fastbp.training import engine, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES, Rules
-from fastbp.training.samples import NonFiniteInput, Samples
+from fastbp.training.compute import engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import NO_RULES, Rules
+from fastbp.training.compute.samples import NonFiniteInput, Samples
 
 sparse = pytest.importorskip("scipy.sparse")
 SIZES = (300, 20, 3) if JIT else (140, 4, 3)
@@ -133,7 +133,7 @@ def test_the_sum_of_costs_does_not_depend_on_calls_and_threads(cost, monkeypatch
     plan, params, X, Y, order = problem(np.float32)
     plan, results = plan_of(SIZES, (), cost), []
     for seconds, n_threads in ((0.1, 1), (1e-9, 1), (1e-9, 3)):
-        monkeypatch.setattr("fastbp.training.calls.KERNEL_SECONDS", seconds)
+        monkeypatch.setattr("fastbp.training.compute.calls.KERNEL_SECONDS", seconds)
         monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
         monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
         _, descent = trained(plan, params, Samples(X, Y), order, NO_RULES, sums_loss=True)

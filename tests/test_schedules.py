@@ -9,7 +9,7 @@ import pytest
 from helpers import assert_equal_arrays, seed_both
 
 from fastbp import History, network, network2, schedules
-from fastbp.training.learning_rates import LearningRates, takes_epochs
+from fastbp.training.monitoring.learning_rates import LearningRates, takes_epochs
 
 SIZES = [6, 5, 3]
 FLOAT64 = np.dtype(np.float64)

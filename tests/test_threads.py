@@ -7,9 +7,9 @@ import pytest
 from conftest import JIT
 
 from fastbp.kernels import drivers, jit
-from fastbp.training import calls, engine, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.samples import Samples
+from fastbp.training.compute import calls, engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.samples import Samples
 
 pytestmark = pytest.mark.skipif(not JIT, reason="only compiled code runs on threads")
 

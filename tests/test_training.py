@@ -99,8 +99,8 @@ MEMORY = """
 import sys
 import numpy as np
 from fastbp import network
-from fastbp.training import engine
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.plans import plan_of
 dtype, form = np.dtype(sys.argv[1]), sys.argv[2]
 engine.warm_up(plan_of((784, 30, 10)), dtype)
 X = np.zeros((50_000, 784), np.float32)

@@ -79,10 +79,10 @@ def of_the_compiler(path):
 
 SAME = """
 import numpy as np
-from fastbp.training import calls, engine, threads
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES, Rules
-from fastbp.training.samples import Samples
+from fastbp.training.compute import calls, engine, threads
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import NO_RULES, Rules
+from fastbp.training.compute.samples import Samples
 rng = np.random.default_rng(3)
 plan = plan_of((70, 33, 5))
 X = rng.random((20, 70)) * (rng.random((20, 70)) < 0.2)
@@ -130,8 +130,8 @@ def test_a_changed_kernel_is_seen_although_another_file_calls_it(tmp_path):
     shutil.copytree(PACKAGE, copied / "fastbp", ignore=shutil.ignore_patterns("__pycache__"))
     code = """
 import numpy as np
-from fastbp.training import engine
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.plans import plan_of
 plan = plan_of((3, 2))
 print(engine.feedforward(np.zeros(plan.n_params), plan, np.zeros((1, 3)))[0, 0])
 """

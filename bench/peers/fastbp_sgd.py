@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.peers.base import Peer
 from fastbp.network import Network
-from fastbp.training import threads
+from fastbp.training.compute import threads
 
 
 class _EnoughError(Exception):

@@ -9,7 +9,7 @@ from fastbp.cli.options import add_dtype, add_threads
 from fastbp.cli.outputs import check_outputs
 from fastbp.data import arguments, files, messages
 from fastbp.report import learning_curves
-from fastbp.training.progress_bar import progress_bar
+from fastbp.training.monitoring.progress_bar import progress_bar
 
 
 def book_table(options):

@@ -17,7 +17,8 @@ from fastbp.cli.outputs import check_outputs
 from fastbp.data import arguments, idx_writer, writers
 from fastbp.data.pixels import Pixels
 from fastbp.report import contact_sheet
-from fastbp.training import deformation, engine
+from fastbp.training.compute import engine
+from fastbp.training.epoch_data import deformation
 
 NAME = "mnist_expanded.pkl.gz"  # the book's
 SHEET_ROWS, SHEET_CLASSES = 2, 12  # images of a class on a contact sheet, and classes

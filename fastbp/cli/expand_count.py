@@ -8,9 +8,9 @@ from fastbp.cli.deform_options import given_limits
 from fastbp.data import arguments, generated_folder, idx_writer
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint
-from fastbp.training.deformation import Deformation
-from fastbp.training.deformed_blocks import deformed_blocks
-from fastbp.training.progress_bar import progress_bar
+from fastbp.training.epoch_data.deformation import Deformation
+from fastbp.training.epoch_data.deformed_blocks import deformed_blocks
+from fastbp.training.monitoring.progress_bar import progress_bar
 
 PIXELS = idx_writer.SIDE**2
 

@@ -2,7 +2,7 @@
 
 from fastbp.cli.console import log
 from fastbp.data import arguments, generated, generated_folder, idx_writer
-from fastbp.training.progress_bar import progress_bar
+from fastbp.training.monitoring.progress_bar import progress_bar
 
 
 def add_options(parser):

@@ -11,8 +11,9 @@ from fastbp.cli.console import BackgroundCompilation, log
 from fastbp.cli.data_options import read_data
 from fastbp.cli.rank_options import joined_ranks, sgd_of
 from fastbp.data import datasets, file_rows
-from fastbp.training import checkpoint, engine
-from fastbp.training.rules import NO_RULES, Rules
+from fastbp.training import checkpoint
+from fastbp.training.compute import engine
+from fastbp.training.compute.rules import NO_RULES, Rules
 
 
 def train(options):

@@ -14,7 +14,7 @@ from fastbp.cli.options import (
 )
 from fastbp.cli.rank_options import add_rank_options
 from fastbp.recipes import RECIPES
-from fastbp.training import plans
+from fastbp.training.compute import plans
 
 # What network2's Network has and network's has not: any of these trains the former.
 CHAPTER_3 = (

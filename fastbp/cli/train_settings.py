@@ -12,8 +12,9 @@ from fastbp.cli.outputs import check_outputs
 from fastbp.cli.train_options import CHAPTER_3
 from fastbp.data import arguments
 from fastbp.recipes import RECIPES
-from fastbp.training import checkpoint, new_data
-from fastbp.training.learning_rates import LearningRates
+from fastbp.training import checkpoint
+from fastbp.training.epoch_data import new_data
+from fastbp.training.monitoring.learning_rates import LearningRates
 from fastbp.training.settings import RuleSettings
 
 SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data

@@ -7,10 +7,10 @@ import numpy as np
 from fastbp import network
 from fastbp.cli.console import log
 from fastbp.kernels.cache import uncached
-from fastbp.training import deform_calls, engine
-from fastbp.training.deformation import Deformation
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import Rules
+from fastbp.training.compute import deform_calls, engine
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import Rules
+from fastbp.training.epoch_data.deformation import Deformation
 
 
 def warm_up(options):

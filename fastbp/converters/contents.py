@@ -12,7 +12,7 @@ import numpy as np
 from fastbp import network, network2
 from fastbp.data import arguments, messages, numeric_arrays, parameters
 from fastbp.training import costs
-from fastbp.training.plans import check_activations
+from fastbp.training.compute.plans import check_activations
 
 CHAPTERS = {"network": network.Network, "network2": network2.Network}
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from fastbp.distributed import tree
 from fastbp.distributed.exchange import Exchange
-from fastbp.training import engine
-from fastbp.training.divergence import Diverged
-from fastbp.training.rules import NO_RULES
+from fastbp.training.compute import engine
+from fastbp.training.compute.divergence import Diverged
+from fastbp.training.compute.rules import NO_RULES
 
 
 class AveragingDescent:

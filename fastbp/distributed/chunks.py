@@ -7,8 +7,8 @@ import numpy as np
 from fastbp.distributed import tree
 from fastbp.kernels import layout
 from fastbp.kernels.layout import chunk_bounds
-from fastbp.training import engine, threads
-from fastbp.training.rules import Rules, kernel_rules
+from fastbp.training.compute import engine, threads
+from fastbp.training.compute.rules import Rules, kernel_rules
 
 
 class ChunkGradients:

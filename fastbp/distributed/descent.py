@@ -12,9 +12,9 @@ from fastbp.data.parameters import layer_views
 from fastbp.distributed.chunks import ChunkGradients
 from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.slices import SliceStep, limit_norms
-from fastbp.training.divergence import Diverged, FiniteGuard
-from fastbp.training.rules import NO_RULES
-from fastbp.training.samples import NonFiniteInput
+from fastbp.training.compute.divergence import Diverged, FiniteGuard
+from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.compute.samples import NonFiniteInput
 
 INTERVAL = 0.1  # seconds of steps between two moments at which the ranks may pause
 

@@ -9,9 +9,9 @@ from fastbp.data.parameters import layer_views
 from fastbp.distributed.chunks import ChunkGradients
 from fastbp.distributed.settings import CHUNKS
 from fastbp.distributed.slices import SliceStep
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES
-from fastbp.training.samples import Samples
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.compute.samples import Samples
 
 ROUNDS = 20  # of which the fastest counts: others on the machine only make it slower
 SAMPLES, INK = 1024, 0.38  # as in MNIST a fifth of the pixels are not 0, nearly all in the middle

@@ -1,6 +1,6 @@
 """How many threads a rank should use, where several share the processors of a machine."""
 
-from fastbp.training import threads
+from fastbp.training.compute import threads
 
 
 def threads_per_rank(ranks):

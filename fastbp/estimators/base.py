@@ -26,8 +26,8 @@ from fastbp.estimators.fit_settings import (
 from fastbp.estimators.fitting import Fitting, TrainingState
 from fastbp.estimators.training_data import TrainingData, canonical, check_sparse
 from fastbp.kernels.activations import SIGMOID
-from fastbp.training import engine
-from fastbp.training.plans import plan_of
+from fastbp.training.compute import engine
+from fastbp.training.compute.plans import plan_of
 
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "softmax": "softmax", "linear": "identity"}
 

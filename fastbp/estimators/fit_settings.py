@@ -8,9 +8,9 @@ import numpy as np
 
 from fastbp.data import arguments, messages
 from fastbp.estimators.learning_rate import LearningRate
-from fastbp.training import threads
-from fastbp.training.callbacks import check_callbacks
-from fastbp.training.new_data import deformation_of
+from fastbp.training.compute import threads
+from fastbp.training.epoch_data.new_data import deformation_of
+from fastbp.training.monitoring.callbacks import check_callbacks
 from fastbp.training.settings import RuleSettings
 
 # The names of MLPClassifier, and "sigmoid", by the names of the kernels.

@@ -11,12 +11,14 @@ import numpy as np
 
 from fastbp.data.parameters import layer_views
 from fastbp.kernels.costs import QUADRATIC
-from fastbp.training import callbacks, engine, signals
-from fastbp.training.ahead import Ahead
-from fastbp.training.divergence import Diverged
-from fastbp.training.new_data import NewData
-from fastbp.training.progress_bar import progress_bar
-from fastbp.training.samples import Samples
+from fastbp.training import signals
+from fastbp.training.compute import engine
+from fastbp.training.compute.divergence import Diverged
+from fastbp.training.compute.samples import Samples
+from fastbp.training.epoch_data.ahead import Ahead
+from fastbp.training.epoch_data.new_data import NewData
+from fastbp.training.monitoring import callbacks
+from fastbp.training.monitoring.progress_bar import progress_bar
 
 LEAST = np.finfo(np.float64).min
 

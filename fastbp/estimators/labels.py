@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from fastbp.data import messages
 from fastbp.estimators.figures import accuracy
-from fastbp.training.samples import is_csr
+from fastbp.training.compute.samples import is_csr
 
 
 class Labels:

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastbp import schedules
 from fastbp.data import messages
-from fastbp.training.learning_rates import LearningRates
+from fastbp.training.monitoring.learning_rates import LearningRates
 
 OF_SKLEARN = "constant", "invscaling", "adaptive"
 DIVISOR, SMALLEST = 5.0, 1e-6  # of "adaptive", as in scikit-learn

@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters, warn
 from fastbp.data.warn import public
-from fastbp.training import engine, group, reference_path, representation
-from fastbp.training.divergence import Diverged
-from fastbp.training.plans import plan_of
-from fastbp.training.rules import NO_RULES
-from fastbp.training.samples import NonFiniteInput, Samples, check_inputs
+from fastbp.training import group, reference_path, representation
+from fastbp.training.compute import engine
+from fastbp.training.compute.divergence import Diverged
+from fastbp.training.compute.plans import plan_of
+from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.compute.samples import NonFiniteInput, Samples, check_inputs
 from fastbp.typing import Data, FloatArray, Inputs
 
 # The networks whose methods do not raise for what is not finite: those that a run trains.

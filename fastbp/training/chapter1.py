@@ -1,10 +1,10 @@
 """One call of chapter 1's SGD, put together: its data, and what counts the right predictions."""
 
 from fastbp.data import containers, datasets
-from fastbp.training.monitors import CountMonitor
+from fastbp.training.epoch_data.training_set import TrainingSet
+from fastbp.training.monitoring.monitors import CountMonitor
 from fastbp.training.run import Run
 from fastbp.training.settings import RuleSettings
-from fastbp.training.training_set import TrainingSet
 
 OUTPUT = "sigmoid"  # the activation of the output layer
 

@@ -4,10 +4,10 @@ import functools
 
 from fastbp.data import containers, datasets, parameters, predictions
 from fastbp.training import reference_path
-from fastbp.training.monitors import CurveMonitor
+from fastbp.training.epoch_data.training_set import TrainingSet
+from fastbp.training.monitoring.monitors import CurveMonitor
 from fastbp.training.run import Run
 from fastbp.training.settings import MONITORS
-from fastbp.training.training_set import TrainingSet
 
 
 def run_of(net, settings, rules, monitors, training_data, evaluation_data, new_data=None):

@@ -9,8 +9,9 @@ import numpy as np
 
 from fastbp.data import arguments, containers, datasets, numeric_arrays, parameters
 from fastbp.data.warn import public
-from fastbp.training import engine, reference_path, threads
+from fastbp.training import reference_path
 from fastbp.training.base import CompiledNetwork
+from fastbp.training.compute import engine, threads
 from fastbp.typing import Data
 
 MOST = 20_000  # weights that are checked, where nothing else is said

@@ -7,7 +7,7 @@ the root, rank 0, so that all ranks decide the same.
 import contextlib
 import contextvars
 
-from fastbp.training import engine
+from fastbp.training.compute import engine
 
 
 class SingleProcess:

@@ -14,11 +14,12 @@ import numpy as np
 
 from fastbp.data import numeric_arrays, parameters
 from fastbp.data.file_rows import ReadError
-from fastbp.training import callbacks, checkpoint, group, run_state, signals
-from fastbp.training.divergence import Diverged, ReferenceFiniteGuard
-from fastbp.training.progress_bar import progress_bar
+from fastbp.training import checkpoint, group, run_state, signals
+from fastbp.training.compute.divergence import Diverged, ReferenceFiniteGuard
+from fastbp.training.compute.samples import NonFiniteInput
+from fastbp.training.monitoring import callbacks
+from fastbp.training.monitoring.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
-from fastbp.training.samples import NonFiniteInput
 
 WINDOW_KEYS = 0x85EBCA6B  # how far apart the keys of two windows' masks of dropout are
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastbp.data import arguments, parameters
 from fastbp.training import checkpoint
-from fastbp.training.orders import BlockOrder, BookOrder
+from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
 
 # The names that fields have in a file, where they differ.
 IN_FILES = {"epoch_started": "begun", "samples_done": "position", "last_monitored": "watched"}

@@ -7,9 +7,9 @@ import numpy as np
 from fastbp.data import arguments, file_rows, messages
 from fastbp.kernels.dropout import GOLDEN
 from fastbp.training import group
-from fastbp.training.callbacks import check_callbacks
-from fastbp.training.learning_rates import LearningRates
-from fastbp.training.rules import Rules
+from fastbp.training.compute.rules import Rules
+from fastbp.training.monitoring.callbacks import check_callbacks
+from fastbp.training.monitoring.learning_rates import LearningRates
 
 MONITORS = "evaluation_cost", "evaluation_accuracy", "training_cost", "training_accuracy"
 

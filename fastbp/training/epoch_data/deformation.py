@@ -15,7 +15,7 @@ from fastbp.data import arguments, numeric_arrays
 from fastbp.data.messages import describe
 from fastbp.data.pixels import Pixels
 from fastbp.data.warn import public
-from fastbp.training import deform_calls
+from fastbp.training.compute import deform_calls
 from fastbp.typing import Inputs, NumericArray
 
 TYPES = np.uint8, np.float32, np.float64

@@ -10,8 +10,9 @@ import time
 import numpy as np
 
 from fastbp.kernels import deform, jit, layout
-from fastbp.training import signals, threads
-from fastbp.training.samples import read_only
+from fastbp.training import signals
+from fastbp.training.compute import threads
+from fastbp.training.compute.samples import read_only
 
 PIXELS = 1 << 24  # in a call: 50 to 100 ms on one thread
 FEW_PIXELS = 1 << 20  # so few are deformed before a second thread has begun

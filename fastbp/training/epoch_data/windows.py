@@ -13,7 +13,7 @@ from fastbp.data.pixels import Pixels
 from fastbp.data.read_ahead import ReadAhead
 from fastbp.kernels import layout
 from fastbp.training import signals
-from fastbp.training.samples import Samples
+from fastbp.training.compute.samples import Samples
 
 AHEAD = 8  # so many blocks are asked for before they are read
 

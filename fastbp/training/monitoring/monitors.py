@@ -8,7 +8,7 @@ A monitor has
     figures(values)      return what callbacks get of them, by name
 """
 
-from fastbp.training.early_stopping import EarlyStopping
+from fastbp.training.monitoring.early_stopping import EarlyStopping
 
 # In this order the book prints them.
 LINES = {

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
-from fastbp.training.ahead import Ahead
-from fastbp.training.new_data import labels_of
-from fastbp.training.orders import BlockOrder, BookOrder
-from fastbp.training.samples import Samples
-from fastbp.training.windows import Windows
+from fastbp.training.compute.samples import Samples
+from fastbp.training.epoch_data.ahead import Ahead
+from fastbp.training.epoch_data.new_data import labels_of
+from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
+from fastbp.training.epoch_data.windows import Windows
 
 
 class Loaded(NamedTuple):

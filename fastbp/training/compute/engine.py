@@ -11,10 +11,10 @@ import numpy as np
 from fastbp.data.parameters import layer_views
 from fastbp.kernels import drivers, jit, layout
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
-from fastbp.training import calls, threads
-from fastbp.training.divergence import Diverged, FiniteGuard
-from fastbp.training.rules import NO_RULES, kernel_rules, period_of
-from fastbp.training.samples import NonFiniteInput, Samples, read_only
+from fastbp.training.compute import calls, threads
+from fastbp.training.compute.divergence import Diverged, FiniteGuard
+from fastbp.training.compute.rules import NO_RULES, kernel_rules, period_of
+from fastbp.training.compute.samples import NonFiniteInput, Samples, read_only
 
 BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread

@@ -11,7 +11,7 @@ import random
 import numpy as np
 
 from fastbp.kernels import layout
-from fastbp.training import engine
+from fastbp.training.compute import engine
 
 BLOCK_BYTES = 1 << 20  # that are read at once: a disk reads so much at nearly its full speed
 WINDOW_BYTES = 1 << 27  # of inputs, in which samples are shuffled; two windows are in memory

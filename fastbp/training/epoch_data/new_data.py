@@ -10,7 +10,8 @@ import random
 
 from fastbp.data import messages
 from fastbp.data.pixels import Pixels
-from fastbp.training import deformation, group
+from fastbp.training import group
+from fastbp.training.epoch_data import deformation
 
 
 @dataclasses.dataclass

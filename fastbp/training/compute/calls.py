@@ -8,8 +8,9 @@ import time
 
 from fastbp.kernels import drivers, jit
 from fastbp.kernels.processes import CompilingThread
-from fastbp.training import signals, threads
-from fastbp.training.samples import read_only
+from fastbp.training import signals
+from fastbp.training.compute import threads
+from fastbp.training.compute.samples import read_only
 
 KERNEL_SECONDS = 0.1  # how long a call should take
 PARALLEL_FLOPS = 1e6  # per mini-batch: below, no second thread is even tried
