@@ -1,8 +1,8 @@
 """python -m bench.recipes [NAME ...]: train recipes, each from several seeds, beside the papers.
 
-Every run is kept in bench/results/recipes.json, in place of one of the same recipe and seed;
-recipes.md and recipes.png are made of what is there. Seconds are of training and validation,
-without the evaluation on the test images, by which nothing is chosen.
+Every run is kept in bench/results/recipes.json, in place of one of the same recipe, seed and
+--final; recipes.md and recipes.png are made of what is there. Seconds are of training and
+validation, without the evaluation on the test images, by which nothing is chosen.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from fastbp import Pixels, mnist_loader
 from fastbp.data import files
 from fastbp.recipes import RECIPES
 from fastbp.training.compute import engine
-from fastbp.training.compute.rules import Rules
+from fastbp.training.compute.rules import NO_RULES, Rules
 
 GOALS = 98.0, 98.4, 99.0, 99.3, 99.5  # percent of the test images
 HEADER = (
@@ -36,7 +36,8 @@ def train(name, seed, options, data):
     random.seed(seed)
     np.random.seed(seed)
     net, curve, pauses = recipe.network(threads=options.threads), [], [0.0]
-    engine.warm_up(net._plan, net.dtype, Rules(l2=1.0))
+    has_rules = any((recipe.lmbda, recipe.momentum, recipe.dropout, recipe.max_norm))
+    engine.warm_up(net._plan, net.dtype, Rules(l2=1.0) if has_rules else NO_RULES, everything=True)
     began = time.perf_counter()
 
     def note(figures):
@@ -76,12 +77,19 @@ def table(runs):
 
 
 def _groups(runs):
-    """Return the runs by (name, final), in the order of the recipes."""
+    """Return the runs by (name, final), in the order of the recipes; of each, of equal length."""
     groups = {(name, final): [] for name in RECIPES for final in (False, True)}
     for run in runs:
         if run["name"] in RECIPES:
             groups[run["name"], run["final"]].append(run)
-    return {key: group for key, group in groups.items() if group}
+    longest = {
+        key: max((len(run["curve"]) for run in group), default=0) for key, group in groups.items()
+    }
+    chosen = {
+        key: [run for run in group if len(run["curve"]) == longest[key]]
+        for key, group in groups.items()
+    }
+    return {key: group for key, group in chosen.items() if group}
 
 
 def _row(name, final, group):
@@ -147,7 +155,7 @@ def _read():
 
 
 def _keep(run):
-    """Write a run to recipes.json, in place of one of the same recipe and seed."""
+    """Write a run to recipes.json, in place of one of the same recipe, seed and images."""
     key = [run[name] for name in ("name", "seed", "final")]
     runs = [r for r in _read() if [r["name"], r["seed"], r["final"]] != key]
     with files.write_atomically(RESULTS / "recipes.json") as file:

@@ -77,7 +77,9 @@ def SGD(
     scaling with warm-up: Goyal and others 2017; averages: Stich 2019.
     """
     ranks = comm if isinstance(comm, Ranks) else Ranks(comm)
-    with ranks.failing_together():
+    with contextlib.ExitStack() as ends, ranks.failing_together():
+        if ranks is not comm:
+            ends.callback(ranks.close)
         settings = Settings(
             ranks.size, mini_batch_size, chunks, average_every, base_mini_batch_size, scaling_epochs
         )
@@ -89,10 +91,7 @@ def SGD(
         ranks.check_same({"epochs": epochs, **settings.config})
         options |= _outputs(ranks, checkpoint, checkpoint_every, resume)
         with _prepared(net, ranks), group.joined(ranks):
-            result = net.SGD(training_data, epochs, mini_batch_size, eta, *more, **options)
-    if ranks is not comm:
-        ranks.close()
-    return result
+            return net.SGD(training_data, epochs, mini_batch_size, eta, *more, **options)
 
 
 def _check_methods(net):
@@ -121,7 +120,8 @@ def _prepared(net, ranks):
     ranks.check_same({"sizes": list(net._plan.sizes), "dtype": net.dtype.name, "vector": VECTOR})
     params = net._parameters()
     ranks.broadcast_array(params)
-    net._bind_parameters(params)
+    if ranks.rank:
+        net._bind_parameters(params)
     before = net.threads
     if net.threads is None:
         net.threads = threads_per_rank(ranks)

@@ -5,6 +5,7 @@ Invariant: a recipe is a value. What it says is passed to network2's Network and
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import types
 from typing import Any
@@ -111,7 +112,7 @@ class Recipe:
             "epochs", "mini_batch_size", "eta", "schedule", "lmbda", "momentum", "nesterov",
             "dropout", "max_norm", "deform",
         )  # fmt: skip
-        chosen = {name: getattr(self, name) for name in names}
+        chosen = copy.deepcopy({name: getattr(self, name) for name in names})
         return chosen if epochs is None else chosen | {"epochs": epochs}
 
 

@@ -111,6 +111,7 @@ def test_chosen():
         book.select_rows(chapter=6, quick=True)
 
 
+@pytest.mark.slow
 def test_expanded_and_deformed_images(sets):
     """The book's four displaced copies; a recipe's settings, of its deformations some."""
     seed_both()

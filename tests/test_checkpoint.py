@@ -317,13 +317,10 @@ def test_no_interrupt_leaves_weights_that_are_not_finite(cost, by_signal, tmp_pa
     if cost is LargeDelta and not by_signal:
         pytest.skip("on the reference path signals are delivered after a check of the weights")
     for name in ("calls.KERNEL_SECONDS", "threads.PROBE_SECONDS"):
-        monkeypatch.setattr(
-            f"fastbp.training.compute.{name}", 1e-9
-        )  # one mini-batch per call of a kernel
-    monkeypatch.setattr(
-        "fastbp.training.compute.divergence.CHECK_COST", 1e9
-    )  # weights are checked once
-    monkeypatch.setattr("fastbp.training.compute.divergence.REFERENCE_SECONDS", 1e9)
+        # One mini-batch per call of a kernel.
+        monkeypatch.setattr(f"fastbp.training.compute.{name}", 1e-9)
+    for name in ("CHECK_COST", "REFERENCE_SECONDS"):  # the weights are checked once
+        monkeypatch.setattr(f"fastbp.training.compute.divergence.{name}", 1e9)
     seen, real = [], Run._note_progress
 
     def count(self, samples):

@@ -253,20 +253,12 @@ def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_a_network_is_saved_though_an_error_ends_the_run(data, tmp_path, monkeypatch):
     model = tmp_path / "model.json"
     train = (
-        "train",
-        "--data",
-        data,
-        "--cost",
-        "log-likelihood",
-        "--epochs",
-        2,
-        "--save",
-        model,
-        "--quiet",
-    )
+        "train", "--data", data, "--cost", "log-likelihood", "--epochs", 2, "--save", model, "--quiet",
+    )  # fmt: skip
     error = refused(*train, "--activation", "linear", "--eta", 1e200)
     assert "the weights became infinite or NaN in epoch 0, mini-batch" in error
     assert "set on_divergence to 'continue'" in error
@@ -377,6 +369,7 @@ def test_files_that_are_missing_or_of_another_kind(data, tmp_path):
     assert "it is the checkpoint of a run; Network.save, or train --save, writes one" in line
 
 
+@pytest.mark.slow
 def test_the_sources_result_stands_beside_a_run_like_its_own_only(monkeypatch):
     sets = mnist_loader.synthetic(200, 40, 40, seed=1, pixels=True)
     monkeypatch.setattr(mnist_loader, "load_data", lambda *path, **options: sets)
@@ -433,6 +426,7 @@ def test_warmup_where_compiled_code_cannot_be_kept(monkeypatch):
 # ------------------------------------------------ checkpoints
 
 
+@pytest.mark.slow
 def test_a_run_in_two_parts(data, tmp_path):
     common = "train", "--data", data, "--seed", 1, "--sizes", "784,8,10"
     whole = run_command(*common, "--epochs", 4, "--save", tmp_path / "whole.npz")

@@ -147,6 +147,7 @@ def test_data_are_refused_with_the_conversion(data, error, message):
     np.testing.assert_array_equal(net.weights[0], before)
 
 
+@pytest.mark.slow
 def test_underflow_never_raises():
     """np.seterr(all="raise") is for a user's own arithmetic: what underflows here is 0."""
     tiny = np.full((4, 1), 1e-200)

@@ -554,7 +554,8 @@ def test_plot_of_an_estimator(tmp_path):
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["Loss", "Score"]
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[0].startswith(f"loss: best {min(history['loss']):.4g}, epoch ")
-    assert figure.axes[1].lines[-1].get_ydata().tolist() == history["validation_score"]
+    scores = figure.axes[1].lines[-1].get_ydata()
+    np.testing.assert_allclose(scores, history["validation_score"])
 
 
 MLFLOW = """

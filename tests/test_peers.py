@@ -12,6 +12,7 @@ from bench.processes import Worker, Workers
 from bench.workload import Settings, Workload, write_data
 from fastbp.training.compute import engine, threads
 
+pytestmark = pytest.mark.slow
 SIZES, N, M = (20, 7, 5, 3), 48, 8
 VARIANTS = [
     pytest.param(peer, arguments, dtype, id=f"{peer.name}-{variant}-{dtype}")

@@ -32,7 +32,10 @@ from fastbp.training.compute import calls, engine, threads
 from fastbp.training.compute.plans import plan_of
 from fastbp.training.compute.samples import Samples
 
-pytestmark = pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not JIT, reason="without compiled code there is nothing to share"),
+]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 HERE = pathlib.Path(__file__).parent
@@ -142,8 +145,7 @@ def wanted(warm):
 
 # ------------------------------------------------ threads
 
-slow = pytest.mark.slow
-LAYERS = [pytest.param("omp", marks=slow), pytest.param("tbb", marks=slow), "workqueue"]
+LAYERS = ["omp", "tbb", "workqueue"]
 
 
 def test_python_threads_train_at_once(warm, wanted):
@@ -236,11 +238,7 @@ def serial_only(warm, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("ends", "wait"),
-    [
-        pytest.param(ends, wait, marks=() if (code, wait) in ((0, 0.2), (1, 0.5)) else slow)
-        for ends, code in ENDS.items()
-        for wait in (0.0, 0.2, 0.5, 0.8, 1.1)
-    ],
+    [(ends, wait) for ends in ENDS for wait in (0.0, 0.2, 0.5, 0.8, 1.1)],
 )
 def test_an_exit_does_not_wait_for_the_compile_thread(tmp_path, serial_only, ends, wait):
     """And it does not crash, whatever the thread is doing."""
@@ -282,9 +280,9 @@ POOLS = {
     ("method", "pool"),
     [
         ("fork", "multiprocessing"),
-        pytest.param("fork", "futures", marks=slow),
-        pytest.param("spawn", "futures", marks=slow),
-        pytest.param("forkserver", "multiprocessing", marks=slow),
+        ("fork", "futures"),
+        ("spawn", "futures"),
+        ("forkserver", "multiprocessing"),
     ],
 )
 def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
@@ -299,7 +297,7 @@ def test_processes_train_whose_parent_has_trained(warm, wanted, method, pool):
     assert run(code, warm) == wanted
 
 
-@pytest.mark.parametrize("backend", [pytest.param("loky", marks=slow), "threading"])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_joblib(warm, wanted, backend):
     pytest.importorskip("joblib")
     code = f"""
@@ -348,7 +346,6 @@ def functions_of(paths):
     return {path.name.split(".")[1].rpartition("-")[0] for path in paths}
 
 
-@slow
 def test_no_folder_for_the_cache(tmp_path, warm, wanted):
     (tmp_path / "file").touch()
     found, err = end(start(REPORT, tmp_path / "file" / "cache", **NOWHERE_ELSE))
@@ -404,7 +401,7 @@ numba.core.caching.open = open_full
 
 @pytest.mark.parametrize(
     "happens",
-    [pytest.param("taken away", marks=slow), pytest.param("read-only", marks=slow), "full"],
+    ["taken away", "read-only", "full"],
 )
 def test_a_cache_that_can_no_longer_be_written(tmp_path, warm, wanted, happens):
     cache = shutil.copytree(warm, tmp_path / "cache")
@@ -428,7 +425,6 @@ def test_a_cache_that_can_no_longer_be_written(tmp_path, warm, wanted, happens):
         assert {path for path in cache.rglob("*") if path.is_file()} == left
 
 
-@slow
 def test_a_cache_deleted_meanwhile_is_made_anew(tmp_path, wanted):
     code = "shutil.rmtree(os.environ['NUMBA_CACHE_DIR'])" + REPORT
     assert run(code, tmp_path / "cache") == [wanted[0]]
@@ -454,7 +450,6 @@ def complete(cache, dtype):
     return checksum
 
 
-@slow
 def test_processes_that_fill_an_empty_cache_at_once(tmp_path, wanted):
     """Half of them have other types: the same functions, but not the same code."""
     cache, dtypes = tmp_path / "cache", ["float64", "float32"] * (COMPILING // 2)
@@ -478,7 +473,6 @@ def damages(content, other, rng, flips=10):
     yield from (b"", content[:32], content + b"\0", other, bytes(len(content)))
 
 
-@slow
 def test_training_on_damaged_files(tmp_path, warm, wanted):
     """Every file is damaged, each in another way; afterwards the cache is whole again."""
     shutil.copytree(warm, tmp_path, dirs_exist_ok=True)

@@ -27,7 +27,7 @@ def _train(options):
     train_settings.complete(options)
     options.ranks.together(lambda: train_settings.check(options))
     net = _new_network(options, options.sizes or [784, *options.hidden, 10])
-    rules = Rules(l2=1.0) if _has_rules(options) else NO_RULES
+    rules = Rules(l2=1.0) if _has_rules(options) else NO_RULES  # any rule: the same code
     compilation = BackgroundCompilation(engine.warm_up, net._plan, net.dtype, rules)
 
     sets = options.ranks.from_root(lambda: read_data(options.data, options.transpose))
@@ -42,7 +42,7 @@ def _train(options):
     log(f"{name}: {n:,} training and {n_test:,} test images; network {sizes}")
     compilation.wait()
 
-    start, epochs_before = time.perf_counter(), _epochs_before(options)
+    epochs_before, start = _epochs_before(options), time.perf_counter()
     drawn = net.weights  # SGD binds another list
     try:
         if options.chapter_3:
@@ -53,8 +53,8 @@ def _train(options):
         if net.weights is not drawn:
             _save(net, options)
         raise
-    _save(net, options)
     seconds = (time.perf_counter() - start) / max(epochs - epochs_before, 1)
+    _save(net, options)
 
     _print_accuracy(net, test, options, is_mnist=name == "MNIST")
     if epochs > epochs_before and (options.chapter_3 or net.history):

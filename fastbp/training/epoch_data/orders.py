@@ -2,8 +2,8 @@
 
 Several processes that train together each read the blocks of their own chunks of the mini-batches.
 
-Invariant: an order is a permutation of all samples, new in each epoch, that follows from the state
-of Python's global generator alone.
+Invariant: an order is a permutation of all samples, new in each epoch; all that is random in it is
+drawn from Python's global generator.
 """
 
 import random
