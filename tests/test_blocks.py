@@ -248,6 +248,7 @@ def test_chapter_3_and_what_it_monitors(data, tmp_path):
     np.testing.assert_allclose(wanted[::2], seen[::2], rtol=1e-12)  # sums of parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", [1, 4])
 def test_masks_of_dropout_differ_from_window_to_window(windows, data, monkeypatch):
     """The samples of a window are numbered from 0: without keys of its own their masks recur."""

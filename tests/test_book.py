@@ -139,6 +139,7 @@ def test_expanded_and_deformed_images(sets):
         assert curves["test"][-1] == 100 * net.accuracy(sets[2]) / len(sets[2][1])
 
 
+@pytest.mark.slow
 def test_table_and_picture(sets, tmp_path):
     rows = [
         dataclasses.replace(row, epochs=3)

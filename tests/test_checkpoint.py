@@ -666,7 +666,8 @@ np.save(path + ".weights.npy", flat)
 """
 
 
-@pytest.mark.parametrize("kind", [pytest.param("network", marks=pytest.mark.slow), "network2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["network", "network2"])
 def test_killed_at_any_moment(kind, tmp_path):
     """SIGKILL, four times; bench/endurance.py does it hundreds of times."""
 

@@ -257,7 +257,8 @@ def test_an_error_does_not_wait_for_the_compiler(data, tmp_path):
 def test_a_network_is_saved_though_an_error_ends_the_run(data, tmp_path, monkeypatch):
     model = tmp_path / "model.json"
     train = (
-        "train", "--data", data, "--cost", "log-likelihood", "--epochs", 2, "--save", model, "--quiet",
+        "train", "--data", data, "--cost", "log-likelihood", "--epochs", 2, "--save", model,
+        "--quiet",
     )  # fmt: skip
     error = refused(*train, "--activation", "linear", "--eta", 1e200)
     assert "the weights became infinite or NaN in epoch 0, mini-batch" in error

@@ -167,8 +167,9 @@ class Descent:
 
     @property
     def loss(self):
-        """Return the sum of the costs of the samples that were trained on."""
-        return float(self.losses[: self.done].sum())
+        """Return the sum of the costs of the samples that were trained on; inf if it overflows."""
+        with np.errstate(over="ignore"):
+            return float(self.losses[: self.done].sum())
 
     def _restore_finite(self):
         """After an interrupt that came before the weights were looked at."""
