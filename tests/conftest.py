@@ -76,3 +76,8 @@ def make_pairs(n, sizes, rng, labelled=False):
         label = int(rng.integers(sizes[-1]))
         pairs.append((x, label if labelled else np.eye(sizes[-1])[:, [label]]))
     return pairs
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the test that takes minutes, so that no worker of pytest-xdist ends with it."""
+    items.sort(key=lambda item: "runs_without_the_jit" not in item.name)

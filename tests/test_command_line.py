@@ -352,6 +352,7 @@ def shell(command):
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full"])
 def test_a_stream_that_is_closed_or_full_is_no_error(streams, data, tmp_path):
     model = tmp_path / "m.npz"

@@ -716,6 +716,7 @@ def test_pipelines_and_feature_names():
         pipeline[-1].predict(renamed)
 
 
+@pytest.mark.slow
 def test_searches_on_several_processes(iris):
     grid = {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(5,), (10, 5)]}
     network = NetworkClassifier(max_iter=10, random_state=0)

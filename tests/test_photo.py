@@ -17,7 +17,7 @@ from fastbp.report.photo import find_digit, read_photo
 
 DIGITS, LABELS = mnist_loader.synthetic(0, 0, 100, seed=5)[2]
 LEAST = 0.8  # of the photos of a kind are read as the plain digits are
-FAST = sheets.shadowed, sheets.lined, sheets.coloured, sheets.small, sheets.transparent
+FAST = sheets.shadowed, sheets.lined, sheets.coloured
 KINDS = [
     pytest.param(kind, id=kind.__name__, marks=() if kind in FAST else pytest.mark.slow)
     for kind in sheets.KINDS

@@ -48,11 +48,11 @@ def _count_weights(sizes):
 
 
 def check_memory(sizes, dtype):
-    """Raise MemoryError if the weights and biases of checked sizes, and a copy, do not fit."""
+    """Raise ValueError if the weights and biases of checked sizes, and a copy, do not fit."""
     n = _count_weights(sizes)
     needed = 2 * n * dtype.itemsize
     if needed > SMALL and needed > (free := free_memory()):
-        raise MemoryError(
+        raise ValueError(
             f"sizes is {describe(list(sizes))}: {n:,} weights and biases, and a copy of them, take "
             f"{needed:,} bytes, more than the free memory ({free:,}); expected fewer neurons"
         )
