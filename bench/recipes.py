@@ -15,7 +15,8 @@ import numpy as np
 
 from bench import pictures, tables
 from bench.workload import RESULTS, progress
-from fastbp import Pixels, mnist_loader
+from fastbp import mnist_loader
+from fastbp.cli.data_options import join_sets
 from fastbp.data import files
 from fastbp.recipes import RECIPES
 from fastbp.training.compute import engine
@@ -32,12 +33,12 @@ def train(name, seed, options, data):
     """Return a run; its curve has (seconds, validation error or None, test error) of each epoch."""
     recipe, (training, validation, test) = RECIPES[name], data
     if options.final:
-        training, validation = _joined(training, validation), None
+        training, validation = join_sets(training, validation), None
     random.seed(seed)
     np.random.seed(seed)
     net, curve, pauses = recipe.network(threads=options.threads), [], [0.0]
-    has_rules = any((recipe.lmbda, recipe.momentum, recipe.dropout, recipe.max_norm))
-    engine.warm_up(net._plan, net.dtype, Rules(l2=1.0) if has_rules else NO_RULES, everything=True)
+    for rules in (NO_RULES, Rules(l2=1.0)):  # the two kinds of code
+        engine.warm_up(net._plan, net.dtype, rules, everything=True)
     began = time.perf_counter()
 
     def note(figures):
@@ -58,13 +59,6 @@ def train(name, seed, options, data):
     )  # fmt: skip
 
 
-def _joined(*sets):
-    """Return the samples of several sets (Pixels, labels) as one."""
-    inputs, labels = zip(*sets)
-    pixels = np.concatenate([X.array for X in inputs])
-    return Pixels(pixels, inputs[0].scale), np.concatenate(labels)
-
-
 def _error(right, data):
     """Return the error in percent, where `right` samples of data are right."""
     n = len(data[1])
@@ -82,14 +76,13 @@ def _groups(runs):
     for run in runs:
         if run["name"] in RECIPES:
             groups[run["name"], run["final"]].append(run)
-    longest = {
-        key: max((len(run["curve"]) for run in group), default=0) for key, group in groups.items()
-    }
-    chosen = {
-        key: [run for run in group if len(run["curve"]) == longest[key]]
-        for key, group in groups.items()
-    }
-    return {key: group for key, group in chosen.items() if group}
+    return {key: _longest(group) for key, group in groups.items() if group}
+
+
+def _longest(group):
+    """Return the runs of a group that have the most epochs."""
+    most = max(len(run["curve"]) for run in group)
+    return [run for run in group if len(run["curve"]) == most]
 
 
 def _row(name, final, group):

@@ -92,8 +92,7 @@ class Recipe:
         net = network2.Network(
             list(self.sizes), cost, activation=self.activation, dtype=dtype, threads=threads
         )
-        if self.init != "default":  # with which a network is made
-            getattr(net, f"{self.init}_weight_initializer")()
+        net._initialize(self.init)
         return net
 
     def arguments(self, epochs: int | None = None) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def _train_recipe(row, training, sets, settings, on_epoch):
     net = _Chapter3(
         list(recipe.sizes), network2.COSTS[recipe.cost], activation=recipe.activation, **settings
     )
-    net.he_weight_initializer()
+    net._initialize(recipe.init)
     net.begin(row, sets, on_epoch)
     deform = recipe.deform and {**recipe.deform, **(row.deform or {})}
     net.SGD(

@@ -16,8 +16,7 @@ class PrintCompletion(argparse.Action):
         except ImportError:
             parser.error(f"{option_string} needs shtab: pip install 'fastbp[completion]'")
         _mark_files(parser, shtab.FILE)
-        script = shtab.complete(parser, shell)
-        print(script)
+        print(shtab.complete(parser, shell))
         parser.exit()
 
 

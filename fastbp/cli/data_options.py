@@ -1,8 +1,10 @@
 """The data sets that the options --data and --transpose name."""
 
-from fastbp import mnist_loader
+import numpy as np
+
+from fastbp import Pixels, mnist_loader
 from fastbp.cli.console import log
-from fastbp.data import messages
+from fastbp.data import file_rows, messages
 
 
 def read_data(choice, transpose):
@@ -32,3 +34,15 @@ def _synthetic():
     """Return (training, validation, test, name) of synthetic digits."""
     log("drawing 70,000 digits ...")
     return *mnist_loader.synthetic(pixels=True), "synthetic digits"
+
+
+def join_sets(one, other):
+    """Return the samples of two sets (X, labels) as one; parts of one large file stay in it."""
+    inputs, labels = zip(one, other)
+    if all(isinstance(X, Pixels) for X in inputs):
+        arrays = [X.array for X in inputs]
+        mapped = file_rows.joined(*arrays)
+        joined = Pixels(np.concatenate(arrays) if mapped is None else mapped, inputs[0].scale)
+    else:
+        joined = np.concatenate(inputs)
+    return joined, np.concatenate(labels)

@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 
-from fastbp import Pixels, mnist_loader, network, network2
+from fastbp import mnist_loader, network, network2
 from fastbp.cli import train_settings
 from fastbp.cli.console import BackgroundCompilation, log
-from fastbp.cli.data_options import read_data
+from fastbp.cli.data_options import join_sets, read_data
 from fastbp.cli.rank_options import joined_ranks, sgd_of
-from fastbp.data import datasets, file_rows
+from fastbp.data import datasets
 from fastbp.training import checkpoint
 from fastbp.training.compute import engine
 from fastbp.training.compute.rules import NO_RULES, Rules
@@ -34,7 +34,7 @@ def _train(options):
     training, validation, test, name = sets
     sizes = options.sizes or _sizes_for((training, validation, test), options.hidden)
     if options.final:
-        training, validation = _joined(training, validation), None
+        training, validation = join_sets(training, validation), None
     if sizes != list(net._plan.sizes):
         net = _new_network(options, sizes)
     _check_data(training, net, options)  # raises without waiting to compile
@@ -67,18 +67,6 @@ def _has_rules(options):
     """Tell whether a step does more than follow the gradient: other code is compiled for it."""
     names = "lmbda", "l1", "momentum", "dropout", "max_norm"
     return options.chapter_3 and any(getattr(options, name) for name in names)
-
-
-def _joined(*sets):
-    """Return the samples of two sets (X, labels) as one; parts of one large file stay in it."""
-    inputs, labels = zip(*sets)
-    if all(isinstance(X, Pixels) for X in inputs):
-        arrays = [X.array for X in inputs]
-        mapped = file_rows.joined(*arrays)
-        joined = Pixels(np.concatenate(arrays) if mapped is None else mapped, inputs[0].scale)
-    else:
-        joined = np.concatenate(inputs)
-    return joined, np.concatenate(labels)
 
 
 def _check_data(training, net, options):
@@ -140,8 +128,7 @@ def _new_network(options, sizes):
         sizes, network2.COSTS[options.cost], activation=options.activation, dtype=options.dtype,
         threads=options.threads,
     )  # fmt: skip
-    if options.init != "default":  # with which a network is made
-        getattr(net, f"{options.init}_weight_initializer")()
+    net._initialize(options.init)
     return net
 
 

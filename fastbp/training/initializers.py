@@ -40,6 +40,11 @@ class Initializers:
             lambda n_out, n_in: np.random.randn(n_out, n_in) * np.sqrt(2 / n_in),
         )
 
+    def _initialize(self, name):
+        """Draw by the initialiser "default" (as the constructor has done), "large" or "he"."""
+        if name != "default":
+            getattr(self, f"{name}_weight_initializer")()
+
     def _draw(self, biases_of, weights_of):
         """Bind what biases_of(n_out, 1) and weights_of(n_out, n_in) return for each layer."""
         sizes = self._plan.sizes
