@@ -116,7 +116,7 @@ class Recipe:
 
 
 _SIMARD = Recipe(
-    (784, 800, 10), 130, 50, 0.08, schedules.Linear(), momentum=0.9, nesterov=True,
+    (784, 800, 10), 190, 50, 0.08, schedules.Linear(), momentum=0.9, nesterov=True,
     deform=DEFORM, paper=0.70, source=SIMARD,
     differs="relu, Nesterov's momentum, mini-batches, affine maps beside the elastic fields, these "
     "with sigma 5 and alpha 36; 50,000 of the 60,000 images",
@@ -160,7 +160,7 @@ RECIPES = types.MappingProxyType(
             (784, 100, 10), 35, 10, 0.1, schedules.Linear(),
             deform=DEFORM | dict(elastic=(20, 5), rotation=10, shear=10, scale=10),
         ),
-        "best-minute": dataclasses.replace(_DEFORMED, epochs=40),
+        "best-minute": dataclasses.replace(_DEFORMED, epochs=60),
         "best-quarter": dataclasses.replace(
             _DEFORMED, sizes=(784, 1000, 500, 10), epochs=300, eta=0.06
         ),
