@@ -172,6 +172,27 @@ KINDS = [
 ]  # fmt: skip
 
 
+# ------------------------------------------------ what may not be read rightly
+
+
+def half_in_shadow(digit, rng, folder):
+    """A sheet with the sharp edge of a shadow across the digit."""
+    sheet = put(paper(), digit)
+    sheet[:, WIDTH // 2 :] *= 0.4
+    return save(sheet, folder / "photo.png")
+
+
+def on_a_table(digit, rng, folder):
+    sheet = np.zeros_like(paper()) + np.array((110, 70, 40)) / 255
+    sheet[60:-60, 60:-60] = put(paper(), digit, size=240)[60:-60, 60:-60]
+    return save(light(sheet), folder / "photo.png")
+
+
+def two_digits(digit, rng, folder):
+    sheet = put(paper(), digit, size=200, at=(0.5, 0.1))
+    return save(put(sheet, digit, size=220, at=(0.5, 0.9)), folder / "photo.png")
+
+
 def thin(digit, rng, folder, width, lines):
     """Write a photo of one of the shapes of a digit, drawn with a pen `width` of 1920 pixels."""
     sheet = rule(paper(), rng, (110, 140, 200), width=2) if lines else paper()

@@ -57,15 +57,28 @@ def share_of_equal(net, X, kind, folder):
     return share
 
 
+@pytest.mark.filterwarnings("ignore:.*more than one digit:RuntimeWarning")  # specked
 @pytest.mark.parametrize("kind", KINDS)
 def test_photos_of_a_few_synthetic_digits(kind, net, tmp_path):
     assert share_of_equal(net, centred(DIGITS[:8]), kind, tmp_path) >= LEAST
 
 
+@pytest.mark.filterwarnings("ignore:.*more than one digit:RuntimeWarning")  # specked
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sheets.KINDS, ids=lambda kind: kind.__name__)
 def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     assert share_of_equal(mnist_net, real_mnist[2][0][:12], kind, tmp_path) >= LEAST
+
+
+@pytest.mark.parametrize("kind, reason", [
+    (sheets.half_in_shadow, "touches the border"),
+    (sheets.on_a_table, "more than one digit"),
+    (sheets.two_digits, "more than one digit"),
+])  # fmt: skip
+def test_a_warning_of_what_may_not_be_the_digit(kind, reason, tmp_path, rng):
+    with pytest.warns(RuntimeWarning, match=f"photo.png: .*{reason}.* crop the photo") as warned:
+        read_photo(kind(DIGITS[1], rng, tmp_path))
+    assert warned[0].filename == __file__
 
 
 OTHER_FORMATS = "JPEG", "GIF", "TIFF", "BMP", "WEBP"

@@ -80,7 +80,7 @@ def test_the_list():
     assert lines[0].split()[:4] == ["recipe", "network", "epochs", "deformed"]
     assert [line.split()[0] for line in lines[1 : 1 + len(RECIPES)]] == list(RECIPES)
     (line,) = [line for line in lines if line.startswith("simard-2003 ")]
-    assert line.split() == ["simard-2003", "784-800-10", "130", "yes", "0.70", "%,", "Simard,",
+    assert line.split() == ["simard-2003", "784-800-10", "190", "yes", "0.70", "%,", "Simard,",
                             "Steinkraus", "and", "Platt", "2003"]  # fmt: skip
     assert any(line.startswith("  simard-2003: relu, ") for line in lines)
 

@@ -6,6 +6,7 @@ have modules of their own.
 
 import numpy as np
 
+from fastbp.data.warn import runtime_warning
 from fastbp.report.centring import SIDE, centre_digit
 from fastbp.report.connected_ink import choose_digit
 from fastbp.report.paper import ink_of, strength
@@ -15,6 +16,7 @@ from fastbp.report.ruled_lines import remove_ruled_lines
 WORKING_SIDE = 512  # pixels of the longer side, to which a photo is scaled
 INK = 0.4  # what is at least this much is ink; of a stroke it is about half of the blurred edge
 LINES = 0.1  # of the ink is as strong as the strongest, lines included, unless there are lines only
+MOST = 0.75  # of the ink belongs to the digit, or a warning is issued
 EDGE, FULL = 0.2, 0.8  # ink that becomes 0 and 1 in the image
 THIN, PEN = 1 / 14, 1 / 10  # of the digit's longer side: strokes below THIN are made PEN wide
 
@@ -42,6 +44,11 @@ def read_photo(path):
     ValueError
         If it is no picture, damaged or too large, or if no ink is found in it.
 
+    Warns
+    -----
+    RuntimeWarning
+        If much stands out from the paper beside the digit, or the digit touches the border.
+
     Examples
     --------
     >>> from fastbp.report.photo import read_photo
@@ -59,7 +66,7 @@ def find_digit(picture, name="the picture"):
     """Return the digit in a picture, an image (28, 28) of values 0..1, white on black.
 
     picture (height, width, 3), uint8, as read_picture returns it. Raises ValueError, naming the
-    picture, if there is none.
+    picture, if there is none; warns where it may be something else.
     """
     try:
         ink = remove_ruled_lines(ink_of(picture))
@@ -67,11 +74,27 @@ def find_digit(picture, name="the picture"):
             raise ValueError("there are ruled lines but no ink beside them, expected one digit")
         ink = ink / height
         digit = choose_digit(ink, ink > INK)
+        _warn_if_unclear(ink, digit, name)
         ink = np.clip((ink - EDGE) / (FULL - EDGE), 0, 1)
         near = filtered(255 * digit, "BoxBlur", 2) > 0  # the blurred edge of the strokes, too
         return centre_digit(_thicken(np.where(near, ink, 0), digit))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _warn_if_unclear(ink, digit, name):
+    """Warn where a shadow, a table or other writing may have been taken for the digit."""
+    borders = digit[0], digit[-1], digit[:, 0], digit[:, -1]
+    if any(border.any() for border in borders):
+        seen = "what was taken for the digit touches the border of the photo"
+    elif ink[digit].sum() < MOST * ink[ink > INK].sum():
+        seen = "more than one digit stands out from the paper"
+    else:
+        return
+    runtime_warning(
+        f"{name}: {seen}, as a sharp shadow, a table or other writing does; look at it with "
+        f"fastbp predict --show, and crop the photo to the paper around one digit"
+    )
 
 
 def _thicken(ink, digit):
