@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbp import History, cli, mpi, network, network2
 from fastbp.data.file_rows import FileRows
+from fastbp.distributed.settings import Settings
 from fastbp.training.epoch_data import orders, windows
 
 warnings.simplefilter("error")
@@ -125,6 +126,25 @@ def case_scaling(ranks):
         verbose=False,
     )
     return net._parameters().tolist()
+
+
+def case_scaling_by_blocks(ranks):
+    """Return the learning rates of an epoch of 10 mini-batches, which are of several windows."""
+    etas, eta_of = [], Settings.eta_of
+
+    def noted(*arguments):
+        etas.append(eta_of(*arguments))
+        return etas[-1]
+
+    X, Y = data()
+    orders.BLOCK_BYTES, orders.WINDOW_BYTES, Settings.eta_of = 50 * X[0].nbytes, 1, noted
+    seed()
+    mpi.SGD(
+        network.Network(SIZES), (X, Y), 1, 50, 1.0, comm=ranks, base_mini_batch_size=10,
+        scaling_epochs=1, shuffle="blocks", verbose=False,
+    )  # fmt: skip
+    Settings.eta_of = eta_of
+    return etas
 
 
 def case_decisions(ranks):

@@ -60,7 +60,7 @@ def run(n, *arguments):
     return out
 
 
-OTHERS = "average", "scaling", "decisions", "errors"
+OTHERS = "average", "scaling", "scaling_by_blocks", "decisions", "errors"
 
 
 @functools.cache
@@ -186,6 +186,11 @@ def test_linear_scaling_with_warm_up():
     for part, eta in ((order[:250], 3.0), (order[250:], 5.0)):
         net.update_mini_batch((X[part], Y[part]), eta)
     np.testing.assert_allclose(flat, net._parameters(), rtol=1e-10, atol=1e-12)
+
+
+@needs_mpi
+def test_the_learning_rate_rises_over_epochs_not_over_windows():
+    np.testing.assert_allclose(result("scaling_by_blocks", 2), 1 + 4 * np.arange(1, 11) / 10)
 
 
 # ------------------------------------------------ decisions and errors

@@ -52,7 +52,7 @@ class AveragingDescent:
     def _train(self, order, steps):
         """Take the local steps of this rank's part of an order."""
         mine = np.ascontiguousarray(order[self.ranks.rank :: self.ranks.size])
-        per_epoch = -(-self.samples.n // self.m)
+        per_epoch = -(-self.ranks.epoch_samples // self.m)
         params, *moments = self.flat
         if len(mine):
             eta = self.settings.eta_of(self.eta, steps, per_epoch)

@@ -54,7 +54,7 @@ class Descent:
             _check(samples, params.dtype, ranks)
         self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
         self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps
-        self.steps_per_epoch, self.done = -(-len(samples) // self.m), 0
+        self.steps_per_epoch, self.done = -(-ranks.epoch_samples // m), 0
         self.layout = plan.layout(params.dtype, self.m)
         n = self.layout.n_packed
         self.flat = [params, *moments]

@@ -63,6 +63,11 @@ class Ranks:
         self.chunks, self.own_chunks = 1, (0, 1)  # see group.SingleProcess
         self.config: dict[str, Any] = {}
         self.descent: Any = None
+        self.epoch_samples = 0  # of the run
+
+    def begin(self, n: int) -> None:
+        """Note that a run begins whose epochs are of n samples."""
+        self.epoch_samples = n
 
     def close(self) -> None:
         """Give back the communicators; all ranks call it."""

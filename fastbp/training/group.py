@@ -17,6 +17,9 @@ class SingleProcess:
     chunks, own_chunks = 1, (0, 1)  # of a mini-batch; those of this process: (first, last)
     config = {"chunks": None, "average_every": None}  # what must be the same in a resumed run
 
+    def begin(self, n):
+        """Note that a run begins whose epochs are of n samples."""
+
     def descent(self, *arguments):
         """Return the descent of a call: engine.Descent, or one like it on several processes."""
         return engine.Descent(*arguments)

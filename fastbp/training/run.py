@@ -90,6 +90,7 @@ class Run:
 
     def _start(self):
         """Begin, or go on where a checkpoint stands."""
+        self.group.begin(self.training_set.n)
         if self.checkpointer.path is not None or self.group.size > 1:
             self.config = self._whole_config()
             self.group.check_same(self.config)
