@@ -1,0 +1,189 @@
+"""python -m bench.large FOLDER: an epoch of a file that is larger than memory may be.
+
+FOLDER is what `fastbp expand --count N --save FOLDER` has written. Each epoch has a process of its
+own, in turns: with all images in memory, with the file in the page cache, and with a file that the
+cache does not hold, beside a program that only reads it. The processes that train from the file may
+have less memory of their own than the file is long: the kernel holds them to it (RLIMIT_DATA).
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastbp
+from bench import tables
+from bench.workload import RESULTS, load_data, progress
+from fastbp import network, network2
+from fastbp.data import files
+
+LIMIT = 1 << 30  # bytes of its own that a process may have, beside the file
+READ = 1 << 23  # bytes that the reading program takes at a time
+HEADER = (
+    "network", "in memory, s", "file in the cache, s", "speed, % of in memory",
+    "file not in the cache, s", "own memory, MB", "test error, %",
+)  # fmt: skip
+# Sizes, samples of a mini-batch, and eta: of one epoch without a schedule.
+CASES = ([784, 30, 10], 10, 3.0), ([784, 100, 10], 10, 0.03), ([784, 800, 10], 50, 0.02)
+
+
+def worker(options):
+    """Train for one epoch; print what it took as JSON."""
+    sizes, m, eta = CASES[options.case]
+    if options.where != "memory":
+        _limit_own_memory()
+    X, labels = _arrays(options)
+    random.seed(1)
+    np.random.seed(1)
+    if len(sizes) == 3 and sizes[1] == 30:
+        net, how = network.Network(sizes, dtype=np.float32), {}
+    else:
+        net = network2.Network(sizes, activation="relu", dtype=np.float32)
+        net.he_weight_initializer()
+        how = dict(momentum=0.9, nesterov=True) if m > 10 else {}
+    net.SGD((X[:100], labels[:100]), 1, m, 0.0, verbose=False, **how)  # compiles
+    peak, began = _Peak(), time.perf_counter()
+    shuffle = "book" if options.where == "memory" else "blocks"
+    net.SGD((X, labels), 1, m, eta, shuffle=shuffle, verbose=False, progress=False, **how)
+    seconds, (x, y) = time.perf_counter() - began, load_data()[2]
+    error = 100 * np.mean(net.feedforward(x.T).argmax(axis=0) != y)
+    print(json.dumps([seconds, peak.stop(), error]))
+
+
+def _limit_own_memory():
+    """Have the kernel refuse more memory than LIMIT on top of what the libraries take."""
+    now = _status("VmData")
+    resource.setrlimit(resource.RLIMIT_DATA, (now + LIMIT, now + LIMIT))
+
+
+def _arrays(options):
+    """Return the images, as Pixels, and the labels; in memory, or as maps of their files."""
+    with open(options.images, "rb") as file:
+        n = int.from_bytes(file.read(8)[4:], "big")
+    images = np.memmap(options.images, np.uint8, "r", 16, (n, 784))[: options.count]
+    labels = np.memmap(options.labels, np.uint8, "r", 8, (n,))[: options.count]
+    if options.where == "memory":
+        images = np.array(images)
+    return fastbp.Pixels(images), labels.astype(np.int64)
+
+
+class _Peak:
+    """The most memory that the process has of its own, looked at on a thread."""
+
+    def __init__(self):
+        self.most, self.ended = 0, threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def _look(self):
+        while not self.ended.wait(0.05):
+            self.most = max(self.most, _status("RssAnon"))
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return self.most
+
+
+def _status(name):
+    """Return a number of bytes that the kernel tells of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+# ------------------------------------------------ the cache of the kernel
+
+
+def forget(path):
+    """Have the kernel's cache drop a file."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_whole(path, count):
+    """Return the seconds that it takes to read `count` images of a file from its beginning."""
+    buffer, left, began = bytearray(READ), 16 + 784 * count, time.perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        while left > 0 and (n := file.readinto(buffer)):
+            left -= n
+    return time.perf_counter() - began
+
+
+# ------------------------------------------------ the comparison
+
+
+def epoch(case, where, options):
+    """Return (seconds, bytes of its own, test error) of an epoch in a process of its own."""
+    command = [
+        sys.executable, "-m", "bench.large", options.folder, "--worker", where, "--case", case,
+        "--count", options.count,
+    ]  # fmt: skip
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"bench: {done.stderr.strip()}")
+    progress(f"{CASES[case][0]}, {where}: {done.stdout.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(case, options):
+    """Return a row of the table."""
+    found = {"memory": [], "cached": []}
+    for _ in range(options.rounds):
+        for where, seen in found.items():
+            if where == "cached":
+                read_whole(options.images, options.count)
+            seen.append(epoch(case, where, options))
+    forget(options.images)
+    cold = epoch(case, "cold", options)[0]
+    memory, cached = (statistics.median(run[0] for run in runs) for runs in found.values())
+    own = max(run[1] for run in found["cached"]) / 1e6
+    sizes, error = CASES[case][0], found["cached"][0][2]
+    return (
+        f"{sizes}", f"{memory:.1f}", f"{cached:.1f}", f"{memory / cached:.0%}", f"{cold:.1f}",
+        f"{own:.0f}", f"{error:.2f}",
+    )  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.large", description=__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER")
+    add("--count", type=int, default=8_100_000, help="images of an epoch (default: 8100000)")
+    add("--rounds", type=int, default=2, help="(default: 2)")
+    add("--worker", dest="where", help=argparse.SUPPRESS)
+    add("--case", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.images, options.labels = (
+        options.folder / f"train-{name}-ubyte" for name in ("images-idx3", "labels-idx1")
+    )
+    if options.where:
+        worker(options)
+        return
+    forget(options.images)
+    cold = read_whole(options.images, options.count)
+    size = 784 * options.count
+    rows = [compare(case, options) for case in range(len(CASES))]
+    text = (
+        f"# A file larger than memory may be\n\n{options.count:,} deformed images, "
+        f"{size / 1e9:.1f} GB, one epoch. A program that only reads the file, which the cache does "
+        f"not hold, takes {cold:.1f} s, {size / cold / 1e6:.0f} MB/s. Processes that train from "
+        f"the file may take {LIMIT >> 20} MB of memory for it.\n\n{tables.table(HEADER, rows)}\n"
+        f"{tables.source('python -m bench.large FOLDER')}"
+    )
+    print(text)
+    with files.write_atomically(RESULTS / "large.md") as file:
+        file.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()
