@@ -124,13 +124,18 @@ def main():
     (X, labels), validation, _, name = load_data()
     part = np.ascontiguousarray(X[: options.images]), labels[: options.images]
     where = options.address or LocalCluster(
-        options.workers, threads_per_worker=1, dashboard_address=None
+        n_workers=options.workers, threads_per_worker=1, dashboard_address=None
     )
     with Client(where) as client:
+        client.wait_for_workers(1)
+        began = time.perf_counter()
         results = search(client, GRID, options.epochs, part, validation, options.starts)
+        seconds = time.perf_counter() - began
+        workers = len(client.scheduler_info()["workers"])
     if options.address is None:
         where.close()
-    write(results, f"{name}, {len(part[1]):,} images, {options.epochs} epochs", options.results)
+    title = f"{name}, {len(part[1]):,} images, {options.epochs} epochs"
+    write(results, f"{title}: {seconds:.1f} s on {workers} worker(s)", options.results)
 
 
 def write(results, title, folder):

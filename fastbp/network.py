@@ -59,8 +59,8 @@ class Network(base.CompiledNetwork):
     dtype : numpy.float64 or numpy.float32, optional
         The type of weights, biases and all computations. float32 is faster.
     threads : int, optional
-        The most threads that a call may use; None for all that this process may run on. Results
-        are the same to the bit for any number.
+        The most threads that a call may use; None for all that this process may run on, or as many
+        as the environment's OMP_NUM_THREADS says. Results are the same to the bit for any number.
 
     Attributes
     ----------

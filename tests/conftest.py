@@ -6,6 +6,7 @@ import signal
 # More threads than cores, so that results can be compared over 1, 2, 3 and 4 of them; they must not
 # spin while they wait for each other. Must be set before Numba is imported.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+os.environ.pop("OMP_NUM_THREADS", None)  # the tests use several threads
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np

@@ -63,6 +63,18 @@ def test_usable_is_the_least_of_all_limits(monkeypatch):
     assert threads.usable() == 6
 
 
+@pytest.mark.parametrize("text, count", [
+    ("2", 2), (" 3,1", 3), ("0", 8), ("many", 8), ("", 8), ("16", 8),
+])  # fmt: skip
+def test_the_environment_says_how_many_unless_the_caller_does(text, count, monkeypatch):
+    monkeypatch.setattr(threads, "_affinity", lambda: 8)
+    monkeypatch.setattr(threads, "_quota", lambda: 8)
+    monkeypatch.setattr(jit.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads.usable() == count
+    assert threads.usable(5) == 5
+
+
 # ------------------------------------------------ one or all
 
 

@@ -22,7 +22,7 @@ mode = "auto"  # or "always", "never": for tests and measurements
 def usable(threads=None):
     """Return how many threads a call may use: `threads`, or all that this process may run on."""
     available = min(_affinity(), _quota(), jit.config.NUMBA_NUM_THREADS)
-    return max(1, available if threads is None else min(threads, available))
+    return max(1, min(_default() if threads is None else threads, available))
 
 
 def processors():
@@ -34,6 +34,12 @@ def processors():
 
 def _affinity():
     return len(processors())
+
+
+def _default():
+    """Return how many threads OMP_NUM_THREADS asks for: dask and batch systems set it."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else float("inf")
 
 
 @functools.cache
