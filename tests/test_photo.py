@@ -70,7 +70,7 @@ def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     assert share_of_equal(mnist_net, real_mnist[2][0][:12], kind, tmp_path) >= LEAST
 
 
-@pytest.mark.parametrize("kind, reason", [
+@pytest.mark.parametrize(("kind", "reason"), [
     (sheets.half_in_shadow, "touches the border"),
     (sheets.on_a_table, "more than one digit"),
     (sheets.two_digits, "more than one digit"),

@@ -63,7 +63,7 @@ def test_usable_is_the_least_of_all_limits(monkeypatch):
     assert threads.usable() == 6
 
 
-@pytest.mark.parametrize("text, count", [
+@pytest.mark.parametrize(("text", "count"), [
     ("2", 2), (" 3,1", 3), ("0", 8), ("many", 8), ("", 8), ("16", 8),
 ])  # fmt: skip
 def test_the_environment_says_how_many_unless_the_caller_does(text, count, monkeypatch):
