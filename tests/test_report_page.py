@@ -181,7 +181,7 @@ def samples(n=20, n_in=784, n_out=10, seed=3):
     return Pixels(X.astype(np.uint8)), np.arange(n) % n_out
 
 
-def trained(chapter, tmp_path):
+def trained(chapter, tmp_path, **more):
     """Return (History, path of its csv file, path of the checkpoint) of three epochs."""
     seed_both()
     history, (X, labels) = History(), samples(n_in=20, n_out=4)
@@ -190,15 +190,17 @@ def trained(chapter, tmp_path):
         network.Network([20, 4]).SGD((X, labels), 3, 5, 1.0, samples(12, 20, 4), **how)
     else:
         network2.Network([20, 4]).SGD(
-            (X, labels), 3, 5, 0.5, 0.1, samples(12, 20, 4), *[True] * 4, **how
+            (X, labels), 3, 5, 0.5, 0.1, samples(12, 20, 4), *[True] * 4, **how, **more
         )
     history.to_csv(tmp_path / "run.csv")
     return history, tmp_path / "run.csv", tmp_path / "run.npz"
 
 
-@pytest.mark.parametrize("chapter", [1, 3])
-def test_curves(chapter, tmp_path):
-    history, *files = trained(chapter, tmp_path)
+@pytest.mark.parametrize(("chapter", "every"), [(1, None), (3, None), (3, 3), (3, 2), (3, 9)])
+def test_curves(chapter, every, tmp_path):
+    """Where a run has measured within its epochs, too, the values at their ends count."""
+    more = {} if every is None else {"monitor_every": every}
+    history, *files = trained(chapter, tmp_path, **more)
     for path in files:
         curves = run_curves.read_curves(path, [20, 4])
         if chapter == 1:

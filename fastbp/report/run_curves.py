@@ -90,7 +90,8 @@ def _columns_of_checkpoint(path, sizes):
         if CHAPTER_1 in history:
             total = about["facts"]["test samples"]
             return {"test_accuracy": [_percent(count, total) for count in history[CHAPTER_1]]}
-        columns = {name: history[name] for name in COLUMNS if history.get(name)}
+        each = _measured_per_epoch(about["facts"])
+        columns = {name: history[name][each - 1 :: each] for name in COLUMNS if history.get(name)}
         for name, values in columns.items():
             kind, data = COLUMNS[name]
             total = 100.0
@@ -99,6 +100,12 @@ def _columns_of_checkpoint(path, sizes):
                 total = next((float(m[1]) for m in map(printed.match, lines) if m), math.nan)
             columns[name] = [_percent(value, total) for value in values]
         return columns
+
+
+def _measured_per_epoch(facts):
+    """Return how often a run has measured in each epoch, the last time at its end."""
+    every = facts.get("monitor_every")
+    return -(-facts["samples"] // (every * facts["mini_batch_size"])) if every else 1
 
 
 def _percent(count, total):
