@@ -254,7 +254,7 @@ def test_a_warning_where_max_iter_comes_first(iris):
         NetworkClassifier(max_iter=2).fit(*iris)
     assert record[0].filename == __file__
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", ConvergenceWarning)
         NetworkClassifier().partial_fit(*iris, classes=[0, 1, 2])
         NetworkClassifier(callback=lambda figures: True).fit(*iris)
 
