@@ -38,6 +38,10 @@ OTHERS = """other measurements:
   python -m bench.against    this checkout and another version of fastbp, in turns
   python -m bench.endurance  kills, interrupts, hostile files, memory: the page of promises
   python -m bench.report_picture    the picture of a report
+  python -m bench.recipes    recipes from several seeds, beside the papers
+  python -m bench.large FOLDER      an epoch of more images than memory may hold
+  python -m bench.ranks      processes of mpiexec on this machine, beside the model
+  python -m bench.sweep      a search over hyper-parameters, with dask
   pytest bench               each kernel, by pytest-benchmark
 Each has a --help."""
 QUICK_IMAGES = 2_560

@@ -1,5 +1,7 @@
 """Deformed images per second: fastbp against SciPy, and torchvision where it is installed.
 
+And an epoch of training on images that are deformed meanwhile, over one on the images as they are.
+
 Before it is timed, each way deforms ramps, whose pixels tell how far they were moved; fastbp's
 images must also be those of SciPy for the same displacements.
 """
@@ -12,8 +14,10 @@ import numpy as np
 
 from bench import tables, timing
 from bench.workload import progress
+from fastbp import Pixels
 from fastbp.data import messages
 from fastbp.expand_mnist import Deformation
+from fastbp.recipes import RECIPES
 from fastbp.training.compute import threads
 
 TITLE = "Deformed images"
@@ -23,6 +27,7 @@ CENTRE = slice(10, 18)  # where no image's edge is near
 ELASTIC = Deformation((ALPHA, SIGMA), rotation=0, shear=0, scale=0, shift=0)
 FEW, MANY = 500, 20_000  # images in a call of the others, and of fastbp
 HEADER = "elastic fields", "threads", "images per second (range)", "over SciPy"
+EPOCHS = 4  # of a call of SGD: the first images are deformed before it trains
 
 
 def measure(settings):
@@ -46,7 +51,27 @@ def measure(settings):
         f"Images of {settings.data}, 28 x 28; alpha {ALPHA}, sigma {SIGMA}; medians of interleaved "
         f"calls; bilinear. SciPy: gaussian_filter and map_coordinates. The last rows also rotate, "
         f"shear, scale and shift, in the same resampling.{left_out}\n\n"
-        f"{tables.table(HEADER, rows)}"
+        f"{tables.table(HEADER, rows)}\n{_epochs(settings, max(2, rounds // 3))}"
+    )
+
+
+def _epochs(settings, rounds):
+    """Return as text what an epoch with deformations takes, over one without."""
+    recipe = RECIPES["simard-2003"]
+    X, Y = (np.load(f"{settings.folder}/{name}.npy") for name in "XY")
+    data, net = (Pixels(np.rint(X * 256).clip(0, 255).astype(np.uint8)), Y), recipe.network()
+    calls = {
+        name: functools.partial(net.SGD, data, **recipe.arguments(EPOCHS) | how, verbose=False)
+        for name, how in (("plain", dict(deform=None)), ("deformed", {}))
+    }
+    progress("  epochs of training ...")
+    calls["plain"]()  # compiles
+    seconds = timing.seconds_interleaved(calls, rounds)
+    ratio = tables.quartiles(timing.paired_ratio(seconds["deformed"], seconds["plain"]), 2)
+    plain, deformed = (statistics.median(values) / EPOCHS for values in seconds.values())
+    return (
+        f"An epoch of {tables.network(recipe.sizes, recipe.mini_batch_size)}, float32, momentum: "
+        f"{plain:.3f} s, and {deformed:.3f} s with elastic fields and affine maps: {ratio}.\n"
     )
 
 
