@@ -1,6 +1,7 @@
 """What test_mpi.py has mpiexec start: cases on all ranks; rank 0 prints their results as JSON."""
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -64,6 +65,17 @@ def case_rules(ranks):
             flat = net._parameters().tolist() if ranks.size == 1 else None
             same = len(set(ranks.comm.allgather(digest(net)))) == 1
             found[f"{name}, {np.dtype(dtype).name}"] = same, digest(net), monitored, flat
+    return found
+
+
+def case_last_batches(ranks):
+    """The weights after mini-batches of which the last one is shorter by 1, 2, 3 or 4."""
+    found, (X, Y) = {}, data()
+    for m, short in itertools.product((10, 16, 27, 64), (1, 2, 3, 4)):
+        seed()
+        net, n = network2.Network(SIZES), 3 * m - short
+        mpi.SGD(net, (X[:n], Y[:n]), 1, m, 0.3, comm=ranks, verbose=False)
+        found[f"{m} less {short}"] = digest(net)
     return found
 
 

@@ -19,6 +19,7 @@ import pytest
 from helpers import run_command
 
 from fastbp import mpi, network
+from fastbp.distributed import chunks as chunk_gradients
 from fastbp.distributed import ranks as ranks_module
 from fastbp.distributed import tree
 from fastbp.distributed.settings import Settings
@@ -66,7 +67,7 @@ OTHERS = "average", "scaling", "scaling_by_blocks", "decisions", "errors"
 @functools.cache
 def results(n):
     """Return the results of cases on n ranks, by name; of all of them for 2."""
-    names = "rules", "chapter_1", "blocks", *(OTHERS if n == 2 else ())
+    names = "rules", "last_batches", "chapter_1", "blocks", *(OTHERS if n == 2 else ())
     return json.loads(run(n, *names).splitlines()[-1])
 
 
@@ -125,6 +126,23 @@ def test_weights_are_the_same_for_any_number_of_ranks(n):
     for name, (same, digest, monitored, _) in several.items():
         assert same, name
         assert (digest, monitored) == (one[name][1], one[name][2]), name
+
+
+@needs_mpi
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_a_shorter_mini_batch_at_the_end_loses_no_sample(n):
+    assert result("last_batches", n) == result("last_batches", 1)
+
+
+@pytest.mark.parametrize("m", [1, 2, 10, 27, 64, 100, 512])
+def test_buffers_hold_the_samples_of_shorter_mini_batches_too(m):
+    for size in range(1, 13):
+        for rank in range(size):
+            for node in tree.nodes_within((0, 12), tree.share(12, rank, size)):
+                bound = chunk_gradients.most_samples(node, m, 12)
+                for shorter in range(1, m + 1):
+                    _, starts = layout.chunk_bounds(shorter, 12)
+                    assert starts[node[1]] - starts[node[0]] <= bound
 
 
 @needs_mpi

@@ -11,6 +11,17 @@ from fastbp.training.compute import engine, threads
 from fastbp.training.compute.rules import Rules, kernel_rules
 
 
+def most_samples(node, m, chunks):
+    """Return a bound of how many samples a node has in a mini-batch of m samples or fewer.
+
+    In the last mini-batch, which may be shorter, a node may have more samples than in the others,
+    since a chunk is a whole number of groups.
+    """
+    first, last = node
+    groups = -(-m // layout.MR)
+    return max(1, min(m, layout.MR * -(-groups * (last - first) // chunks)))
+
+
 class ChunkGradients:
     """Sums the gradients of chunks over the nodes of a tree, each into a vector of its own.
 
@@ -19,9 +30,8 @@ class ChunkGradients:
     """
 
     def __init__(self, plan, weights, samples, order, nodes, m, chunks, n_threads, rules):
-        _, starts = chunk_bounds(m, chunks)
-        largest = max((starts[last] - starts[first] for first, last in nodes), default=1)
-        packed_layout, dtype = plan.layout(weights.dtype, max(1, int(largest))), weights.dtype
+        most = max((most_samples(node, m, chunks) for node in nodes), default=1)
+        packed_layout, dtype = plan.layout(weights.dtype, most), weights.dtype
         self.chunks, self.n_packed = chunks, packed_layout.n_packed
         self.vectors = {node: layout.zeros(packed_layout.n_weights, dtype) for node in nodes}
         self.table = functools.cache(self._table)
