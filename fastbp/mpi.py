@@ -122,9 +122,9 @@ def _prepared(net, ranks):
     ranks.broadcast_array(params)
     if ranks.rank:
         net._bind_parameters(params)
-    before = net.threads
+    before, share = net.threads, threads_per_rank(ranks)  # which all ranks call
     if net.threads is None:
-        net.threads = threads_per_rank(ranks)
+        net.threads = share
     try:
         with warnings.catch_warnings():
             if ranks.rank:

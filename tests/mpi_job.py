@@ -7,13 +7,16 @@ import os
 import random
 import sys
 import tempfile
+import types
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from fastbp import History, cli, mpi, network, network2
-from fastbp.data.file_rows import FileRows
+from fastbp import History, cli, mnist_loader, mpi, network, network2
+from fastbp.cli import data_options
+from fastbp.data.file_rows import FileRows, holds_map
+from fastbp.data.readers import image_sets
 from fastbp.distributed.settings import Settings
 from fastbp.training.epoch_data import orders, windows
 
@@ -121,6 +124,21 @@ def case_average(ranks):
     one, (X, Y) = network.Network(SIZES), data()
     mpi.SGD(one, (X, Y), 1, 60, 3.0, comm=ranks, average_every=100, verbose=False)
     return ranks.comm.allgather(digest(net)), one._parameters().tolist()
+
+
+def case_map(ranks):
+    """What fastbp train reads on each rank of a file that it maps."""
+    image_sets.MAP_BYTES = 0
+    made = [tempfile.TemporaryDirectory()] if ranks.rank == 0 else []
+    folder = Path(ranks.from_root(lambda: made[0].name))
+    if ranks.rank == 0:
+        images = np.random.default_rng(0).integers(0, 256, (60, 784), np.uint8)
+        for name in ("train", "t10k"):
+            mnist_loader.write(folder / f"{name}-images-idx3-ubyte", images, np.arange(60) % 10)
+    options = types.SimpleNamespace(ranks=ranks, data=str(folder), transpose=False)
+    sets = data_options.read_on_all_ranks(options)
+    sums = [int(X.array.sum()) for X, _ in sets[:3]]
+    return ranks.comm.allgather([holds_map(sets[0]), *sums])
 
 
 def case_scaling(ranks):

@@ -61,7 +61,7 @@ def run(n, *arguments):
     return out
 
 
-OTHERS = "average", "scaling", "scaling_by_blocks", "decisions", "errors"
+OTHERS = "map", "average", "scaling", "scaling_by_blocks", "decisions", "errors"
 
 
 @functools.cache
@@ -164,6 +164,13 @@ def test_each_rank_reads_its_own_part_of_a_memory_map(n):
     assert sum(shares) == pytest.approx(1)
     np.testing.assert_allclose(shares, 1 / n, atol=0.04)  # whole groups of 3 samples
     assert all("training_data[77]" in message for message in messages)
+
+
+@needs_mpi
+def test_each_rank_opens_a_memory_map_itself():
+    first, second = result("map", 2)
+    assert first == second
+    assert first[0] is True
 
 
 def type_SGD(net, *arguments, **options):

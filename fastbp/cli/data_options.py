@@ -20,6 +20,24 @@ def read_data(choice, transpose):
         return _synthetic()
 
 
+def read_on_all_ranks(options):
+    """Return what read_data does, as rank 0 of options.ranks has read it, on all of them.
+
+    Each rank opens a memory map itself; other data are sent to it.
+    """
+    ranks, found = options.ranks, []
+
+    def read():
+        return read_data(options.data, options.transpose)
+
+    def read_first():
+        found.append(read())
+        return None if file_rows.holds_map(found[0][0]) else found[0]
+
+    sets = ranks.from_root(read_first)
+    return ranks.together(lambda: found[0] if found else read()) if sets is None else sets
+
+
 def as_pixels_if_exact(path, transpose):
     """Return load_data's sets with Pixels, or with floats if these are not integers / 256."""
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from fastbp import mnist_loader, network, network2
 from fastbp.cli import train_settings
 from fastbp.cli.console import BackgroundCompilation, log
-from fastbp.cli.data_options import join_sets, read_data
+from fastbp.cli.data_options import join_sets, read_on_all_ranks
 from fastbp.cli.rank_options import joined_ranks, sgd_of
 from fastbp.data import datasets
 from fastbp.training import checkpoint
@@ -30,8 +30,7 @@ def _train(options):
     rules = Rules(l2=1.0) if _has_rules(options) else NO_RULES  # any rule: the same code
     compilation = BackgroundCompilation(engine.warm_up, net._plan, net.dtype, rules)
 
-    sets = options.ranks.from_root(lambda: read_data(options.data, options.transpose))
-    training, validation, test, name = sets
+    training, validation, test, name = read_on_all_ranks(options)
     sizes = options.sizes or _sizes_for((training, validation, test), options.hidden)
     if options.final:
         training, validation = join_sets(training, validation), None

@@ -30,6 +30,12 @@ class AgreedGuard(FiniteGuard):
         """Tell whether all numbers of all ranks are finite now."""
         return not self.ranks.any(not super().is_finite())
 
+    def check(self, samples_done):
+        """See FiniteGuard: the cost, by which is_due goes, is that of the slowest rank."""
+        is_fine = super().check(samples_done)
+        self.cost = self.ranks.max(self.cost)
+        return is_fine
+
 
 def _check(samples, dtype, ranks):
     """Raise NonFiniteInput on all ranks if samples of one of them are not finite."""
@@ -84,17 +90,22 @@ class Descent:
             self._run_steps(self.order, start, end)
             seconds = self.ranks.max(time.perf_counter() - began)
             self.done = end
-            if self.guard is not None and not self.guard.check(end):
-                self._raise_diverged()
+            due = end == len(self.order) or (self.guard is not None and self.guard.is_due(seconds))
+            if due:
+                self._check_weights()
             count = max(1, int(count * min(4.0, max(0.25, INTERVAL / max(seconds, 1e-6)))))
             yield end - start
 
     def __exit__(self, kind, error, trace):
-        if kind is None or issubclass(kind, Diverged):
-            for packed in self.packed[1:]:
-                self.exchange.gather(packed[: self.layout.n_packed])
-        for vector, packed in zip(self.flat, self.packed):
-            self.layout.unpack(packed, layer_views(vector, self.plan))
+        try:
+            if kind is None and self.done < len(self.order):  # it was left between two checks
+                self._check_weights()
+        finally:
+            if kind is None or issubclass(kind, Diverged):
+                for packed in self.packed[1:]:
+                    self.exchange.gather(packed[: self.layout.n_packed])
+            for vector, packed in zip(self.flat, self.packed):
+                self.layout.unpack(packed, layer_views(vector, self.plan))
 
     def _run_steps(self, order, start, end):
         """Take the steps of the mini-batches of order[start:end]."""
@@ -116,8 +127,10 @@ class Descent:
             limit_norms(self.layout, weights, self.rules.max_norm)
         self.layout.write_transposed(weights)
 
-    def _raise_diverged(self):
-        """Go back to the last mini-batch with finite weights, and raise Diverged."""
+    def _check_weights(self):
+        """Unless they are finite, go back to where they last were, and raise Diverged."""
+        if self.guard is None or self.guard.check(self.done):
+            return
         order = self.order[: self.done]
         self.done = self.guard.find_last_finite(self._run_steps, order, self.m, 1)
         raise Diverged(self.done)

@@ -155,7 +155,8 @@ class Ranks:
                 if value != theirs.get(name):
                     raise ValueError(
                         f"{name} is not what it is on rank 0; call SGD with the same data and "
-                        f"arguments on all ranks"
+                        f"arguments on all ranks (of a memory map the file's time counts, too: "
+                        f"copy it with its time, by cp -p)"
                     )
 
         self.together(check)

@@ -50,9 +50,19 @@ class RunSettings:
     def take_order_of(self, checkpointer, data):
         """With shuffle None, take the order of the run that is resumed, if data are a memory map.
 
-        What is free of the memory, by which the order is chosen, is another amount each time.
+        What is free of the memory, by which the order is chosen, is another amount each time, and
+        on each machine: of several processes rank 0 chooses.
         """
-        shuffle = group.current().from_root(lambda: checkpointer.peek().shuffle)
+        ranks = group.current()
+
+        def choose():
+            resumed = checkpointer.peek().shuffle
+            if resumed is not None or ranks.size == 1 or not file_rows.holds_map(data):
+                return resumed
+            is_large = file_rows.streamed_rows(data[0], "auto", "training_data") is not None
+            return "blocks" if is_large else "book"
+
+        shuffle = ranks.from_root(choose)
         if self.shuffle is None and file_rows.holds_map(data):
             self.shuffle = shuffle
 
