@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bench import tables
 from bench.workload import RESULTS, load_data, progress
 from fastbp import network, network2
 from fastbp.data import files
+from fastbp.data.readers import image_sets
 
 LIMIT = 1 << 30  # bytes of its own that a process may have, beside the file
 READ = 1 << 23  # bytes that the reading program takes at a time
@@ -32,31 +34,43 @@ HEADER = (
     "network", "in memory, s", "file in the cache, s", "speed, % of in memory",
     "file not in the cache, s", "own memory, MB", "test error, %",
 )  # fmt: skip
-# Sizes, samples of a mini-batch, and eta: of one epoch without a schedule.
-CASES = ([784, 30, 10], 10, 3.0), ([784, 100, 10], 10, 0.03), ([784, 800, 10], 50, 0.02)
+# Each trains for one epoch without a schedule: chapter 1's network, and relu networks of chapter 3.
+Case = namedtuple("Case", "sizes chapter mini_batch_size eta momentum")
+CASES = (
+    Case([784, 30, 10], 1, 10, 3.0, 0.0),
+    Case([784, 100, 10], 3, 10, 0.03, 0.0),
+    Case([784, 800, 10], 3, 50, 0.02, 0.9),
+)
 
 
 def worker(options):
     """Train for one epoch; print what it took as JSON."""
-    sizes, m, eta = CASES[options.case]
+    case = CASES[options.case]
     if options.where != "memory":
         _limit_own_memory()
     X, labels = _arrays(options)
     random.seed(1)
     np.random.seed(1)
-    if len(sizes) == 3 and sizes[1] == 30:
-        net, how = network.Network(sizes, dtype=np.float32), {}
+    if case.chapter == 1:
+        net, how = network.Network(case.sizes, dtype=np.float32), {}
     else:
-        net = network2.Network(sizes, activation="relu", dtype=np.float32)
+        net = network2.Network(case.sizes, activation="relu", dtype=np.float32)
         net.he_weight_initializer()
-        how = dict(momentum=0.9, nesterov=True) if m > 10 else {}
+        how = dict(momentum=case.momentum, nesterov=case.momentum > 0)
+    m = case.mini_batch_size
     net.SGD((X[:100], labels[:100]), 1, m, 0.0, verbose=False, **how)  # compiles
     peak, began = _Peak(), time.perf_counter()
     shuffle = "book" if options.where == "memory" else "blocks"
-    net.SGD((X, labels), 1, m, eta, shuffle=shuffle, verbose=False, progress=False, **how)
+    net.SGD((X, labels), 1, m, case.eta, shuffle=shuffle, verbose=False, progress=False, **how)
     seconds, (x, y) = time.perf_counter() - began, load_data()[2]
     error = 100 * np.mean(net.feedforward(x.T).argmax(axis=0) != y)
     print(json.dumps([seconds, peak.stop(), error]))
+
+
+def _length(path):
+    """Return how many images an IDX file holds."""
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8)[4:], "big")
 
 
 def _limit_own_memory():
@@ -67,8 +81,7 @@ def _limit_own_memory():
 
 def _arrays(options):
     """Return the images, as Pixels, and the labels; in memory, or as maps of their files."""
-    with open(options.images, "rb") as file:
-        n = int.from_bytes(file.read(8)[4:], "big")
+    n = _length(options.images)
     images = np.memmap(options.images, np.uint8, "r", 16, (n, 784))[: options.count]
     labels = np.memmap(options.labels, np.uint8, "r", 8, (n,))[: options.count]
     if options.where == "memory":
@@ -131,7 +144,7 @@ def epoch(case, where, options):
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"bench: {done.stderr.strip()}")
-    progress(f"{CASES[case][0]}, {where}: {done.stdout.strip()}")
+    progress(f"{CASES[case].sizes}, {where}: {done.stdout.strip()}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -147,11 +160,26 @@ def compare(case, options):
     cold = epoch(case, "cold", options)[0]
     memory, cached = (statistics.median(run[0] for run in runs) for runs in found.values())
     own = max(run[1] for run in found["cached"]) / 1e6
-    sizes, error = CASES[case][0], found["cached"][0][2]
+    sizes, error = CASES[case].sizes, found["cached"][0][2]
     return (
         f"{sizes}", f"{memory:.1f}", f"{cached:.1f}", f"{memory / cached:.0%}", f"{cold:.1f}",
         f"{own:.0f}", f"{error:.2f}",
     )  # fmt: skip
+
+
+def page(count, cold, rows):
+    """Return the text of bench/results/large.md; cold: seconds of read_whole."""
+    size = 784 * count
+    return (
+        f"# A file larger than the memory that is allowed\n\n{count:,} deformed images, "
+        f"{size / 1e9:.1f} GB, one epoch, float32. A program that only reads the file, which the "
+        f"cache does not hold, takes {cold:.1f} s, {size / cold / 1e6:.0f} MB/s. Processes that "
+        f"train from the file may have {LIMIT >> 20} MB of memory of their own. In memory the "
+        f"order is the book's, in which neighbours are anywhere in {size / 1e9:.1f} GB; from the "
+        f"file it is of shuffled blocks, which are read one window after the other, on a thread: "
+        f"so it can be faster than 100 %.\n\n{tables.table(HEADER, rows)}\n"
+        f"{tables.source('python -m bench.large FOLDER')}"
+    )
 
 
 def main():
@@ -169,17 +197,10 @@ def main():
     if options.where:
         worker(options)
         return
+    options.count = min(options.count, image_sets.without_last_sixth(_length(options.images)))
     forget(options.images)
     cold = read_whole(options.images, options.count)
-    size = 784 * options.count
-    rows = [compare(case, options) for case in range(len(CASES))]
-    text = (
-        f"# A file larger than memory may be\n\n{options.count:,} deformed images, "
-        f"{size / 1e9:.1f} GB, one epoch. A program that only reads the file, which the cache does "
-        f"not hold, takes {cold:.1f} s, {size / cold / 1e6:.0f} MB/s. Processes that train from "
-        f"the file may take {LIMIT >> 20} MB of memory for it.\n\n{tables.table(HEADER, rows)}\n"
-        f"{tables.source('python -m bench.large FOLDER')}"
-    )
+    text = page(options.count, cold, [compare(case, options) for case in range(len(CASES))])
     print(text)
     with files.write_atomically(RESULTS / "large.md") as file:
         file.write(text.encode())

@@ -1,8 +1,9 @@
 """python -m bench.ranks: epochs on 1, 2 ... ranks of this machine, in turns, beside the model.
 
 Each rank has one thread. One rank is `mpiexec -n 1`, with the same chunks as the others; plain is
-the network's own SGD. The model's rates are measured in the same rounds. It says nothing of one
-rank, nor of more ranks than processors. Needs mpi4py and mpiexec.
+the network's own SGD. The model's rates are measured in the same rounds. The model is not compared
+for one rank, whose chunks it does not describe, nor for more ranks than processors; it does not
+know that ranks of one machine share its memory. Needs mpi4py and mpiexec.
 """
 
 import argparse
@@ -101,7 +102,7 @@ def compare(options):
     rows = []
     for name, n, more in cases:
         (seconds, waiting), latency, bandwidth = min(found[name])
-        model = cost_model.Rates(*min(rates), latency, bandwidth)
+        model = cost_model.Rates(*map(min, zip(*rates)), latency, bandwidth)
         covered = more or 1 < n <= threads.usable()
         predicted = cost_model.epoch_seconds(work, model, n) if covered else None
         rows.append((name, seconds, waiting, predicted))
@@ -124,10 +125,16 @@ def main():
         worker(options)
         return
     cells = [
-        [name, f"{seconds:.3f}", f"{waiting / seconds:.0%}", f"{model:.3f}" if model else "-"]
+        [
+            name,
+            f"{seconds:.3f}",
+            f"{waiting / seconds:.0%}",
+            *((f"{model:.3f}", f"{seconds / model:.2f}") if model else "--"),
+        ]
         for name, seconds, waiting, model in compare(options)
     ]
-    body = tables.table(["", "s per epoch", "waiting for the exchange", "the model, s"], cells)
+    header = ["", "s per epoch", "waiting for the exchange", "the model, s", "over the model"]
+    body = tables.table(header, cells)
     title = f"{options.sizes}, {options.dtype}, mini-batch {options.mini_batch_size}"
     title += f", {options.chunks} chunks"
     command = " ".join(["python -m bench.ranks", *sys.argv[1:]])

@@ -1,7 +1,7 @@
 """python -m bench.recipes [NAME ...]: train recipes, each from several seeds, beside the papers.
 
-Every run is kept in bench/results/recipes.json, in place of one of the same recipe, seed and
---final; recipes.md and recipes.png are made of what is there. Seconds are of training and
+Every run is kept in bench/results/recipes.json, in place of one of the same recipe, seed, --final
+and --epochs; recipes.md and recipes.png are made of what is there. Seconds are of training and
 validation, without the evaluation on the test images, by which nothing is chosen.
 """
 
@@ -71,10 +71,13 @@ def table(runs):
 
 
 def _groups(runs):
-    """Return the runs by (name, final), in the order of the recipes; of each, of equal length."""
+    """Return the runs by (name, final), in the order of the recipes; of each, of equal length.
+
+    Runs with another number of epochs than today's recipe are left out.
+    """
     groups = {(name, final): [] for name in RECIPES for final in (False, True)}
     for run in runs:
-        if run["name"] in RECIPES:
+        if run["name"] in RECIPES and run["epochs"] == RECIPES[run["name"]].epochs:
             groups[run["name"], run["final"]].append(run)
     return {key: _longest(group) for key, group in groups.items() if group}
 
@@ -124,6 +127,8 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.names) - set(RECIPES):
         parser.error(f"unknown recipe {sorted(unknown)[0]}: choose from {', '.join(RECIPES)}")
+    if options.epochs is not None and options.epochs < 1:
+        parser.error(f"--epochs is {options.epochs}, expected at least 1")
     data = mnist_loader.load_data(pixels=True) if options.names else None
     for name in options.names:
         for seed in map(int, options.seeds.split(",")):
@@ -148,9 +153,9 @@ def _read():
 
 
 def _keep(run):
-    """Write a run to recipes.json, in place of one of the same recipe, seed and images."""
-    key = [run[name] for name in ("name", "seed", "final")]
-    runs = [r for r in _read() if [r["name"], r["seed"], r["final"]] != key]
+    """Write a run to recipes.json, in place of one of the same recipe, seed, images and epochs."""
+    names = "name", "seed", "final", "epochs"
+    runs = [r for r in _read() if any(r[name] != run[name] for name in names)]
     with files.write_atomically(RESULTS / "recipes.json") as file:
         file.write(json.dumps([*runs, run]).replace("}, ", "},\n").encode())
 

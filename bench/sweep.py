@@ -7,6 +7,7 @@ handed over yet: these are computed again by others, and no other one is. Extra:
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -115,7 +116,7 @@ def main():
     add("--images", type=int, default=5000, help="training images (default: 5000)")
     add("--epochs", type=int, default=10, help="(default: 10)")
     add("--results", type=Path, default=RESULTS, help="folder for sweep.md, sweep.json, sweep.png")
-    add("--starts", help="folder in which each start of a task is noted")
+    add("--starts", help=argparse.SUPPRESS)  # for tests: a folder, see score
     options = parser.parse_args()
     try:
         from distributed import Client, LocalCluster
@@ -123,17 +124,16 @@ def main():
         sys.exit("bench: sweeps need dask: pip install 'fastbp[sweep]'")
     (X, labels), validation, _, name = load_data()
     part = np.ascontiguousarray(X[: options.images]), labels[: options.images]
-    where = options.address or LocalCluster(
-        n_workers=options.workers, threads_per_worker=1, dashboard_address=None
-    )
-    with Client(where) as client:
-        client.wait_for_workers(1)
+    with contextlib.ExitStack() as ends:
+        where = options.address or ends.enter_context(
+            LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
+        )
+        client = ends.enter_context(Client(where))
+        client.wait_for_workers(1 if options.address else options.workers)
         began = time.perf_counter()
         results = search(client, GRID, options.epochs, part, validation, options.starts)
         seconds = time.perf_counter() - began
-        workers = len(client.scheduler_info()["workers"])
-    if options.address is None:
-        where.close()
+        workers = len(client.nthreads())
     title = f"{name}, {len(part[1]):,} images, {options.epochs} epochs"
     write(results, f"{title}: {seconds:.1f} s on {workers} worker(s)", options.results)
 

@@ -52,6 +52,8 @@ def SGD(
     average_every : int, optional
         Each rank takes so many steps by itself, with its part of each mini-batch; then weights and
         moments are averaged: fewer exchanges, and results that depend on the number of ranks.
+        chunks do not count then; interrupts and checkpoints wait for the next average, and eta
+        changes with it only.
     base_mini_batch_size : int, optional
         The size that eta was chosen for. eta is multiplied by mini_batch_size divided by it.
     scaling_epochs : float

@@ -211,12 +211,16 @@ def test_errors_are_one_line(message, arguments):
 
 
 def test_the_benchs_table_and_picture(mnist_folder, tmp_path, monkeypatch):
-    """Runs replace those of the same recipe and seed; seconds are of training and validation."""
+    """Runs replace those of the same recipe and seed; those of other numbers of epochs stay out."""
     from bench import pictures, recipes
 
     monkeypatch.setattr(recipes, "RESULTS", tmp_path)
+    short = {name: dataclasses.replace(recipe, epochs=2) for name, recipe in RECIPES.items()}
+    monkeypatch.setattr(recipes, "RECIPES", short)
     data = mnist_loader.load_data(mnist_folder, pixels=True)
-    options = argparse.Namespace(final=False, epochs=2, minutes=None, threads=1)
+    options = argparse.Namespace(final=False, epochs=1, minutes=None, threads=1)
+    recipes._keep(recipes.train("best-seconds", 1, options, data))
+    options.epochs = None
     for seed in (1, 2, 1):
         run = recipes.train("best-seconds", seed, options, data)
         recipes._keep(run)
@@ -230,8 +234,9 @@ def test_the_benchs_table_and_picture(mnist_folder, tmp_path, monkeypatch):
     assert [error for _, error, _ in final["curve"]] == [None]
     recipes._keep(final)
     runs = json.loads((tmp_path / "recipes.json").read_text())
-    assert [(r["name"], r["seed"]) for r in runs] == [
-        ("best-seconds", 2), ("best-seconds", 1), ("simard-2003", 1),
+    assert [(r["name"], r["seed"], r["epochs"]) for r in runs] == [
+        ("best-seconds", 1, 1), ("best-seconds", 2, 2), ("best-seconds", 1, 2),
+        ("simard-2003", 1, 2),
     ]  # fmt: skip
     lines = recipes.table(runs).splitlines()
     assert len(lines) == 4

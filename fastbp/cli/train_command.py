@@ -11,7 +11,6 @@ from fastbp.cli.console import BackgroundCompilation, log
 from fastbp.cli.data_options import join_sets, read_on_all_ranks
 from fastbp.cli.rank_options import joined_ranks, sgd_of
 from fastbp.data import datasets
-from fastbp.training import checkpoint
 from fastbp.training.compute import engine
 from fastbp.training.compute.rules import NO_RULES, Rules
 
@@ -102,13 +101,10 @@ def _save(net, options):
 
 def _epochs_before(options):
     """Return and log how many epochs are complete in the checkpoint that is resumed, else 0."""
-    found = checkpoint.read(options.checkpoint) if options.resume and options.checkpoint else None
-    state = found[0].get("state") if found else None
-    epochs = state.get("epoch") if isinstance(state, dict) else None
-    if not isinstance(epochs, int):  # SGD, which reads the checkpoint next, raises the error
-        return 0
-    log(f"{options.checkpoint}: goes on after {epochs} of {options.epochs} epochs")
-    return epochs
+    position = options.checkpointer.peek()
+    if position.shuffle is not None:  # there is a run to resume
+        log(f"{options.checkpoint}: goes on after {position.epoch} of {options.epochs} epochs")
+    return position.epoch
 
 
 def _sizes_for(data, hidden):

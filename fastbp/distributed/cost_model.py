@@ -15,7 +15,7 @@ import itertools
 from fastbp.distributed import tree
 from fastbp.distributed.settings import CHUNKS
 
-LARGEST_WIDTH = 2**15
+LARGEST_WIDTH = 2**15  # of the powers of 2 that are tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Work:
 
 
 def chunks_for(work, ranks):
-    """Return into how many chunks a mini-batch is divided: one for each rank, if not more."""
+    """Return into how many chunks a mini-batch is divided; SGD wants one for each rank at least."""
     return max(work.chunks, ranks) if ranks > 1 else 1
 
 
@@ -96,14 +96,14 @@ def epoch_seconds(work, rates, ranks):
 
 
 def smallest_mini_batch(work, rates, ranks, fewer):
-    """Return the least power of 2 from which `ranks` are faster than `fewer` ranks, or None."""
+    """Return the least power of 2 with which `ranks` are faster than `fewer` ranks, or None."""
     sizes = (2**k for k in range(work.samples.bit_length()))
     works = (dataclasses.replace(work, mini_batch_size=m) for m in sizes)
     return next((w.mini_batch_size for w in works if _pays(w, rates, ranks, fewer)), None)
 
 
 def smallest_width(work, rates, ranks, fewer):
-    """Return the least width of the hidden layers, a power of 2, likewise; None without any."""
+    """Return the least width, a power of 2, of the hidden layers, likewise; None if none are."""
     widths = (2**k for k in range(LARGEST_WIDTH.bit_length()))
     if len(work.sizes) == 2:
         return None
