@@ -16,7 +16,7 @@ from fastbp.cli.rank_options import add_rank_options
 from fastbp.recipes import RECIPES
 from fastbp.training.compute import plans
 
-# What network2's Network has and network's has not: any of these trains the former.
+# Any of these trains network2's Network. (network's has schedules, too, but not "halve".)
 CHAPTER_3 = (
     "cost", "lmbda", "l1", "activation", "momentum", "nesterov", "dropout", "max_norm", "init",
     "schedule", "warmup", "early_stopping",

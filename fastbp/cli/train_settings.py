@@ -18,9 +18,9 @@ from fastbp.training.monitoring.learning_rates import LearningRates
 from fastbp.training.settings import RuleSettings
 
 SIZES = [784, 30, 10]  # the default; the first and the last are adapted to the data
-SETTINGS = "sizes", "epochs", "mini_batch_size", "eta", "deform", *LIMITS  # that recipes have, too
-BY_DEFAULT = dict(epochs=30, mini_batch_size=10, dtype="float64", warmup=0, schedule=None)
-OF_CHAPTER_3 = dict(
+RECIPE_OPTIONS = "sizes", "epochs", "mini_batch_size", "eta", "deform", *LIMITS  # beside CHAPTER_3
+DEFAULTS = dict(epochs=30, mini_batch_size=10, dtype="float64", warmup=0, schedule=None)
+CHAPTER_3_DEFAULTS = dict(
     cost="cross-entropy", lmbda=0.0, l1=0.0, activation="sigmoid", momentum=0.0, nesterov=False,
     dropout=0.0, max_norm=None, init="default", early_stopping=0,
 )  # fmt: skip
@@ -40,15 +40,15 @@ def complete(options):
     options.as_in_source = (
         recipe is not None
         and recipe.paper is not None
-        and not any(getattr(options, name) is not None for name in (*CHAPTER_3, *SETTINGS))
+        and not any(getattr(options, name) is not None for name in (*CHAPTER_3, *RECIPE_OPTIONS))
     )
     options.hidden = SIZES[1:-1] if recipe is None else list(recipe.sizes[1:-1])
     given = {name for name, value in vars(options).items() if value is not None}
     options.of_recipe = set() if recipe is None else set(vars(recipe)) - given
     options.deform = _deform(options, None if recipe is None else recipe.deform)
-    defaults = BY_DEFAULT | {"eta": 0.5 if options.chapter_3 else 3.0}
+    defaults = DEFAULTS | {"eta": 0.5 if options.chapter_3 else 3.0}
     if options.chapter_3:
-        defaults |= OF_CHAPTER_3
+        defaults |= CHAPTER_3_DEFAULTS
     if recipe is not None:
         defaults |= vars(recipe) | {"dtype": "float32", "sizes": None, "deform": None}
     for name, value in defaults.items():
