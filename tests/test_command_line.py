@@ -376,7 +376,7 @@ def test_the_sources_result_stands_beside_a_run_like_its_own_only(monkeypatch):
     sets = mnist_loader.synthetic(200, 40, 40, seed=1, pixels=True)
     monkeypatch.setattr(mnist_loader, "load_data", lambda *path, **options: sets)
     monkeypatch.setattr(mnist_loader, "synthetic", lambda **options: sets)
-    monkeypatch.setattr(train_settings, "SETTINGS", ("sizes",))  # of which epochs are no more
+    monkeypatch.setattr(train_settings, "RECIPE_OPTIONS", ("sizes",))  # of which epochs are no more
     train = "train", "--recipe", "nielsen-ch1", "--epochs", 1, "--quiet"
     for more, is_shown in (
         ([], True), (["--cost", "cross-entropy"], False), (["--sizes", "784,5,10"], False),
