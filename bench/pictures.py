@@ -106,13 +106,15 @@ def roofline(kernels, fma, bandwidths, path):
 def recipes(groups, path):
     """Draw test errors against seconds of training, with the sources' figures as lines.
 
-    groups: {(name of a recipe, whether of all images): [run, ...]}, see recipes.py.
+    groups: {(name of a recipe, whether of all images): [run, ...]}, see recipes.py. Of a group
+    only the runs with the most threads are drawn; the mean is of all.
     """
     figure, axis = pyplot.subplots(figsize=(11, 7))
     for colour, ((name, final), runs) in zip(RECIPE_COLOURS, groups.items()):
         ends = [run["curve"][-1][2] for run in runs]
         mean = f"{np.mean(ends):.2f} %" + f", {len(ends)} seeds" * (len(ends) > 1)
-        for i, run in enumerate(runs):
+        most = max(run["threads"] for run in runs)
+        for i, run in enumerate(run for run in runs if run["threads"] == most):
             seconds, _, errors = zip(*run["curve"])
             label = f"{name}{', 60,000 images' * final}: {mean}" if i == 0 else None
             axis.plot(seconds, errors, "--" if final else "-", color=colour, lw=1.2, label=label)
