@@ -255,8 +255,8 @@ def test_masks_of_dropout_differ_from_window_to_window(windows, data, monkeypatc
     images, labels = data
     monkeypatch.setattr(orders, "WINDOW_BYTES", 784 * (N + M) // windows)
     seen = []
-    for distance in (run.WINDOW_KEYS, 0):
-        monkeypatch.setattr(run, "WINDOW_KEYS", distance)
+    for distance in (run.WINDOW_KEY_STRIDE, 0):
+        monkeypatch.setattr(run, "WINDOW_KEY_STRIDE", distance)
         seed_both(1)
         net = network2.Network(SIZES)
         how = dict(dropout=0.5, shuffle="blocks", verbose=False)

@@ -197,13 +197,13 @@ class CompiledNetwork:
         both = reference_path.backprop(x, y, weights, biases, activations, output_error)
         if self._checks_finite and not all(map(engine.is_finite, both[0])):
             numeric_arrays.check_finite_samples(x.T, y.T, self.dtype, "the sample")
-            self._refuse("the sample")
+            self._raise_non_finite("the sample")
         return both
 
     def _check_step(self, *lists):
         """Raise FloatingPointError if new weights or biases are not finite."""
         if self._checks_finite and not parameters.all_finite(*lists):
-            self._refuse("mini_batch")
+            self._raise_non_finite("mini_batch")
 
     def _finite_output(self, out):
         """Return outputs; raise what is wrong if they are not finite."""
@@ -269,9 +269,9 @@ class CompiledNetwork:
             yield
         except (NonFiniteInput, Diverged):
             numeric_arrays.check_finite_samples(X, Y, self.dtype, name)
-            self._refuse(name)
+            self._raise_non_finite(name)
 
-    def _refuse(self, name):
+    def _raise_non_finite(self, name):
         """Raise what is wrong with the weights, or else that finite numbers grow too large."""
         parameters.check_finite_parameters(self)
         raise FloatingPointError(

@@ -21,7 +21,7 @@ from fastbp.training.monitoring import callbacks
 from fastbp.training.monitoring.progress_bar import progress_bar
 from fastbp.training.run_state import RunState
 
-WINDOW_KEYS = 0x85EBCA6B  # how far apart the keys of two windows' masks of dropout are
+WINDOW_KEY_STRIDE = 0x85EBCA6B  # between the keys of the masks of dropout of two windows
 
 
 class Run:
@@ -61,7 +61,7 @@ class Run:
             parameters.check_finite_parameters(net)
         else:  # nothing looks for NaN later
             self._check_finite_sets()
-        undo = self._undo()
+        restore = self._snapshot()
         bar = progress_bar(progress, settings.epochs * self.training_set.n)
         deferred = signals.DeferredSignals()
         with net._unchecked(), self.training_set, deferred as self.signals, bar as self.bar:
@@ -69,17 +69,17 @@ class Run:
                 self._start()
                 while self.state.epoch < settings.epochs and not self.state.finished:
                     self._run_epoch()
-                self._write()
+                self._write_checkpoint()
                 self.training_set.finish()
             except (NonFiniteInput, Diverged) as error:
-                self._explain(error, undo)
+                self._raise_cause(error, restore)
             except ReadError:
                 if self.state.epoch or self.state.epoch_started:  # not before a checkpoint is read
-                    self._write_or_warn()
+                    self._write_checkpoint_or_warn()
                 raise
             except BaseException:
                 if self.signals.delivered:
-                    self._write_or_warn()
+                    self._write_checkpoint_or_warn()
                 raise
 
     def write(self, line):
@@ -130,7 +130,7 @@ class Run:
         }  # fmt: skip
         state.start_next_epoch()
         self._call_back(figures)
-        self._write_if_due(state.epoch)
+        self._write_checkpoint_if_due(state.epoch)
 
     def _start_epoch(self):
         state = self.state
@@ -179,7 +179,7 @@ class Run:
             self._check_weights(now=self._is_interrupted())
         else:
             self._train_compiled(end)
-        self._write_if_due()
+        self._write_checkpoint_if_due()
 
     def _train_compiled(self, end):
         """Train on the kernels."""
@@ -231,18 +231,18 @@ class Run:
         state = self.state
         if any(moment.size != self.net._plan.n_params for moment in state.moments.values()):
             raise ValueError("the network's sizes have changed during SGD: call SGD anew")
-        key = state.dropout_key + window * WINDOW_KEYS
+        key = state.dropout_key + window * WINDOW_KEY_STRIDE
         return self.rule_settings.for_epoch(self.training_set.n, state.epoch, key)
 
     def _measure(self, midway):
         """Return what the monitor measures; if it is interrupted, what it drew is undone."""
-        undo_draws = _keep_draws() if self.checkpointer.path else lambda: None
+        restore_generators = _snapshot_generators() if self.checkpointer.path else lambda: None
         try:
             with signals.allow_signals():
                 return self.group.from_root(lambda: self.monitor.measure(midway))
         except BaseException:
             if self.signals.delivered:
-                undo_draws()
+                restore_generators()
             raise
 
     # ------------------------------------------------ what is not finite
@@ -255,9 +255,11 @@ class Run:
         try:
             self.reference_guard.check(done, now)
         except Diverged as error:
-            self._refuse(f"between the mini-batches {error.before // batch} and {done // batch}")
+            self._raise_diverged(
+                f"between the mini-batches {error.before // batch} and {done // batch}"
+            )
 
-    def _refuse(self, where):
+    def _raise_diverged(self, where):
         """Raise the error that says where the weights ceased to be finite."""
         raise FloatingPointError(
             f"the weights became infinite or NaN in epoch {self.state.epoch}, {where}: "
@@ -273,28 +275,28 @@ class Run:
         is_extreme = min(eta, 1) * value > self.training_set.n
         return f"{name} {value}" if is_extreme else f"eta {eta}"
 
-    def _undo(self):
+    def _snapshot(self):
         """Return a function that undoes the whole run: weights, random states, the list."""
-        net, undo_draws = self.net, _keep_draws(bool(self.rule_settings.dropout))
+        net, restore_generators = self.net, _snapshot_generators(bool(self.rule_settings.dropout))
         before = net.weights, net.biases
 
-        def undo():
+        def restore():
             net.weights, net.biases = before
-            undo_draws()
+            restore_generators()
             self.training_set.restore_list()
 
-        return undo
+        return restore
 
-    def _explain(self, error, undo):
+    def _raise_cause(self, error, restore):
         """Raise ValueError for non-finite data, with all restored; else FloatingPointError."""
         try:
             self._check_finite_sets()
         except ValueError:
-            undo()
+            restore()
             raise
         if isinstance(error, NonFiniteInput):
             raise ValueError("the data hold NaN or infinity, expected finite numbers") from None
-        self._refuse(f"mini-batch {self.state.samples_done // self._batch_size()}")
+        self._raise_diverged(f"mini-batch {self.state.samples_done // self._batch_size()}")
 
     def _check_finite_sets(self):
         """Raise ValueError for data that hold NaN or infinity."""
@@ -324,21 +326,21 @@ class Run:
         fingerprint = self.training_set.fingerprint() if epoch_started else None
         return self.config | {"training_data": fingerprint}
 
-    def _write_if_due(self, epochs=None):
+    def _write_checkpoint_if_due(self, epochs=None):
         """Write a checkpoint if it is time, and let pending signals through."""
         if self.checkpointer.is_due(epochs):
-            self._write_or_warn()
+            self._write_checkpoint_or_warn()
         self.group.share_signals(self.signals)
         self.signals.deliver()
 
-    def _write_or_warn(self):
+    def _write_checkpoint_or_warn(self):
         """Write a checkpoint; that it can't be written need not end hours of work."""
         try:
-            self._write()
+            self._write_checkpoint()
         except OSError as error:
             warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=2)
 
-    def _write(self):
+    def _write_checkpoint(self):
         """Write a checkpoint, if one is asked for."""
         net = self.net
         if self.checkpointer.path is None:
@@ -385,13 +387,13 @@ def _draw_key():
     return int(np.random.randint(2**32, dtype=np.uint32))
 
 
-def _keep_draws(with_numpy=True):
+def _snapshot_generators(with_numpy=True):
     """Return a function that puts the global generators back to where they are now."""
     state, numpy_state = random.getstate(), checkpoint.numpy_state() if with_numpy else None
 
-    def undo_draws():
+    def restore_generators():
         random.setstate(state)
         if numpy_state is not None:
             np.random.set_state(numpy_state)
 
-    return undo_draws
+    return restore_generators
