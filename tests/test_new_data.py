@@ -16,7 +16,7 @@ from reference2 import Oracle2
 import fastbp
 from fastbp import History, network, network2
 from fastbp.training.compute import calls
-from fastbp.training.epoch_data import ahead, new_data
+from fastbp.training.epoch_data import new_data, prefetcher
 from fastbp.training.run import Run
 
 SIZES, EPOCHS, N = [16, 6, 4], 4, 50
@@ -270,7 +270,7 @@ def test_without_threads(monkeypatch, capsys):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(ahead._Call, "start", refuse)
+    monkeypatch.setattr(prefetcher._Call, "start", refuse)
     assert_same(outcome(*train("chapter 1", of_epoch), capsys), wanted)
 
 

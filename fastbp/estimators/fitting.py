@@ -15,7 +15,7 @@ from fastbp.training import signals
 from fastbp.training.compute import engine
 from fastbp.training.compute.divergence import Diverged
 from fastbp.training.compute.samples import Samples
-from fastbp.training.epoch_data.ahead import Ahead
+from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.epoch_data.new_data import NewData
 from fastbp.training.monitoring import callbacks
 from fastbp.training.monitoring.progress_bar import progress_bar
@@ -99,13 +99,13 @@ class Fitting:
         first_epoch: where the schedule of the learning rate begins. Raises FloatingPointError if
         the weights diverge; params are the last finite ones.
         """
-        self.first_epoch, self.ahead = first_epoch, self._begin_deforming(epochs)
+        self.first_epoch, self.prefetcher = first_epoch, self._begin_deforming(epochs)
         bar = progress_bar(self.settings.progress, epochs * self.n)
         with signals.DeferredSignals() as self.deferred, bar as self.bar:
             while self.epochs_done < epochs and not self.finished:
                 self._run_epoch(epochs)
-            if self.ahead is not None:
-                self.ahead.wait()
+            if self.prefetcher is not None:
+                self.prefetcher.wait()
             if self.stops_by_score:
                 self.params[...] = self.best_params
 
@@ -121,14 +121,14 @@ class Fitting:
         def samples(epoch):
             return self._samples_of(new_data.deform(self.data.X, self.labels, epoch))
 
-        return Ahead(samples, state.epoch + epochs, is_users=False)
+        return EpochPrefetcher(samples, state.epoch + epochs, is_user_code=False)
 
     def _run_epoch(self, epochs):
         state, start = self.state, time.perf_counter()
         self.eta = self.settings.rate.of_epoch(state, self.first_epoch + self.epochs_done)
-        if self.ahead is not None:
-            self.samples = self.ahead.take(state.epoch)
-            self.ahead.begin(state.epoch + 1)
+        if self.prefetcher is not None:
+            self.samples = self.prefetcher.result(state.epoch)
+            self.prefetcher.prefetch(state.epoch + 1)
         if self.settings.shuffle:  # as sklearn.utils.shuffle does: same numbers, same order
             permutation = np.arange(self.n)
             state.generator.shuffle(permutation)

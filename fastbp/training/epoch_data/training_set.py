@@ -12,7 +12,7 @@ from fastbp.data import containers, datasets, file_rows, messages, numeric_array
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
 from fastbp.training.compute.samples import Samples
-from fastbp.training.epoch_data.ahead import Ahead
+from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.epoch_data.new_data import labels_of
 from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
 from fastbp.training.epoch_data.windows import Windows
@@ -54,12 +54,14 @@ class TrainingSet:
         self.callers_list = self.fixed if isinstance(self.fixed, list) else None
         if new_data is None:
             self._use(self._load(None))
-            self.ahead = None
+            self.prefetcher = None
         else:
-            self.ahead = Ahead(self._load, new_data.epochs, is_users=not self.is_fixed)
-            self._use(self.ahead.take(new_data.first), new_data.first)
+            self.prefetcher = EpochPrefetcher(
+                self._load, new_data.epochs, is_user_code=not self.is_fixed
+            )
+            self._use(self.prefetcher.result(new_data.first), new_data.first)
         if self.windows is not None:
-            self.ahead = None  # images are deformed as their window is read
+            self.prefetcher = None  # images are deformed as their window is read
         self.n = self._count()
 
     def __enter__(self):
@@ -185,10 +187,10 @@ class TrainingSet:
 
         Raises what the function of the epoch raises, and ValueError for another number of samples.
         """
-        if self.ahead is None or epoch == self.epoch:
+        if self.prefetcher is None or epoch == self.epoch:
             self.epoch = None if self.new_data is None else epoch
             return False
-        loaded = self.ahead.take(epoch)
+        loaded = self.prefetcher.result(epoch)
         n = len(loaded.pairs if self.reference else loaded.arrays[0])
         if n != self.n:
             raise ValueError(
@@ -203,13 +205,13 @@ class TrainingSet:
 
         The reference path trains on the very arrays that a function returns: it waits for its turn.
         """
-        if self.ahead is not None and (self.is_fixed or not self.reference):
-            self.ahead.begin(epoch)
+        if self.prefetcher is not None and (self.is_fixed or not self.reference):
+            self.prefetcher.prefetch(epoch)
 
     def finish(self):
         """Wait for data that are being made and that nobody needs."""
-        if self.ahead is not None:
-            self.ahead.wait()
+        if self.prefetcher is not None:
+            self.prefetcher.wait()
 
     @property
     def deformation(self):

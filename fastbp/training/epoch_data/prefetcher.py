@@ -12,32 +12,33 @@ from fastbp.training import signals
 POLL_SECONDS = 0.1  # how often a thread that waits looks for signals: not all joins see them
 
 
-class Ahead:
+class EpochPrefetcher:
     """Calls function(epoch) on a thread, for the epochs below `epochs`.
 
-    is_users: whether a call may take for ever, so that the interpreter's exit does not wait for it.
-    It does wait for others: compiled code must not run while its libraries are taken down.
+    is_user_code: it may never return, so that the interpreter's exit does not wait for it, as it
+    does for compiled code, which must not run while its libraries are taken down.
     """
 
-    def __init__(self, function, epochs, is_users):
-        self.function, self.epochs, self.is_users, self.call = function, epochs, is_users, None
+    def __init__(self, function, epochs, is_user_code):
+        self.function, self.epochs = function, epochs
+        self.is_user_code, self.call = is_user_code, None
 
-    def begin(self, epoch):
+    def prefetch(self, epoch):
         """Begin with the call for an epoch, if the run has it and it is not under way."""
         if epoch < self.epochs:
-            self._begin(epoch)
+            self._start(epoch)
 
-    def _begin(self, epoch):
+    def _start(self, epoch):
         if self.call is None or self.call.epoch != epoch:
-            self.call = _Call(self.function, epoch, daemon=self.is_users)
+            self.call = _Call(self.function, epoch, daemon=self.is_user_code)
             try:
                 self.call.start()
             except RuntimeError:  # the system has no more threads
                 self.call.run()
 
-    def take(self, epoch):
+    def result(self, epoch):
         """Return what the function returns for an epoch, or raise what it raises."""
-        self._begin(epoch)
+        self._start(epoch)
         with signals.allow_signals():
             self.call.wait()
         call, self.call = self.call, None
