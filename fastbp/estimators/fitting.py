@@ -15,8 +15,8 @@ from fastbp.training import signals
 from fastbp.training.compute import engine
 from fastbp.training.compute.divergence import Diverged
 from fastbp.training.compute.samples import Samples
-from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.epoch_data.new_data import NewData
+from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.monitoring import callbacks
 from fastbp.training.monitoring.progress_bar import progress_bar
 

@@ -12,9 +12,9 @@ from fastbp.data import containers, datasets, file_rows, messages, numeric_array
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
 from fastbp.training.compute.samples import Samples
-from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.epoch_data.new_data import labels_of
 from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
+from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
 from fastbp.training.epoch_data.windows import Windows
 
 
