@@ -21,7 +21,7 @@ from bench.workload import RESULTS, load_data
 from fastbp import mpi, network
 from fastbp.data import files
 from fastbp.distributed import cost_model, measure
-from fastbp.distributed.exchange import Exchange
+from fastbp.distributed.allreduce import AllReduce
 from fastbp.distributed.settings import CHUNKS
 from fastbp.training.compute import threads
 
@@ -40,8 +40,8 @@ def worker(options):
     data = X.astype(dtype), np.eye(10, dtype=dtype)[labels]
     ranks, seconds, waited = mpi.Ranks(), [], [0.0]
     latency, bandwidth = measure.network_rates(ranks) if ranks.size > 1 else (0.0, float("inf"))
-    for name in ("finish", "gather"):
-        setattr(Exchange, name, _timed(getattr(Exchange, name), waited))
+    for name in ("reduced_slice", "gather"):
+        setattr(AllReduce, name, _timed(getattr(AllReduce, name), waited))
     np.random.seed(1)
     net = network.Network(options.sizes, dtype=dtype, threads=1)
 

@@ -86,7 +86,7 @@ def test_each_sum_is_formed_in_one_order_for_any_number_of_ranks(chunks, rng):
     for size in range(1, chunks + 1):
         sums, covered = {}, []
         for rank in range(size):
-            for first, last in tree.nodes_within((0, chunks), tree.share(chunks, rank, size)):
+            for first, last in tree.nodes_within((0, chunks), tree.part_bounds(chunks, rank, size)):
                 covered += range(first, last)
                 leaves = {(c, c + 1): vectors[c].copy() for c in range(first, last)}
                 sums[first, last] = tree.total((first, last), leaves)
@@ -97,7 +97,7 @@ def test_each_sum_is_formed_in_one_order_for_any_number_of_ranks(chunks, rng):
 def test_2_and_4_ranks_send_one_vector_each():
     for size in (1, 2, 4, 12):
         for rank in range(size):
-            assert len(tree.nodes_within((0, 12), tree.share(12, rank, size))) == 1
+            assert len(tree.nodes_within((0, 12), tree.part_bounds(12, rank, size))) == 1
 
 
 @pytest.mark.parametrize("sizes", [[5, 3], [40, 33, 20, 10], [7, 16, 32, 1], [3, 1, 64, 65]])
@@ -138,7 +138,7 @@ def test_a_shorter_mini_batch_at_the_end_loses_no_sample(n):
 def test_buffers_hold_the_samples_of_shorter_mini_batches_too(m):
     for size in range(1, 13):
         for rank in range(size):
-            for node in tree.nodes_within((0, 12), tree.share(12, rank, size)):
+            for node in tree.nodes_within((0, 12), tree.part_bounds(12, rank, size)):
                 bound = chunk_gradients.most_samples(node, m, 12)
                 for shorter in range(1, m + 1):
                     _, starts = layout.chunk_bounds(shorter, 12)

@@ -6,7 +6,7 @@ Source: Stich 2019, "Local SGD converges fast and communicates little". Moments 
 import numpy as np
 
 from fastbp.distributed import tree
-from fastbp.distributed.exchange import Exchange
+from fastbp.distributed.allreduce import AllReduce
 from fastbp.training.compute import engine
 from fastbp.training.compute.divergence import Diverged
 from fastbp.training.compute.rules import NO_RULES
@@ -26,7 +26,7 @@ class AveragingDescent:
         self.order, self.m, self.eta, self.n_threads = order, m, eta, n_threads
         self.rules, self.check, self.steps, self.done = rules, check, steps, 0
         self.flat = [params, *moments]
-        self.exchange = Exchange(ranks, ranks.size, params.size, params.dtype)
+        self.allreduce = AllReduce(ranks, ranks.size, params.size, params.dtype)
 
     def __enter__(self):
         return self
@@ -63,9 +63,9 @@ class AveragingDescent:
 
     def _average(self, vector):
         """Overwrite a vector with its average over the ranks."""
-        exchange, rank, size = self.exchange, self.ranks.rank, self.ranks.size
-        exchange.begin()
-        exchange.send(tree.share(size, rank, size), vector)
+        allreduce, rank, size = self.allreduce, self.ranks.rank, self.ranks.size
+        allreduce.post_receives()
+        allreduce.send(tree.part_bounds(size, rank, size), vector)
         with np.errstate(all="ignore"):
-            vector[exchange.mine] = exchange.finish() / size
-        exchange.gather(vector)
+            vector[allreduce.own_slice] = allreduce.reduced_slice() / size
+        allreduce.gather(vector)

@@ -67,7 +67,7 @@ def chunks_for(work, ranks):
 @functools.cache
 def most_vectors(chunks, ranks):
     """Return how many vectors a rank sends: the rank that has the most of them."""
-    shares = (tree.share(chunks, rank, ranks) for rank in range(ranks))
+    shares = (tree.part_bounds(chunks, rank, ranks) for rank in range(ranks))
     return max(len(tree.nodes_within((0, chunks), mine)) for mine in shares)
 
 

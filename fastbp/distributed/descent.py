@@ -9,8 +9,8 @@ import time
 import numpy as np
 
 from fastbp.data.parameters import layer_views
+from fastbp.distributed.allreduce import AllReduce
 from fastbp.distributed.chunks import ChunkGradients
-from fastbp.distributed.exchange import Exchange
 from fastbp.distributed.slices import SliceStep, limit_norms
 from fastbp.training.compute.divergence import Diverged, FiniteGuard
 from fastbp.training.compute.rules import NO_RULES
@@ -65,16 +65,16 @@ class Descent:
         n = self.layout.n_packed
         self.flat = [params, *moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
-        self.exchange = Exchange(ranks, settings.chunks, n, params.dtype)
+        self.allreduce = AllReduce(ranks, settings.chunks, n, params.dtype)
         self.gradients = ChunkGradients(
-            plan, self.packed[0], samples, order, self.exchange.nodes, self.m, settings.chunks,
+            plan, self.packed[0], samples, order, self.allreduce.nodes, self.m, settings.chunks,
             n_threads, rules,
         )  # fmt: skip
         self.slice_step = self._slice_step()
         self.guard = AgreedGuard(self.packed, ranks) if check else None
 
     def _slice_step(self):
-        mine, layers = self.exchange.mine, layer_views(np.ones_like(self.flat[0]), self.plan)
+        mine, layers = self.allreduce.own_slice, layer_views(np.ones_like(self.flat[0]), self.plan)
         decays = self.layout.pack([(w, 0 * b) for w, b in layers])[mine]
         weights, *moments = (packed[mine] for packed in self.packed)
         return SliceStep(weights, moments, decays, self.rules)
@@ -103,7 +103,7 @@ class Descent:
         finally:
             if kind is None or issubclass(kind, Diverged):
                 for packed in self.packed[1:]:
-                    self.exchange.gather(packed[: self.layout.n_packed])
+                    self.allreduce.gather(packed[: self.layout.n_packed])
             for vector, packed in zip(self.flat, self.packed):
                 self.layout.unpack(packed, layer_views(vector, self.plan))
 
@@ -115,14 +115,14 @@ class Descent:
 
     def _take_step(self, order, start, end):
         """Take the step of the mini-batch order[start:end]."""
-        weights, exchange = self.packed[0], self.exchange
-        exchange.begin()
-        for node in exchange.nodes:
-            exchange.send(node, self.gradients.sum_node(node, order, start, end))
+        weights, allreduce = self.packed[0], self.allreduce
+        allreduce.post_receives()
+        for node in allreduce.nodes:
+            allreduce.send(node, self.gradients.sum_node(node, order, start, end))
         number = self.steps + start // self.m
         eta = self.settings.eta_of(self.eta, number, self.steps_per_epoch)
-        self.slice_step.take(exchange.finish(), end - start, eta, number + 1)
-        exchange.gather(weights[: self.layout.n_packed])
+        self.slice_step.take(allreduce.reduced_slice(), end - start, eta, number + 1)
+        allreduce.gather(weights[: self.layout.n_packed])
         if self.rules.max_norm:
             limit_norms(self.layout, weights, self.rules.max_norm)
         self.layout.write_transposed(weights)

@@ -65,7 +65,7 @@ class Ranks:
         self.descent: Any = None
         self.epoch_samples = 0  # of the run
 
-    def begin(self, n: int) -> None:
+    def note_epoch_size(self, n: int) -> None:
         """Note that a run begins whose epochs are of n samples."""
         self.epoch_samples = n
 

@@ -66,7 +66,7 @@ class Settings:
         """
         if self.average_every:
             return 1, (0, 1)
-        return self.chunks, tree.share(self.chunks, rank, self.size)
+        return self.chunks, tree.part_bounds(self.chunks, rank, self.size)
 
     def eta_of(self, eta, steps, steps_per_epoch):
         """Return the learning rate of the step after `steps` others.

@@ -6,7 +6,7 @@ one order, whatever the number of ranks; 2 or 4 ranks of 12 chunks send one vect
 """
 
 
-def share(count, rank, size):
+def part_bounds(count, rank, size):
     """Return (first, last) of the part of `count` things that belongs to a rank."""
     return rank * count // size, (rank + 1) * count // size
 

@@ -17,7 +17,7 @@ class SingleProcess:
     chunks, own_chunks = 1, (0, 1)  # of a mini-batch; those of this process: (first, last)
     config = {"chunks": None, "average_every": None}  # what must be the same in a resumed run
 
-    def begin(self, n):
+    def note_epoch_size(self, n):
         """Note that a run begins whose epochs are of n samples."""
 
     def descent(self, *arguments):

@@ -56,7 +56,7 @@ class Run:
     def train(self, checkpointer, progress):
         """Run all epochs that are left."""
         net, settings, self.checkpointer = self.net, self.settings, checkpointer
-        self.training_set.start()
+        self.training_set.note_given_order()
         if settings.stops_on_divergence:
             parameters.check_finite_parameters(net)
         else:  # nothing looks for NaN later
@@ -70,7 +70,7 @@ class Run:
                 while self.state.epoch < settings.epochs and not self.state.finished:
                     self._run_epoch()
                 self._write_checkpoint()
-                self.training_set.finish()
+                self.training_set.wait_for_prefetch()
             except (NonFiniteInput, Diverged) as error:
                 self._raise_cause(error, restore)
             except ReadError:
@@ -90,7 +90,7 @@ class Run:
 
     def _start(self):
         """Begin, or go on where a checkpoint stands."""
-        self.group.begin(self.training_set.n)
+        self.group.note_epoch_size(self.training_set.n)
         if self.checkpointer.path is not None or self.group.size > 1:
             self.config = self._whole_config()
             self.group.check_same(self.config)
@@ -109,7 +109,7 @@ class Run:
         state, start, values = self.state, time.perf_counter(), None
         if not state.epoch_started:
             self._start_epoch()
-        self.training_set.begin(state.epoch + 1)
+        self.training_set.prefetch(state.epoch + 1)
         eta = state.eta  # early stopping may halve it when the epoch is recorded
         n = self.training_set.n  # an overridden method may have changed it
         self.bar.set_description(f"Epoch {state.epoch}", refresh=False)

@@ -200,7 +200,7 @@ class TrainingSet:
         self._use(loaded, epoch)
         return True
 
-    def begin(self, epoch):
+    def prefetch(self, epoch):
         """Begin to make the data of an epoch on a thread, if there are new ones in each.
 
         The reference path trains on the very arrays that a function returns: it waits for its turn.
@@ -208,7 +208,7 @@ class TrainingSet:
         if self.prefetcher is not None and (self.is_fixed or not self.reference):
             self.prefetcher.prefetch(epoch)
 
-    def finish(self):
+    def wait_for_prefetch(self):
         """Wait for data that are being made and that nobody needs."""
         if self.prefetcher is not None:
             self.prefetcher.wait()
@@ -227,7 +227,7 @@ class TrainingSet:
 
     # ------------------------------------------------ the caller's list
 
-    def start(self):
+    def note_given_order(self):
         """Note the caller's pairs in the order in which they are given."""
         self.pairs_given = None if self.callers_list is None else list(self.callers_list)
 
