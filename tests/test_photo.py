@@ -74,6 +74,7 @@ def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     (sheets.half_in_shadow, "touches the border"),
     (sheets.on_a_table, "more than one digit"),
     (sheets.two_digits, "more than one digit"),
+    (sheets.a_number, "more than one digit"),
 ])  # fmt: skip
 def test_a_warning_of_what_may_not_be_the_digit(kind, reason, tmp_path, rng):
     with pytest.warns(RuntimeWarning, match=f"photo.png: .*{reason}.* crop the photo") as warned:
