@@ -215,6 +215,7 @@ def test_errors_are_raised_on_all_ranks():
         ("own", "ValueError", "use net.SGD"),
         ("epochs", "ValueError", "epochs is not what it is on rank 0"),
         ("data", "ValueError", "training_data is not what it is on rank 0"),
+        ("deform", "ValueError", "deform is not what it is on rank 0"),
         ("callback", "ZeroDivisionError", "division by zero"),
     ):
         outcomes, unchanged = found[name]
