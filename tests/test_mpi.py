@@ -286,7 +286,8 @@ def test_options_for_ranks_go_with_mpi():
 @needs_mpi
 def test_options_for_ranks_are_checked_before_the_data_are_read():
     done = run_command("train", "--mpi", "--chunks", 0, "--data", "none")
-    assert (done.returncode, done.stderr) == (2, "fastbp: error: chunks is 0, expected at least 1\n")
+    assert done.returncode == 2
+    assert done.stderr == "fastbp: error: chunks is 0, expected at least 1\n"
 
 
 # ------------------------------------------------ the command line, and ranks that die
