@@ -16,6 +16,7 @@ from fastbp.distributed.settings import CHUNKS, Settings
 from fastbp.kernels.emit import VECTOR
 from fastbp.training import group
 from fastbp.training.checkpoint import Checkpointer
+from fastbp.training.epoch_data import new_data
 from fastbp.typing import Path, TrainingData
 
 __all__ = ["SGD"]
@@ -90,7 +91,12 @@ def SGD(
         ranks.descent = functools.partial(kind, ranks, settings)
         ranks.config = settings.config
         ranks.chunks, ranks.own_chunks = settings.chunks_read(ranks.rank)
-        ranks.check_same({"epochs": epochs, **settings.config})
+        deform = new_data.deformation_of(options.get("deform"))
+        is_function = new_data.is_function(training_data)  # these two decide what is exchanged next
+        ranks.check_same(
+            {"epochs": epochs, **settings.config, "deform": repr(deform),
+             "training_data": is_function}
+        )  # fmt: skip
         options |= _outputs(ranks, checkpoint, checkpoint_every, resume)
         with _prepared(net, ranks), group.joined(ranks):
             return net.SGD(training_data, epochs, mini_batch_size, eta, *more, **options)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastbp import network2, schedules
+from fastbp.data import arguments
 from fastbp.typing import Deform, Schedule
 
 __all__ = ["RECIPES", "Recipe"]
@@ -87,8 +88,14 @@ class Recipe:
         Returns
         -------
         fastbp.network2.Network
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the recipe names an unknown cost or initializer, or as `fastbp.network2.Network`.
         """
-        cost: Any = network2.COSTS[self.cost]
+        arguments.check_choice("init", self.init, "he", "default", "large")
+        cost: Any = network2.COSTS[arguments.check_choice("cost", self.cost, *network2.COSTS)]
         net = network2.Network(
             list(self.sizes), cost, activation=self.activation, dtype=dtype, threads=threads
         )

@@ -222,6 +222,7 @@ def case_errors(ranks):
         ("own", Own, X, {}),
         ("epochs", network.Network, X, dict(epochs=1 + ranks.rank)),
         ("data", network.Network, other, {}),
+        ("deform", network.Network, X, dict(deform={} if ranks.rank else None)),
         ("callback", network.Network, X, dict(callback=lambda figures: 1 / 0)),
     ):
         seed()

@@ -193,6 +193,12 @@ def two_digits(digit, rng, folder):
     return save(put(sheet, digit, size=220, at=(0.5, 0.9)), folder / "photo.png")
 
 
+def a_number(digit, rng, folder):
+    """Two digits that are no farther apart than the parts of one may be."""
+    sheet = put(paper(), digit, size=200, at=(0.3, 0.5))
+    return save(put(sheet, digit, size=200, at=(0.6, 0.5)), folder / "photo.png")
+
+
 def thin(digit, rng, folder, width, lines):
     """Write a photo of one of the shapes of a digit, drawn with a pen `width` of 1920 pixels."""
     sheet = rule(paper(), rng, (110, 140, 200), width=2) if lines else paper()

@@ -385,6 +385,7 @@ ELSEWHERE = {
     "give it a folder of its own": "test_mnist_loader",
     "take fewer, (X[:n], Y[:n])": "test_large_files: overridden methods",
     "leave out .gz": "test_generated: more than can be read back",
+    "call with the same, or remove the file": "test_generated: another call",
     "pass the path of ": "test_mnist_loader: csv files",
     "use another path": "followed above",
     "call it without transpose": "test_mnist_loader",

@@ -1,5 +1,6 @@
 """The command line: output, messages and exit statuses; most calls run in this process."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from helpers import refused, run_command, run_process, seed_both
 
 from fastbp import cli, mnist_loader, network, network2, schedules
 from fastbp.cli import train_settings
+from fastbp.data import generated_folder
 from fastbp.training import checkpoint
 
 
@@ -466,3 +468,15 @@ def test_a_run_in_two_parts(data, tmp_path):
     assert run.returncode == 0
     assert f"fastbp: warning: {path} is damaged" in run.stderr
     assert model.read_bytes() == kept
+
+
+def test_an_error_of_the_system_is_its_text(monkeypatch, capsys, tmp_path):
+    """As write_atomically raises it on a full disk: without [Errno 28] in front."""
+
+    def write_folder(*arguments):
+        raise OSError(errno.ENOSPC, "cannot write x: No space left on device")
+
+    monkeypatch.setattr(generated_folder, "write_folder", write_folder)
+    assert cli.main(["generate", "-o", str(tmp_path), "--count", "10", "--quiet"]) == 2
+    error = "fastbp: error: cannot write x: No space left on device\n"
+    assert capsys.readouterr().err == error

@@ -174,7 +174,7 @@ def test_it_goes_on_where_it_was_stopped(stops_at, torn, folder):
             file.write(b"x" * torn)
         assert not (folder / name).exists()
     if stops_at:
-        other = r"is of another call, .'seed': 1, 'count': 100.*remove"
+        other = r"is of another call, with seed 1, this one has 2; .* remove"
         with pytest.raises(ValueError, match=other):
             generated.write_generated(folder / NAME, 100, make, {"seed": 2})
     generated.write_generated(folder / NAME, 100, make, {"seed": 1})
@@ -220,6 +220,17 @@ def test_a_record_without_images_binds_nobody(folder):
     generated.begin(folder / NAME, 20, {"seed": 2})
     generated.write_generated(folder / NAME, 20, make_block, {"seed": 2})
     check(folder, 20)
+
+
+def test_two_calls_do_not_write_the_same_files(folder):
+    def make(start, n):
+        if start == 8:
+            with pytest.raises(OSError, match=r"another call is writing it; 0 of 100 images"):
+                generated.write_generated(folder / NAME, 100, make_block, {})
+        return make_block(start, n)
+
+    generated.write_generated(folder / NAME, 100, make, {})
+    check(folder, 100)
 
 
 @pytest.mark.parametrize("damage", ["record", "part"])
@@ -294,7 +305,9 @@ def test_a_disk_with_too_little_room_for_a_folder_is_left_as_it_is(folder, monke
     assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("name", [NAME, LABELS, TEST, TEST_LABELS, f"{NAME}.gz"])
+@pytest.mark.parametrize(
+    "name", [NAME, LABELS, TEST, TEST_LABELS, f"{NAME}.gz", "mnist.pkl.gz", "mnist.npz"]
+)
 def test_files_that_are_there_are_not_replaced(name, folder):
     (folder / name).write_bytes(b"mine")
     with pytest.raises(FileExistsError, match=f"{name} exists: remove it, or take another folder"):
@@ -311,9 +324,13 @@ def test_another_call_does_not_go_on_with_a_folder(folder):
     with pytest.raises(Stop):
         generated_folder.write_folder(folder, (60, stopped), (7, make_block), {})
     before = (folder / TEST).read_bytes()
-    with pytest.raises(ValueError, match=r"is of another call"):
+    seen = r"is of another call, with test 7, this one has 8; .* remove the files of that call"
+    with pytest.raises(ValueError, match=seen):
         generated_folder.write_folder(folder, (60, make_block), (8, make_block), {})
     assert (folder / TEST).read_bytes() == before
+    for name in os.listdir(folder):
+        (folder / name).unlink()
+    generated_folder.write_folder(folder, (60, make_block), (8, make_block), {})
 
 
 # ------------------------------------------------ fastbp generate

@@ -240,6 +240,7 @@ def test_errors_are_raised_on_all_ranks():
         ("own", "ValueError", "use net.SGD"),
         ("epochs", "ValueError", "epochs is not what it is on rank 0"),
         ("data", "ValueError", "training_data is not what it is on rank 0"),
+        ("deform", "ValueError", "deform is not what it is on rank 0"),
         ("callback", "ZeroDivisionError", "division by zero"),
     ):
         outcomes, unchanged = found[name]
@@ -305,6 +306,13 @@ def test_options_for_ranks_go_with_mpi():
     done = run_command("train", "--chunks", 6)
     assert done.returncode == 2
     assert "--chunks goes with several processes" in done.stderr
+
+
+@needs_mpi
+def test_options_for_ranks_are_checked_before_the_data_are_read():
+    done = run_command("train", "--mpi", "--chunks", 0, "--data", "none")
+    assert done.returncode == 2
+    assert done.stderr == "fastbp: error: chunks is 0, expected at least 1\n"
 
 
 # ------------------------------------------------ the command line, and ranks that die

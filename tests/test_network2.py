@@ -599,6 +599,7 @@ def test_costs_and_activations_that_do_not_fit(options, error, text):
         (dict(max_norm=-2), ValueError, "max_norm is -2.0"),
         (dict(max_norm=0), ValueError, "max_norm is 0.0"),
         (dict(nesterov=True), ValueError, "nesterov goes with a momentum"),
+        (dict(nesterov="no", momentum=0.9), TypeError, r"nesterov is 'no' .*True or False"),
         (dict(schedule="fast"), ValueError, "schedule is 'fast'"),
         (dict(schedule=lambda epoch: None), TypeError, "schedule is None"),
         (dict(early_stopping_n=-1), ValueError, "early_stopping_n is -1"),

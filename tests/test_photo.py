@@ -74,6 +74,7 @@ def test_photos_of_mnist(kind, real_mnist, mnist_net, tmp_path):
     (sheets.half_in_shadow, "touches the border"),
     (sheets.on_a_table, "more than one digit"),
     (sheets.two_digits, "more than one digit"),
+    (sheets.a_number, "more than one digit"),
 ])  # fmt: skip
 def test_a_warning_of_what_may_not_be_the_digit(kind, reason, tmp_path, rng):
     with pytest.warns(RuntimeWarning, match=f"photo.png: .*{reason}.* crop the photo") as warned:
@@ -233,6 +234,7 @@ def assert_reads_or_refuses(read, name):
     assert "\n" not in message
 
 
+@pytest.mark.filterwarnings("ignore:.* crop the photo:RuntimeWarning")
 @pytest.mark.parametrize(
     "kind", ["PNG", *(pytest.param(k, marks=pytest.mark.slow) for k in OTHER_FORMATS)]
 )
@@ -251,6 +253,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(kind, tmp_path, rng):
         assert_reads_or_refuses(lambda: read_photo(path), path)
 
 
+@pytest.mark.filterwarnings("ignore:.* crop the photo:RuntimeWarning")
 @pytest.mark.parametrize("shape", [(1, 1), (1, 512), (512, 1), (3, 512), (65, 512), (512, 64)])
 def test_nasty_sizes(shape, rng):
     for share in (0, 0.02, 0.3, 0.6, 1):

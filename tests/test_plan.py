@@ -81,6 +81,14 @@ def test_the_command_prints_a_table_and_draws_it(tmp_path, monkeypatch):
     assert picture.read_bytes()[1:4] == b"PNG"
 
 
+def test_a_mini_batch_is_no_larger_than_the_training_set(monkeypatch):
+    """As SGD takes it: else the seconds are those of samples that do not exist."""
+    monkeypatch.setattr(measure, "SECONDS", 0.002)
+    options = "--ranks", "1,2", "--sizes", "40,30,10", "--samples", 600
+    done = run_command("plan", *options, "--mini-batch-size", 10**6)
+    assert "mini-batch 600:" in done.stdout
+
+
 def test_bad_options_are_one_line(tmp_path):
     for options, text in (
         (["--ranks", "0"], "ranks is 0"),

@@ -52,6 +52,13 @@ def test_they_are_complete():
         RECIPES["mine"] = recipe
 
 
+@pytest.mark.parametrize("name", ["cost", "init"])
+def test_a_recipe_with_an_unknown_name_says_which(name):
+    recipe = dataclasses.replace(RECIPES["nielsen-ch3"], **{name: "none"})
+    with pytest.raises(ValueError, match=f"{name} is 'none' .*, expected '"):
+        recipe.network()
+
+
 def test_chapter_1_and_3_are_the_books():
     """Their settings and initial weights are those of the calls in the book."""
     for name, theirs in (

@@ -78,6 +78,7 @@ def _flush():
 
 def _text_of(error):
     """Return an error on one line; of the operating system, which file and why."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}"
-    return one_line(error)
+    if not isinstance(error, OSError) or error.strerror is None:
+        return one_line(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return one_line(f"{where}{error.strerror}")

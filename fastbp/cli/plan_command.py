@@ -36,10 +36,11 @@ def _work_of(options):
         if given is not None:
             arguments.check_range(name, given, np.dtype(float), 1e-6)
     check_outputs(options)
+    samples = arguments.check_count("samples", options.samples, 1)
+    mini_batch_size = arguments.check_count("mini_batch_size", options.mini_batch_size, 1)
     return cost_model.Work(
-        arguments.check_sizes(options.sizes), np.dtype(options.dtype).itemsize,
-        arguments.check_count("samples", options.samples, 1),
-        arguments.check_count("mini_batch_size", options.mini_batch_size, 1),
+        arguments.check_sizes(options.sizes), np.dtype(options.dtype).itemsize, samples,
+        min(mini_batch_size, samples),  # SGD takes all samples then
     )  # fmt: skip
 
 

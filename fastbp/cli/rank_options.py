@@ -7,6 +7,7 @@ import functools
 from fastbp import mpi
 from fastbp.cli.console import Terminated
 from fastbp.distributed.ranks import Ranks, started_size
+from fastbp.distributed.settings import Settings
 from fastbp.training import group
 
 OPTIONS = "chunks", "average_every", "base_mini_batch_size", "scaling_epochs"
@@ -40,12 +41,22 @@ def joined_ranks(options):
             raise SystemExit(2) from None
 
 
+def check(options):
+    """Raise for settings of several processes that are wrong whatever the data are."""
+    if options.ranks is not group.ALONE:
+        Settings(options.ranks.size, options.mini_batch_size, **_given(options))
+
+
 def sgd_of(net, options):
     """Return the function that trains the network: its own SGD, or that of all ranks."""
     if options.ranks is group.ALONE:
         return net.SGD
-    how = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    return functools.partial(mpi.SGD, net, comm=options.ranks, **how)
+    return functools.partial(mpi.SGD, net, comm=options.ranks, **_given(options))
+
+
+def _given(options):
+    """Return the options of several processes that are given, as arguments of mpi.SGD."""
+    return {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
 
 
 def add_rank_options(add):

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from fastbp.cli import rank_options
 from fastbp.cli.deform_options import LIMITS, given_limits
 from fastbp.cli.outputs import check_outputs
 from fastbp.cli.train_options import CHAPTER_3
@@ -78,6 +79,7 @@ def check(options):
             raise
         option = ("no-" if getattr(options, name) is True else "") + name.replace("_", "-")
         raise ValueError(f"{error}; that is the recipe's, --{option} has precedence") from None
+    rank_options.check(options)
     check_outputs(options)
     path = options.checkpoint
     if path is not None and os.path.exists(path) and not options.resume:

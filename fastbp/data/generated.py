@@ -143,15 +143,18 @@ class _Record:
         """Return how many images are there; raise ValueError if there are some of another call."""
         try:
             content = json.loads(self.path.read_text())
-            done, about = int(content["done"]), content["about"]
+            done, about = int(content["done"]), dict(content["about"])
         except FileNotFoundError:
             return 0
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{self.path} is damaged; remove it to begin anew") from None
         if done and about != self.about:
+            names = (*about, *self.about)
+            name = next(name for name in names if about.get(name) != self.about.get(name))
+            theirs, ours = (messages.shorten(of.get(name)) for of in (about, self.about))
             raise ValueError(
-                f"{self.path} is of another call, {messages.shorten(about)}, this one is "
-                f"{messages.shorten(self.about)}; remove it to begin anew"
+                f"{self.path} is of another call, with {name} {theirs}, this one has {ours}; call "
+                f"with the same, or remove the files of that call to begin anew"
             )
         return done
 
@@ -167,9 +170,11 @@ class _Record:
 def _open_part(path, header, size):
     """Open an unfinished file behind its header and `size` bytes; raise ValueError if it has less.
 
-    What comes behind them is cut off: it was written after the record.
+    What comes behind them is cut off: it was written after the record. Raises OSError while another
+    call writes the file.
     """
     file = os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | files.OPEN_FLAGS, 0o666), "r+b")
+    _lock(file)
     if size and os.path.getsize(path) < len(header) + size:
         file.close()
         raise ValueError(f"{path} is shorter than its record says; remove both to begin anew")
@@ -177,6 +182,21 @@ def _open_part(path, header, size):
     file.write(header)
     file.seek(0, os.SEEK_END)
     return file
+
+
+def _lock(file):
+    """Lock an open file until it is closed; raise OSError if another call has locked it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise OSError("another call is writing it") from None
+    except OSError:  # a file system without locks
+        return
 
 
 def _check_room(folder, size):

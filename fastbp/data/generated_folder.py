@@ -6,7 +6,8 @@ it the same call goes on, whenever it was killed.
 
 import pathlib
 
-from fastbp.data import generated, idx_writer
+from fastbp.data import generated
+from fastbp.data.readers import find
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
@@ -28,7 +29,7 @@ def write_folder(folder, training, test, about, on_images=None):
     Raises
     ------
     FileExistsError
-        If one of the four files is there, compressed or not, and not of a call that was stopped.
+        If a file of a data set is there, and not of a call that was stopped.
     ValueError, OSError
         As write_generated.
     """
@@ -39,16 +40,15 @@ def write_folder(folder, training, test, about, on_images=None):
         raise OSError(f"the folder {folder} cannot be made: {error.strerror}") from None
     pairs = {folder / TEST: test, folder / TRAIN: training}
     if not any(map(generated.is_unfinished, pairs)):
-        _check_new(path for images in pairs for path in idx_writer.pair_of_paths(images))
+        _check_no_data_set(folder)
     about = {**about, "training": training[0], "test": test[0]}
     generated.begin(folder / TRAIN, training[0], about)
     for path, (count, make_block) in pairs.items():
         generated.write_generated(path, count, make_block, about, on_images)
 
 
-def _check_new(paths):
-    """Raise FileExistsError if a file is there, or one that would be read in its place."""
-    for path in paths:
-        for name in (path, path.with_name(f"{path.name}.gz")):
-            if name.exists():
-                raise FileExistsError(f"{name} exists: remove it, or take another folder")
+def _check_no_data_set(folder):
+    """Raise FileExistsError if a file of a data set is there: one of both would not be read."""
+    for path in sorted(folder.iterdir()):
+        if find.is_data_name(path.name):
+            raise FileExistsError(f"{path} exists: remove it, or take another folder")

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastbp.data.warn import runtime_warning
 from fastbp.report.centring import SIDE, centre_digit
-from fastbp.report.connected_ink import choose_digit
+from fastbp.report.connected_ink import are_side_by_side, choose_digit
 from fastbp.report.paper import ink_of, strength
 from fastbp.report.picture_files import filtered, read_picture
 from fastbp.report.ruled_lines import remove_ruled_lines
@@ -47,7 +47,8 @@ def read_photo(path):
     Warns
     -----
     RuntimeWarning
-        If much stands out from the paper beside the digit, or the digit touches the border.
+        If much stands out from the paper beside the digit, if the digit has two large parts side
+        by side, or if it touches the border.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def _warn_if_unclear(ink, digit, name):
     borders = digit[0], digit[-1], digit[:, 0], digit[:, -1]
     if any(border.any() for border in borders):
         seen = "what was taken for the digit touches the border of the photo"
-    elif ink[digit].sum() < MOST * ink[ink > INK].sum():
+    elif ink[digit].sum() < MOST * ink[ink > INK].sum() or are_side_by_side(ink, digit):
         seen = "more than one digit stands out from the paper"
     else:
         return

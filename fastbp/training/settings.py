@@ -100,7 +100,7 @@ class RuleSettings:
         if self.max_norm is not None:
             least = np.finfo(dtype).tiny
             self.max_norm = arguments.check_range("max_norm", self.max_norm, dtype, least)
-        self.nesterov = bool(self.nesterov)
+        self.nesterov = arguments.check_flag("nesterov", self.nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov goes with a momentum, which is 0")
         self.dropout = _dropout_rates(self.dropout, self.num_layers, dtype)
