@@ -15,7 +15,7 @@ from reference2 import Oracle2
 
 import fastbp
 from fastbp import History, network, network2
-from fastbp.training.compute import calls
+from fastbp.training.compute import calls, engine, plans, threads
 from fastbp.training.epoch_data import new_data, prefetcher
 from fastbp.training.run import Run
 
@@ -579,6 +579,41 @@ def test_deformed_images_are_those_of_the_function(kind, form, stand_in, capsys)
     assert_same(one, outcome(*train(kind, deformed), capsys))
     if form == "pairs":  # the caller's list is shuffled, as ever
         assert any(x is not y for (x, _), (y, _) in zip(data, columns(*samples()), strict=True))
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_images_are_deformed_between_epochs_where_training_uses_all_processors(
+    busy, stand_in, monkeypatch, capsys
+):
+    wanted = outcome(*train("chapter 3", pixels(), deform=dict(rotation=15)), capsys)
+    monkeypatch.setattr(engine, "uses_all_processors", lambda *arguments: busy)
+    ahead, prefetch = [], prefetcher.EpochPrefetcher.prefetch
+
+    def noted(self, epoch):
+        ahead.append(epoch)
+        prefetch(self, epoch)
+
+    monkeypatch.setattr(prefetcher.EpochPrefetcher, "prefetch", noted)
+    found = outcome(*train("chapter 3", pixels(), deform=dict(rotation=15)), capsys)
+    assert_same(found, wanted)
+    assert ahead == ([] if busy else [*range(1, EPOCHS + 1)])
+    del ahead[:]
+    train("chapter 3", of_epoch)  # a function of the user's may take long, whatever it uses
+    assert ahead == [*range(1, EPOCHS + 1)]
+
+
+def test_whether_all_processors_are_used(monkeypatch):
+    monkeypatch.setattr(threads, "usable", lambda n=None: min(n or 2, 2))
+    plan, tuner = plans.plan_of((784, 100, 10)), threads.Tuner()
+    monkeypatch.setattr(threads, "tuner", lambda *work: tuner)
+    assert not engine.uses_all_processors(plan, 10, np.float32)  # not known yet
+    for _ in range(threads.TRIALS):
+        tuner.note(False, 1.0, 10)
+        tuner.note(True, 0.9, 10)
+    assert engine.uses_all_processors(plan, 10, np.float32)
+    assert not engine.uses_all_processors(plan, 10, np.float32, 1)
+    tuner.note(False, 0.5, 10)
+    assert not engine.uses_all_processors(plan, 10, np.float32)
 
 
 def test_no_deformation_is_no_change(stand_in, capsys):

@@ -128,7 +128,9 @@ class Fitting:
         self.eta = self.settings.rate.of_epoch(state, self.first_epoch + self.epochs_done)
         if self.prefetcher is not None:
             self.samples = self.prefetcher.result(state.epoch)
-            self.prefetcher.prefetch(state.epoch + 1)
+            threads, dtype = self.settings.n_threads, self.params.dtype
+            if not engine.uses_all_processors(self.plan, self.m, dtype, threads):
+                self.prefetcher.prefetch(state.epoch + 1)
         if self.settings.shuffle:  # as sklearn.utils.shuffle does: same numbers, same order
             permutation = np.arange(self.n)
             state.generator.shuffle(permutation)

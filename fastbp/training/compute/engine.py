@@ -17,6 +17,7 @@ from fastbp.training.compute.rules import NO_RULES, kernel_rules, period_of
 from fastbp.training.compute.samples import NonFiniteInput, Samples, read_only
 
 BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
+SGD_DRIVERS = "sgd_steps", "sgd_steps_parallel"
 SMALL = 10_000  # numbers, up to which NumPy's product runs on one thread
 
 
@@ -130,10 +131,9 @@ class Descent:
             rules, self.packed, plan.sizes, eta, count, steps, sample_weight, self.losses, plan.cost
         )
         net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
-        names, work = ("sgd_steps", "sgd_steps_parallel"), (plan.sizes, self.m, params.dtype)
-        more = (float(eta),)
+        work, more = (plan.sizes, self.m, params.dtype), (float(eta),)
         self.call_driver = calls.Calls(
-            names, samples, net, settings, more, work, self.flops, n_threads
+            SGD_DRIVERS, samples, net, settings, more, work, self.flops, n_threads
         )
 
     def __enter__(self):
@@ -181,6 +181,18 @@ class Descent:
         order = self.order[: self.done]
         self.done = self.guard.find_last_finite(self.call_driver, order, self.m, self.period)
         raise Diverged(self.done)
+
+
+def uses_all_processors(plan, m, dtype, n_threads=None):
+    """Tell whether a Descent with mini-batches of m samples keeps all processors busy.
+
+    False as long as it is not known whether all are faster than one.
+    """
+    count = threads.usable(n_threads)
+    if count < threads.usable():
+        return False
+    tuner = threads.tuner(SGD_DRIVERS, plan.sizes, m, np.dtype(dtype), count)
+    return tuner.decided and tuner.faster
 
 
 def train(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
+from fastbp.training.compute import engine
 from fastbp.training.compute.samples import Samples
 from fastbp.training.epoch_data.new_data import labels_of
 from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
@@ -203,10 +204,19 @@ class TrainingSet:
     def prefetch(self, epoch):
         """Begin to make the data of an epoch on a thread, if there are new ones in each.
 
-        The reference path trains on the very arrays that a function returns: it waits for its turn.
+        Not where it has to wait: the reference path trains on the very arrays that a function
+        returns. Nor where there is nothing to gain: training uses all processors, and so do
+        deformations, which between two epochs do not disturb it.
         """
-        if self.prefetcher is not None and (self.is_fixed or not self.reference):
-            self.prefetcher.prefetch(epoch)
+        if self.prefetcher is None or (self.reference and not self.is_fixed):
+            return
+        if self.is_fixed and not self.reference and self._uses_all_processors():
+            return
+        self.prefetcher.prefetch(epoch)
+
+    def _uses_all_processors(self):
+        net, m = self.net, min(self.settings.mini_batch_size, self.n)
+        return engine.uses_all_processors(net._plan, m, net.dtype, net.threads)
 
     def wait_for_prefetch(self):
         """Wait for data that are being made and that nobody needs."""
