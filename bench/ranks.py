@@ -31,6 +31,10 @@ OPEN_MPI = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
+HEADER = (
+    "", "s per epoch", "waiting for the exchange", "the model, s", "over the model",
+    "exchange in the model",
+)  # fmt: skip
 EPOCHS = 3  # of a process, after one that compiles
 
 
@@ -88,7 +92,7 @@ def epoch(n, options, *more):
 
 
 def compare(options):
-    """Return rows (name, seconds, of these in the exchange, the model's), the fastest of rounds."""
+    """Return the cells of the table, of the fastest of the rounds."""
     cases = [("plain", 1, ["--plain"]), *((f"{n} rank(s)", n, []) for n in options.ranks)]
     found, rates = {name: [] for name, *_ in cases}, []
     for _ in range(options.rounds):
@@ -103,9 +107,15 @@ def compare(options):
     for name, n, more in cases:
         (seconds, waiting), latency, bandwidth = min(found[name])
         model = cost_model.Rates(*map(min, zip(*rates)), latency, bandwidth)
-        covered = more or 1 < n <= threads.usable()
-        predicted = cost_model.epoch_seconds(work, model, n) if covered else None
-        rows.append((name, seconds, waiting, predicted))
+        cells = ["-"] * 3
+        if more or 1 < n <= threads.usable():
+            predicted = cost_model.table(work, model, [n])[0]
+            epoch_of_model = predicted["epoch"]
+            cells = [
+                f"{epoch_of_model:.3f}", f"{seconds / epoch_of_model:.2f}",
+                f"{predicted['exchange']:.0%}",
+            ]  # fmt: skip
+        rows.append([name, f"{seconds:.3f}", f"{waiting / seconds:.0%}", *cells])
     return rows
 
 
@@ -124,17 +134,7 @@ def main():
     if options.worker:
         worker(options)
         return
-    cells = [
-        [
-            name,
-            f"{seconds:.3f}",
-            f"{waiting / seconds:.0%}",
-            *((f"{model:.3f}", f"{seconds / model:.2f}") if model else "--"),
-        ]
-        for name, seconds, waiting, model in compare(options)
-    ]
-    header = ["", "s per epoch", "waiting for the exchange", "the model, s", "over the model"]
-    body = tables.table(header, cells)
+    body = tables.table(HEADER, compare(options))
     title = f"{options.sizes}, {options.dtype}, mini-batch {options.mini_batch_size}"
     title += f", {options.chunks} chunks"
     command = " ".join(["python -m bench.ranks", *sys.argv[1:]])
