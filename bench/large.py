@@ -24,9 +24,8 @@ import numpy as np
 import fastbp
 from bench import tables
 from bench.workload import RESULTS, load_data, progress
-from fastbp import network, network2
-from fastbp.data import files
-from fastbp.data.readers import image_sets
+from fastbp import mnist_loader, network, network2
+from fastbp.data import file_rows, files, generated_folder
 
 LIMIT = 1 << 30  # bytes of its own that a process may have, beside the file
 READ = 1 << 23  # bytes that the reading program takes at a time
@@ -67,12 +66,6 @@ def worker(options):
     print(json.dumps([seconds, peak.stop(), error]))
 
 
-def _length(path):
-    """Return how many images an IDX file holds."""
-    with open(path, "rb") as file:
-        return int.from_bytes(file.read(8)[4:], "big")
-
-
 def _limit_own_memory():
     """Have the kernel refuse more memory than LIMIT on top of what the libraries take."""
     now = _status("VmData")
@@ -80,13 +73,14 @@ def _limit_own_memory():
 
 
 def _arrays(options):
-    """Return the images, as Pixels, and the labels; in memory, or as maps of their files."""
-    n = _length(options.images)
-    images = np.memmap(options.images, np.uint8, "r", 16, (n, 784))[: options.count]
-    labels = np.memmap(options.labels, np.uint8, "r", 8, (n,))[: options.count]
+    """Return the training images, as Pixels, and their labels; in memory, or in their file."""
+    X, labels = mnist_loader.load_data(options.folder, pixels=True)[0]
+    if not file_rows.holds_map((X, labels)):
+        sys.exit(f"bench: {options.folder} has too few images to stay in a file: expand more")
+    images = X.array[: options.count]
     if options.where == "memory":
         images = np.array(images)
-    return fastbp.Pixels(images), labels.astype(np.int64)
+    return fastbp.Pixels(images), labels[: options.count]
 
 
 class _Peak:
@@ -191,13 +185,11 @@ def main():
     add("--worker", dest="where", help=argparse.SUPPRESS)
     add("--case", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.images, options.labels = (
-        options.folder / f"train-{name}-ubyte" for name in ("images-idx3", "labels-idx1")
-    )
     if options.where:
         worker(options)
         return
-    options.count = min(options.count, image_sets.without_last_sixth(_length(options.images)))
+    options.images = options.folder / generated_folder.TRAIN
+    options.count = len(_arrays(options)[1])
     forget(options.images)
     cold = read_whole(options.images, options.count)
     text = page(options.count, cold, [compare(case, options) for case in range(len(CASES))])
