@@ -12,7 +12,7 @@ from fastbp.distributed.averaging import AveragingDescent
 from fastbp.distributed.descent import Descent
 from fastbp.distributed.processors import threads_per_rank
 from fastbp.distributed.ranks import Ranks
-from fastbp.distributed.settings import CHUNKS, Settings
+from fastbp.distributed.settings import CHUNKS, RankSettings
 from fastbp.kernels.emit import VECTOR
 from fastbp.training import group
 from fastbp.training.checkpoint import Checkpointer
@@ -83,7 +83,7 @@ def SGD(
     with contextlib.ExitStack() as ends, ranks.failing_together():
         if ranks is not comm:
             ends.callback(ranks.close)
-        settings = Settings(
+        settings = RankSettings(
             ranks.size, mini_batch_size, chunks, average_every, base_mini_batch_size, scaling_epochs
         )
         _check_methods(net)

@@ -17,7 +17,7 @@ from fastbp import History, cli, mnist_loader, mpi, network, network2
 from fastbp.cli import data_options
 from fastbp.data.file_rows import FileRows, holds_map
 from fastbp.data.readers import image_sets
-from fastbp.distributed.settings import Settings
+from fastbp.distributed.settings import RankSettings
 from fastbp.training.epoch_data import orders, windows
 
 warnings.simplefilter("error")
@@ -160,20 +160,20 @@ def case_scaling(ranks):
 
 def case_scaling_by_blocks(ranks):
     """Return the learning rates of an epoch of 10 mini-batches, which are of several windows."""
-    etas, eta_of = [], Settings.eta_of
+    etas, eta_of = [], RankSettings.eta_of
 
     def noted(*arguments):
         etas.append(eta_of(*arguments))
         return etas[-1]
 
     X, Y = data()
-    orders.BLOCK_BYTES, orders.WINDOW_BYTES, Settings.eta_of = 50 * X[0].nbytes, 1, noted
+    orders.BLOCK_BYTES, orders.WINDOW_BYTES, RankSettings.eta_of = 50 * X[0].nbytes, 1, noted
     seed()
     mpi.SGD(
         network.Network(SIZES), (X, Y), 1, 50, 1.0, comm=ranks, base_mini_batch_size=10,
         scaling_epochs=1, shuffle="blocks", verbose=False,
     )  # fmt: skip
-    Settings.eta_of = eta_of
+    RankSettings.eta_of = eta_of
     return etas
 
 

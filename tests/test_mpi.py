@@ -22,7 +22,7 @@ from fastbp import mpi, network
 from fastbp.distributed import chunks as chunk_gradients
 from fastbp.distributed import ranks as ranks_module
 from fastbp.distributed import tree
-from fastbp.distributed.settings import Settings
+from fastbp.distributed.settings import RankSettings
 from fastbp.kernels import layout
 from fastbp.training.compute import engine
 from fastbp.training.compute.samples import Samples
@@ -259,15 +259,15 @@ def test_settings_are_checked():
         (dict(size=2, scaling_epochs=-1), "scaling_epochs is -1"),
     ):
         with pytest.raises(ValueError, match=text):
-            Settings(mini_batch_size=60, **how)
+            RankSettings(mini_batch_size=60, **how)
 
 
 def test_eta_rises_to_a_multiple():
-    settings = Settings(1, 800, base_mini_batch_size=100, scaling_epochs=2)
+    settings = RankSettings(1, 800, base_mini_batch_size=100, scaling_epochs=2)
     etas = [settings.eta_of(0.5, steps, 5) for steps in range(12)]
     np.testing.assert_allclose(etas, 0.5 + 0.35 * np.minimum(np.arange(1, 13), 10))
-    assert Settings(1, 800, base_mini_batch_size=100, scaling_epochs=0).eta_of(0.5, 0, 5) == 4.0
-    assert Settings(1, 800).eta_of(0.5, 0, 5) == 0.5
+    assert RankSettings(1, 800, base_mini_batch_size=100, scaling_epochs=0).eta_of(0.5, 0, 5) == 4.0
+    assert RankSettings(1, 800).eta_of(0.5, 0, 5) == 0.5
 
 
 def test_no_mpi_names_the_extra(monkeypatch):

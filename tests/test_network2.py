@@ -11,6 +11,7 @@ from reference2 import Oracle2
 
 from fastbp import network, network2
 from fastbp.network2 import CrossEntropyCost, LogLikelihoodCost, Network, QuadraticCost
+from fastbp.training.compute.rules import StepSettings
 from fastbp.training.compute.samples import Samples
 
 SIZES = [40, 12, 5]
@@ -299,7 +300,7 @@ def test_a_schedule_may_be_a_function(training, capsys):
     for rate in rates:
         order = shuffled(np.arange(5000), rate == rates[0])
         samples = Samples(training[0], np.eye(5)[training[1]])
-        with other._descent(samples, order, 10, rate) as descent:
+        with other._descent(samples, order, StepSettings(10, rate)) as descent:
             assert sum(descent) == 5000
     np.testing.assert_array_equal(net.weights[0], other.weights[0])
 

@@ -196,7 +196,7 @@ def trained(plan, params, X, Y, order, m, rules, eta=0.3, epochs=2):
     moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
     samples, steps = Samples(X, Y), 0
     for _ in range(epochs):
-        how = dict(rules=rules, moments=moments, steps=steps)
+        how = dict(rules=rules, moments=moments, steps_before=steps)
         engine.train(params, plan, samples, order, m, eta, **how)
         steps += -(-len(order) // m)
     return params

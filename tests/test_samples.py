@@ -9,7 +9,7 @@ from test_kernels import guards  # noqa: F401
 from fastbp.data import parameters
 from fastbp.training.compute import engine, threads
 from fastbp.training.compute.plans import plan_of
-from fastbp.training.compute.rules import NO_RULES, Rules
+from fastbp.training.compute.rules import NO_RULES, Rules, StepSettings
 from fastbp.training.compute.samples import NonFiniteInput, Samples
 
 sparse = pytest.importorskip("scipy.sparse")
@@ -29,9 +29,8 @@ def problem(dtype, seed=0):
 def trained(plan, params, samples, order, rules, **how):
     params = params.copy()
     moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
-    with engine.Descent(
-        params, plan, samples, order, M, 0.05, None, rules, moments, **how
-    ) as descent:
+    settings = StepSettings(M, 0.05, rules, moments)
+    with engine.Descent(params, plan, samples, order, settings, **how) as descent:
         for _ in descent:
             pass
     return params, descent

@@ -7,7 +7,7 @@ import functools
 from fastbp import mpi
 from fastbp.cli.console import Terminated
 from fastbp.distributed.ranks import Ranks, started_size
-from fastbp.distributed.settings import Settings
+from fastbp.distributed.settings import RankSettings
 from fastbp.training import group
 
 OPTIONS = "chunks", "average_every", "base_mini_batch_size", "scaling_epochs"
@@ -44,7 +44,7 @@ def joined_ranks(options):
 def check(options):
     """Raise for settings of several processes that are wrong whatever the data are."""
     if options.ranks is not group.ALONE:
-        Settings(options.ranks.size, options.mini_batch_size, **_given(options))
+        RankSettings(options.ranks.size, options.mini_batch_size, **_given(options))
 
 
 def sgd_of(net, options):

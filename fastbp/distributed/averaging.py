@@ -8,57 +8,59 @@ import numpy as np
 from fastbp.distributed import tree
 from fastbp.distributed.allreduce import AllReduce
 from fastbp.training.compute import engine
-from fastbp.training.compute.divergence import Diverged
-from fastbp.training.compute.rules import NO_RULES
+from fastbp.training.compute.divergence import Diverged, FiniteGuard
 
 
 class AveragingDescent:
-    """The same as engine.Descent, with averages every settings.average_every steps; see there.
+    """The same as engine.Descent, with averages every average_every steps; see there.
+
+    rank_settings: settings.RankSettings.
 
     Each rank takes every size-th sample of the order, in mini-batches of m / size.
     """
 
-    def __init__(self, ranks, settings, params, plan, samples, order, m, eta, n_threads=None,
-                 rules=NO_RULES, moments=(), check=True, steps=0):  # fmt: skip
+    def __init__(
+        self, ranks, rank_settings, params, plan, samples, order, settings, n_threads=None
+    ):
         if not samples.checked:
             samples.check(params.dtype)
-        self.ranks, self.settings, self.plan, self.samples = ranks, settings, plan, samples
-        self.order, self.m, self.eta, self.n_threads = order, m, eta, n_threads
-        self.rules, self.check, self.steps, self.done = rules, check, steps, 0
-        self.flat = [params, *moments]
+        self.ranks, self.rank_settings, self.settings = ranks, rank_settings, settings
+        self.plan, self.samples, self.order = plan, samples, order
+        self.n_threads, self.done = n_threads, 0
+        self.flat = [params, *settings.moments]
+        self.guard = FiniteGuard(self.flat) if settings.check else None
         self.allreduce = AllReduce(ranks, ranks.size, params.size, params.dtype)
 
     def __enter__(self):
         return self
 
     def __iter__(self):
-        window = self.settings.average_every * self.m
+        m = self.settings.m
+        window = self.rank_settings.average_every * m
         for start in range(0, len(self.order), window):
             end = min(len(self.order), start + window)
-            before = [vector.copy() for vector in self.flat]
-            self._train(self.order[start:end], self.steps + start // self.m)
+            self._train(self.order[start:end], self.settings.steps_before + start // m)
             for vector in self.flat:
                 self._average(vector)
-            if self.check and not all(np.isfinite(vector).all() for vector in self.flat):
-                for vector, kept in zip(self.flat, before):
-                    np.copyto(vector, kept)
-                raise Diverged(self.done)
+            if self.guard is not None and not self.guard.check(end):
+                raise Diverged(self.guard.restore())
             self.done = end
             yield end - start
 
     def __exit__(self, kind, error, trace):
         pass
 
-    def _train(self, order, steps):
+    def _train(self, order, steps_before):
         """Take the local steps of this rank's part of an order."""
         mine = np.ascontiguousarray(order[self.ranks.rank :: self.ranks.size])
-        per_epoch = -(-self.ranks.epoch_samples // self.m)
+        m, eta = self.settings.m, self.settings.eta
         params, *moments = self.flat
         if len(mine):
-            eta = self.settings.eta_of(self.eta, steps, per_epoch)
+            steps_per_epoch = -(-self.ranks.epoch_samples // m)
+            eta = self.rank_settings.eta_of(eta, steps_before, steps_per_epoch)
             engine.train(
-                params, self.plan, self.samples, mine, self.m // self.ranks.size, eta,
-                self.n_threads, None, self.rules, moments, check=False, steps=steps,
+                params, self.plan, self.samples, mine, m // self.ranks.size, eta, self.n_threads,
+                rules=self.settings.rules, moments=moments, steps_before=steps_before, check=False,
             )  # fmt: skip
 
     def _average(self, vector):

@@ -13,7 +13,6 @@ from fastbp.distributed.allreduce import AllReduce
 from fastbp.distributed.chunks import ChunkGradients
 from fastbp.distributed.slices import SliceStep, limit_norms
 from fastbp.training.compute.divergence import Diverged, FiniteGuard
-from fastbp.training.compute.rules import NO_RULES
 from fastbp.training.compute.samples import NonFiniteInput
 
 INTERVAL = 0.1  # seconds of steps between two moments at which the ranks may pause
@@ -51,33 +50,35 @@ def _check(samples, dtype, ranks):
 class Descent:
     """The same as engine.Descent, on the ranks of a group; see there.
 
-    settings: settings.Settings.
+    rank_settings: settings.RankSettings.
     """
 
-    def __init__(self, ranks, settings, params, plan, samples, order, m, eta, n_threads=None,
-                 rules=NO_RULES, moments=(), check=True, steps=0):  # fmt: skip
+    def __init__(
+        self, ranks, rank_settings, params, plan, samples, order, settings, n_threads=None
+    ):
         if not samples.checked:  # else one rank would find what is not finite, and others not
             _check(samples, params.dtype, ranks)
-        self.ranks, self.settings, self.plan, self.rules = ranks, settings, plan, rules
-        self.order, self.m, self.eta, self.steps = order, min(m, len(samples)), eta, steps
-        self.steps_per_epoch, self.done = -(-ranks.epoch_samples // m), 0
+        self.ranks, self.rank_settings, self.settings = ranks, rank_settings, settings
+        self.plan, self.order = plan, order
+        self.m, self.done = min(settings.m, len(samples)), 0
+        self.steps_per_epoch = -(-ranks.epoch_samples // settings.m)
         self.layout = plan.layout(params.dtype, self.m)
         n = self.layout.n_packed
-        self.flat = [params, *moments]
+        self.flat = [params, *settings.moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
-        self.allreduce = AllReduce(ranks, settings.chunks, n, params.dtype)
+        self.allreduce = AllReduce(ranks, rank_settings.chunks, n, params.dtype)
         self.gradients = ChunkGradients(
-            plan, self.packed[0], samples, order, self.allreduce.nodes, self.m, settings.chunks,
-            n_threads, rules,
+            plan, self.packed[0], samples, order, self.allreduce.nodes, self.m,
+            rank_settings.chunks, n_threads, settings.rules,
         )  # fmt: skip
         self.slice_step = self._slice_step()
-        self.guard = AgreedGuard(self.packed, ranks) if check else None
+        self.guard = AgreedGuard(self.packed, ranks) if settings.check else None
 
     def _slice_step(self):
         mine, layers = self.allreduce.own_slice, layer_views(np.ones_like(self.flat[0]), self.plan)
         decays = self.layout.pack([(w, 0 * b) for w, b in layers])[mine]
         weights, *moments = (packed[mine] for packed in self.packed)
-        return SliceStep(weights, moments, decays, self.rules)
+        return SliceStep(weights, moments, decays, self.settings.rules)
 
     def __enter__(self):
         return self
@@ -119,12 +120,12 @@ class Descent:
         allreduce.post_receives()
         for node in allreduce.nodes:
             allreduce.send(node, self.gradients.sum_node(node, order, start, end))
-        number = self.steps + start // self.m
-        eta = self.settings.eta_of(self.eta, number, self.steps_per_epoch)
+        number = self.settings.steps_before + start // self.m
+        eta = self.rank_settings.eta_of(self.settings.eta, number, self.steps_per_epoch)
         self.slice_step.take(allreduce.reduced_slice(), end - start, eta, number + 1)
         allreduce.gather(weights[: self.layout.n_packed])
-        if self.rules.max_norm:
-            limit_norms(self.layout, weights, self.rules.max_norm)
+        if max_norm := self.settings.rules.max_norm:
+            limit_norms(self.layout, weights, max_norm)
         self.layout.write_transposed(weights)
 
     def _check_weights(self):

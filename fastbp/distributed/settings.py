@@ -11,7 +11,7 @@ CHUNKS = 12  # a multiple of 1, 2, 3 and 4 ranks
 
 
 @dataclasses.dataclass
-class Settings:
+class RankSettings:
     """See fastbp.mpi.SGD; size: how many ranks there are."""
 
     size: int

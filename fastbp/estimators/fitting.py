@@ -14,6 +14,7 @@ from fastbp.kernels.costs import QUADRATIC
 from fastbp.training import signals
 from fastbp.training.compute import engine
 from fastbp.training.compute.divergence import Diverged
+from fastbp.training.compute.rules import StepSettings
 from fastbp.training.compute.samples import Samples
 from fastbp.training.epoch_data.new_data import NewData
 from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
@@ -165,10 +166,10 @@ class Fitting:
 
     def _descend(self, order, rules, done):
         """Train on the rows `order`, or until a signal comes; return the Descent."""
+        settings = StepSettings(self.m, self.eta, rules, self.state.moments, self.state.steps)
         try:
             with engine.Descent(
-                self.params, self.plan, self.samples, order, self.m, self.eta,
-                self.settings.n_threads, rules, self.state.moments, True, self.state.steps,
+                self.params, self.plan, self.samples, order, settings, self.settings.n_threads,
                 sample_weight=self.sample_weight, sums_loss=True,
             ) as descent:  # fmt: skip
                 for count in descent:

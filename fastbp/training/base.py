@@ -231,16 +231,16 @@ class CompiledNetwork:
         return out
 
     @contextlib.contextmanager
-    def _descent(self, samples, order, m, eta, *how):
+    def _descent(self, samples, order, settings):
         """Give a Descent on a copy of the parameters, which are bound when it ends.
 
-        how: rules and so on, see engine.Descent; several processes have a class of their own.
+        settings: StepSettings; several processes have a class of their own.
         """
         arguments.check_network_unchanged(self._plan, self.dtype, samples.n_in, samples.Y)
         params, is_finite = self._parameters(), True
         try:
             with group.current().descent(
-                params, self._plan, samples, order, m, eta, self.threads, *how
+                params, self._plan, samples, order, settings, self.threads
             ) as descent:
                 yield descent
         except NonFiniteInput:

@@ -16,6 +16,7 @@ from fastbp.data import numeric_arrays, parameters
 from fastbp.data.file_rows import ReadError
 from fastbp.training import checkpoint, group, run_state, signals
 from fastbp.training.compute.divergence import Diverged, ReferenceFiniteGuard
+from fastbp.training.compute.rules import StepSettings
 from fastbp.training.compute.samples import NonFiniteInput
 from fastbp.training.monitoring import callbacks
 from fastbp.training.monitoring.progress_bar import progress_bar
@@ -185,10 +186,12 @@ class Run:
         """Train on the kernels."""
         state, start, descent = self.state, self.state.samples_done, None
         samples, order, window = self.training_set.part(state.order, start, end)
-        moments, m = list(state.moments.values()), self._batch_size()
-        how = self._step_rules(window), moments, self.settings.stops_on_divergence, self._steps()
+        settings = StepSettings(
+            self._batch_size(), state.eta, self._step_rules(window), list(state.moments.values()),
+            self._steps(), self.settings.stops_on_divergence,
+        )  # fmt: skip
         try:
-            with self.net._descent(samples, order, m, state.eta, *how) as descent:
+            with self.net._descent(samples, order, settings) as descent:
                 for count in descent:
                     if self._note_progress(count):
                         break

@@ -13,7 +13,7 @@ from fastbp.kernels import drivers, jit, layout
 from fastbp.kernels.shuffle import shuffle as shuffle_in_place
 from fastbp.training.compute import calls, threads
 from fastbp.training.compute.divergence import Diverged, FiniteGuard
-from fastbp.training.compute.rules import NO_RULES, kernel_rules, period_of
+from fastbp.training.compute.rules import NO_RULES, StepSettings, kernel_rules, period_of
 from fastbp.training.compute.samples import NonFiniteInput, Samples, read_only
 
 BATCH = 256  # samples in the workspace of a forward pass, or of a gradient
@@ -102,38 +102,39 @@ class Descent:
     how many samples it took. It may be left after any of them, at a mini-batch boundary. At its end
     `done` samples are behind the parameters.
 
-    m samples per mini-batch; moments: flat vectors like params, in place, too: the velocity where
-    rules have momentum, the two moments of Adam; steps: how many Adam has taken before.
+    settings: StepSettings; sample_weight (samples,): what the cost of each sample is multiplied by;
+    with sums_loss, `loss` is in the end the sum of these costs, without regularisation, over the
+    `done` samples, each before the step of its mini-batch.
 
-    sample_weight (samples,): what the cost of each sample is multiplied by; with sums_loss, `loss`
-    is in the end the sum of these costs, without regularisation, over the `done` samples, each
-    before the step of its mini-batch.
-
-    Raises NonFiniteInput for an input that is; then params are of no use. With `check`, raises
-    Diverged when weights are no longer finite; then params are as they were before that mini-batch.
+    Raises NonFiniteInput for an input that is; then params are of no use. With settings.check,
+    raises Diverged when weights are no longer finite; then params are as they were before that
+    mini-batch.
     """
 
-    def __init__(self, params, plan, samples, order, m, eta, n_threads=None, rules=NO_RULES,
-                 moments=(), check=True, steps=0, *, sample_weight=None,
-                 sums_loss=False):  # fmt: skip
-        self.plan, self.samples, self.order, self.m = plan, samples, order, min(m, len(samples))
+    def __init__(
+        self, params, plan, samples, order, settings, n_threads=None, *, sample_weight=None,
+        sums_loss=False,
+    ):  # fmt: skip
+        self.plan, self.samples, self.order = plan, samples, order
+        self.m, eta, rules = min(settings.m, len(samples)), settings.eta, settings.rules
         self.done, self.flops = 0, plan.flops * self.m
         self.layout = plan.layout(params.dtype, self.m)
-        self.flat = [params, *moments]
+        self.flat = [params, *settings.moments]
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
-        self.guard = FiniteGuard(self.packed) if check else None
+        self.guard = FiniteGuard(self.packed) if settings.check else None
         self.period = period_of(rules, eta, self.flops)
         count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
         self.losses = np.zeros(len(order)) if sums_loss else None
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(sample_weight, params.dtype)
-        settings = kernel_rules(
-            rules, self.packed, plan.sizes, eta, count, steps, sample_weight, self.losses, plan.cost
-        )
+        for_kernels = kernel_rules(
+            rules, self.packed, plan.sizes, eta, count, settings.steps_before, sample_weight,
+            self.losses, plan.cost,
+        )  # fmt: skip
         net = _net(self.layout, self.packed[0], self.packed[0], samples, order)
         work, more = (plan.sizes, self.m, params.dtype), (float(eta),)
         self.call_driver = calls.Calls(
-            SGD_DRIVERS, samples, net, settings, more, work, self.flops, n_threads
+            SGD_DRIVERS, samples, net, for_kernels, more, work, self.flops, n_threads
         )
 
     def __enter__(self):
@@ -195,16 +196,14 @@ def uses_all_processors(plan, m, dtype, n_threads=None):
     return tuner.decided and tuner.faster
 
 
-def train(
-    params, plan, samples, order, m, eta, n_threads=None, on_samples=None, rules=NO_RULES,
-    moments=(), check=True, steps=0,
-):  # fmt: skip
+def train(params, plan, samples, order, m, eta, n_threads=None, on_samples=None, **how):
     """Run a Descent to its end, or until on_samples(count) returns something true; return `done`.
 
-    on_samples is called after each call of a driver, with the number of samples that it took.
+    on_samples is called after each call of a driver, with the number of samples that it took; how:
+    other fields of StepSettings.
     """
-    how = n_threads, rules, moments, check, steps
-    with Descent(params, plan, samples, order, m, eta, *how) as descent:
+    settings = StepSettings(m, eta, **how)
+    with Descent(params, plan, samples, order, settings, n_threads) as descent:
         for count in descent:
             if on_samples is not None and on_samples(count):
                 break
@@ -241,7 +240,7 @@ def warm_up(plan, dtype, rules=NO_RULES, everything=False):
     X, Y = np.zeros((1, plan.sizes[0]), np.uint8), np.zeros((1, plan.sizes[-1]), dtype)
     samples, params = Samples(X, Y), np.zeros(plan.n_params, dtype)
     moments = [np.zeros_like(params) for _ in range(rules.n_moments)]
-    train(params, plan, samples, np.arange(1), 1, 1.0, 1, None, rules, moments)
+    train(params, plan, samples, np.arange(1), 1, 1.0, 1, rules=rules, moments=moments)
     feedforward(params, plan, X, n_threads=1)
     if everything:
         gradient(params, plan, X, Y, n_threads=1)

@@ -4,6 +4,7 @@ Source: book, chapter 3; Srivastava and others 2014 (dropout, max-norm).
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,6 +48,24 @@ class Rules:
 
 
 NO_RULES = Rules()
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+    """How the steps of a call are taken.
+
+    m: samples per mini-batch; eta: the learning rate; moments: flat vectors like the parameters,
+    changed in place with them: the velocity where rules have momentum, the two moments of Adam;
+    steps_before: how many steps the run took before the call; check: whether weights that are no
+    longer finite raise Diverged.
+    """
+
+    m: int
+    eta: float
+    rules: Rules = NO_RULES
+    moments: Sequence[np.ndarray] = ()
+    steps_before: int = 0
+    check: bool = True
 
 
 def period_of(rules, eta, flops):
