@@ -10,10 +10,10 @@ a mini-batch is one chunk, whose pass is the step.
 
 import dataclasses
 import functools
-import itertools
 
 from fastbp.distributed import tree
 from fastbp.distributed.settings import CHUNKS
+from fastbp.training.compute.plans import plan_of
 
 LARGEST_WIDTH = 2**15  # of the powers of 2 that are tried
 
@@ -45,13 +45,12 @@ class Work:
 
     @property
     def parameters(self):
-        return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(self.sizes))
+        return plan_of(self.sizes).n_params
 
     @property
     def flops(self):
-        """Return the operations of the gradient of a sample; the first layer has no BP2."""
-        forward = 2 * sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.sizes))
-        return 3 * forward - 2 * self.sizes[0] * self.sizes[1]
+        """Return the operations of the gradient of a sample."""
+        return plan_of(self.sizes).flops
 
     def with_width(self, width):
         """Return the same with hidden layers of this width."""

@@ -55,7 +55,7 @@ class Plan:
         self.offsets = [*zip(starts[:-1:2], starts[1::2])]
         self.n_params = starts[-1]
         self.forward_flops = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
-        self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]
+        self.flops = 3 * self.forward_flops - 2 * sizes[0] * sizes[1]  # no BP2 into the inputs
         self.layout = functools.lru_cache(maxsize=8)(self._layout)
 
     def _layout(self, dtype, m):

@@ -77,35 +77,48 @@ class TrainingSet:
 
     def _load(self, epoch):
         """Return the Loaded of an epoch; None: of all. May run on a thread of its own."""
-        net, name = self.net, self._name_of(epoch)
-        data = self.fixed
+        name, data = self._name_of(epoch), self.fixed
         if not self.is_fixed:
             data = containers.materialise(self.new_data.function(epoch), name)
-        streams, given = self._check_streams(data), None
-        deforms = self.new_data is not None and self.new_data.deformation is not None
-        if deforms or not self.own_data:
-            given = datasets.training_arrays(data, net._plan, net.dtype, name, streams=streams)
-            if self.reference or not self.is_fixed:
-                numeric_arrays.check_finite_samples(*given, net.dtype, name)
-            if not self.is_fixed and not self.reference:  # the function may refill its arrays
-                data = given = tuple(map(_copy, given))
-            is_file = isinstance(given[0], file_rows.FileRows)
-            if not self.reference and (streams == "always" or is_file):
-                deform = self._deform_rows if deforms else None
-                n_out = net._plan.sizes[-1]
-                chunks = group.current().own_chunks
-                windows = Windows(*given, n_out, net.dtype, "training_data", deform, chunks)
-                return Loaded(data, given, given, None, windows, None)
+        streams = self._check_streams(data)
+        if self.own_data and not self.deforms:
+            return Loaded(data, None, None, None, None, self._make_pairs(data, name))
+        given = self._check_arrays(data, streams, name)
+        if not self.is_fixed and not self.reference:  # the function may refill its arrays
+            data = given = tuple(map(_copy, given))
+        is_file = isinstance(given[0], file_rows.FileRows)
+        if not self.reference and (streams == "always" or is_file):
+            return Loaded(data, given, given, None, self._open_windows(given), None)
         arrays = given
-        if deforms:
+        if self.deforms:
             X, Y = given
             data = arrays = self.new_data.deform(X, labels_of(Y), epoch), Y
             self.fixed = given if self.is_fixed else None  # it is read once
-        samples = None if self.reference else Samples(*arrays, "training_data")
-        pairs = None
         if self.reference:
-            pairs = datasets.training_pairs(data, net._plan, net.dtype, name)
-        return Loaded(data, given, arrays, samples, None, pairs)
+            return Loaded(data, given, arrays, None, None, self._make_pairs(data, name))
+        return Loaded(data, given, arrays, Samples(*arrays, "training_data"), None, None)
+
+    @property
+    def deforms(self):
+        """Tell whether images are deformed anew in each epoch."""
+        return self.new_data is not None and self.new_data.deformation is not None
+
+    def _check_arrays(self, data, streams, name):
+        """Return data as arrays (X, Y), or raise for what they cannot be."""
+        net = self.net
+        given = datasets.training_arrays(data, net._plan, net.dtype, name, streams=streams)
+        if self.reference or not self.is_fixed:
+            numeric_arrays.check_finite_samples(*given, net.dtype, name)
+        return given
+
+    def _open_windows(self, given):
+        """Return the Windows of arrays (X, Y), which are read a window at a time."""
+        deform, chunks = self._deform_rows if self.deforms else None, group.current().own_chunks
+        n_out, dtype = self.net._plan.sizes[-1], self.net.dtype
+        return Windows(*given, n_out, dtype, "training_data", deform, chunks)
+
+    def _make_pairs(self, data, name):
+        return datasets.training_pairs(data, self.net._plan, self.net.dtype, name)
 
     def _name_of(self, epoch):
         return "training_data" if self.is_fixed else f"training_data({epoch})"
@@ -226,8 +239,7 @@ class TrainingSet:
     @property
     def deformation(self):
         """Return the text that describes how images are deformed, or None."""
-        deforms = self.new_data is not None and self.new_data.deformation is not None
-        return repr(self.new_data.deformation) if deforms else None
+        return repr(self.new_data.deformation) if self.deforms else None
 
     def fingerprint(self):
         """Return what tells the data of this epoch from others, before they were deformed."""
