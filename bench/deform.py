@@ -27,6 +27,7 @@ CENTRE = slice(10, 18)  # where no image's edge is near
 ELASTIC = Deformation((ALPHA, SIGMA), rotation=0, shear=0, scale=0, shift=0)
 FEW, MANY = 500, 20_000  # images in a call of the others, and of fastbp
 HEADER = "elastic fields", "threads", "images per second (range)", "over SciPy"
+TORCHVISION = "torchvision ElasticTransform, image by image"
 EPOCHS = 4  # of a call of SGD: the first images are deformed before it trains
 
 
@@ -44,14 +45,16 @@ def measure(settings):
     }
     seconds = timing.interleaved(calls, rounds)
     rates = {name: [len(ways[name][0]) / s for s in seconds[name]] for name in ways}
-    rows = [_row(*name, rates[name], rates[next(iter(ways))]) for name in ways]
-    reason = _torchvision_fails()
+    reason, header = _torchvision_fails(), HEADER
     left_out = f" torchvision is left out: {reason}." if reason else ""
+    if not reason:
+        header = (*HEADER, "over torchvision, same threads")
+    rows = [_row(*name, rates) for name in ways]
     return (
         f"Images of {settings.data}, 28 x 28; alpha {ALPHA}, sigma {SIGMA}; medians of interleaved "
         f"calls; bilinear. SciPy: gaussian_filter and map_coordinates. The last rows also rotate, "
         f"shear, scale and shift, in the same resampling.{left_out}\n\n"
-        f"{tables.table(HEADER, rows)}\n{_epochs(settings, max(2, rounds // 3))}"
+        f"{tables.table(header, rows)}\n{_epochs(settings, max(2, rounds // 3))}"
     )
 
 
@@ -89,7 +92,8 @@ def _ways(X, cores):
         (f"SciPy, filtering {FEW} at once", 1): (few, functools.partial(by_scipy, at_once=True)),
     }
     if not _torchvision_fails():
-        ways["torchvision ElasticTransform, image by image", 1] = few, by_torchvision
+        for n_threads in sorted({1, cores}):
+            ways[TORCHVISION, n_threads] = few, functools.partial(by_torchvision, n_threads)
     for name, deformation, images in (
         ("fastbp, float32", ELASTIC, X),
         ("fastbp, bytes", ELASTIC, as_bytes),
@@ -110,10 +114,15 @@ def _torchvision_fails():
     return ""
 
 
-def _row(name, n_threads, rates, scipy_rates):
-    ratio = tables.quartiles(timing.paired_ratio(rates, scipy_rates), 1)
-    spread = f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
-    return name, n_threads, spread, ratio
+def _row(name, n_threads, rates):
+    """Return a row: rates of a way, over SciPy's and, where they are measured, torchvision's."""
+    mine, scipy_rates = rates[name, n_threads], rates[next(iter(rates))]
+    spread = f"{statistics.median(mine):,.0f} ({min(mine):,.0f}-{max(mine):,.0f})"
+    row = name, n_threads, spread, tables.quartiles(timing.paired_ratio(mine, scipy_rates), 1)
+    if (TORCHVISION, n_threads) not in rates:
+        return row
+    theirs = rates[TORCHVISION, n_threads]
+    return *row, tables.quartiles(timing.paired_ratio(mine, theirs), 1)
 
 
 # ------------------------------------------------ the ways
@@ -147,13 +156,13 @@ def by_scipy(X, at_once=False):
     return out
 
 
-def by_torchvision(X):
-    """Return X deformed by torchvision, whose alpha is in half pixels, on one thread."""
+def by_torchvision(n_threads, X):
+    """Return X deformed by torchvision, whose alpha is in half pixels."""
     import torch
     from torchvision.transforms import v2
 
     torch.manual_seed(1)
-    torch.set_num_threads(1)
+    torch.set_num_threads(n_threads)
     transform = v2.ElasticTransform(2.0 * ALPHA, float(SIGMA))
     return np.stack([transform(image)[0].numpy() for image in torch.from_numpy(X)[:, None]])
 

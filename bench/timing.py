@@ -33,7 +33,7 @@ def seconds_interleaved(calls, rounds):
 def paired_ratio(numerators, denominators):
     """Return (lower quartile, median, upper quartile) of the ratios of each round."""
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
-    return statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
 
 
 def seconds_per_call(function, budget=0.15, batches=5):
