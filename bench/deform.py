@@ -28,7 +28,7 @@ ELASTIC = Deformation((ALPHA, SIGMA), rotation=0, shear=0, scale=0, shift=0)
 FEW, MANY = 500, 20_000  # images in a call of the others, and of fastbp
 HEADER = "elastic fields", "threads", "images per second (range)", "over SciPy"
 TORCHVISION = "torchvision ElasticTransform, image by image"
-EPOCHS = 4  # of a call of SGD: the first images are deformed before it trains
+EPOCHS = 10  # of a call of SGD: the first images are deformed before it trains
 
 
 def measure(settings):

@@ -169,7 +169,7 @@ RECIPES = types.MappingProxyType(
         ),
         "best-minute": dataclasses.replace(_DEFORMED, epochs=60),
         "best-quarter": dataclasses.replace(
-            _DEFORMED, sizes=(784, 1000, 500, 10), epochs=300, eta=0.06
+            _DEFORMED, sizes=(784, 1000, 500, 10), epochs=400, eta=0.06
         ),
     }
 )  # fmt: skip
