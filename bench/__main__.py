@@ -23,6 +23,7 @@ from bench import (
 )
 from bench.processes import WorkerError
 from bench.workload import RESULTS, Settings, load_data, progress, write_data
+from fastbp.cli import machine
 
 SECTIONS = dict(
     epochs=epochs,
@@ -79,7 +80,7 @@ def run(options, folder):
     results = options.results or (folder / "results" if options.quick else RESULTS)
     results.mkdir(parents=True, exist_ok=True)
     settings = Settings(
-        str(folder), n, test, name, tables.cores(), _installed(options.peers), options.quick,
+        str(folder), n, test, name, machine.cores(), _installed(options.peers), options.quick,
         results, " ".join(["python -m bench", *sys.argv[1:]]),
     )  # fmt: skip
     for section in options.sections or SECTIONS:

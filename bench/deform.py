@@ -1,6 +1,6 @@
 """Deformed images per second: fastbp against SciPy, and torchvision where it is installed.
 
-And an epoch of training on images that are deformed meanwhile, over one on the images as they are.
+And an epoch of training on images that are deformed anew, over one on the images as they are.
 
 Before it is timed, each way deforms ramps, whose pixels tell how far they were moved; fastbp's
 images must also be those of SciPy for the same displacements.
@@ -52,8 +52,9 @@ def measure(settings):
     rows = [_row(*name, rates) for name in ways]
     return (
         f"Images of {settings.data}, 28 x 28; alpha {ALPHA}, sigma {SIGMA}; medians of interleaved "
-        f"calls; bilinear. SciPy: gaussian_filter and map_coordinates. The last rows also rotate, "
-        f"shear, scale and shift, in the same resampling.{left_out}\n\n"
+        f"calls, rates with their ranges, ratios with their quartiles; bilinear. SciPy: "
+        f"gaussian_filter and map_coordinates. The last rows also rotate, shear, scale and shift, "
+        f"in the same resampling.{left_out}\n\n"
         f"{tables.table(header, rows)}\n{_epochs(settings, max(2, rounds // 3))}"
     )
 

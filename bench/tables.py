@@ -1,35 +1,17 @@
 """Markdown tables, sections of files that are generated, and the machine that made them."""
 
-import contextlib
-import datetime
-import importlib.metadata
-import os
-import platform
 import re
 from pathlib import Path
 
-import fastbp
+from fastbp.cli.machine import describe
 from fastbp.data import files
 
-PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn")
-
-
-def cores():
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+PACKAGES = "numpy", "numba", "scipy", "torch", "torchvision", "jax", "scikit-learn"
 
 
 def machine():
     """Return processor, cores, versions and date as a line of text."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    versions = [f"fastbp {fastbp.__version__}", f"Python {platform.python_version()}"]
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-    return f"{model}, {cores()} cores; {', '.join(versions)}; {datetime.date.today()}"
+    return describe(PACKAGES)
 
 
 def source(command):

@@ -42,10 +42,10 @@ def SGD(
     training_data, epochs, eta, more, checkpoint, checkpoint_every, resume, options
         As for the network's own `SGD`, whose other arguments follow.
     mini_batch_size : int
-        Samples of a step on all ranks together.
+        Samples of a step on all ranks together; with `average_every` a multiple of their number.
     comm : mpi4py.MPI.Comm, optional
         The ranks that train; all of the job by default.
-    chunks : int
+    chunks : int, at least the number of ranks
         Each mini-batch is divided into so many parts, of whole groups of 3 samples, which are
         summed in one order: with a multiple of the number of ranks all have about equal work, and
         any number of ranks gets the same weights, to the bit. With ``shuffle="blocks"`` a rank

@@ -181,11 +181,12 @@ class Network(base.CompiledNetwork):
         checkpoint_every : float or int
             How often: a float is seconds, an int epochs.
         resume : bool
-            Whether to go on from the checkpoint, if there is one, with the same data and arguments
-            (epochs is the total, and may be larger than before; a run that ended early stays
-            ended). In the end weights and printed
-            lines, the earlier ones again, are those of a run that never stopped, to the bit. What
-            cannot be compared, such as functions, you have to keep the same.
+            Whether to go on from the checkpoint, if there is one, with the same data and arguments.
+            In the end weights and printed lines, the earlier ones again, are those of a run that
+            never stopped, to the bit. epochs is the total; it may be larger than before, unless a
+            schedule extends over all of them. A run that ended early stays ended. What cannot be
+            compared, such as functions, you have to keep the same. If False, a checkpoint that is
+            there is replaced by those of the new run.
         verbose : bool
             Whether to print the lines. A checkpoint keeps them in either case.
         callback : callable or list of callables, optional
@@ -195,13 +196,14 @@ class Network(base.CompiledNetwork):
             other values are ignored. See `fastbp.History`.
         schedule : callable or str, optional
             How eta falls, once per epoch, not within it: one of `fastbp.schedules`, or its name,
-            e.g. "linear" or "geometric:0.01"; any function (epoch, epochs) that returns a factor of
-            eta; or a function of the epoch alone that returns eta itself.
+            e.g. "linear" or "geometric:0.01"; any function of two arguments, (epoch, epochs), that
+            returns a factor of eta; or a function of the epoch alone that returns eta itself.
         warmup : int
             In the first so many epochs, e = 0, 1 ..., eta is multiplied by (e + 1) / (warmup + 1).
         deform : dict or fastbp.expand_mnist.Deformation, optional
-            All images are deformed anew for each epoch, by these arguments of `Deformation`, e.g.
-            ``dict(elastic=(36, 5), rotation=15)``, and its defaults for the others.
+            All images, which are square and have background 0, are deformed anew for each epoch, by
+            these arguments of `Deformation` and its defaults for the others: ``{}`` deforms by all
+            defaults, ``dict(elastic=None, shear=0)`` by rotation, scale and shift alone.
         shuffle : {None, "book", "blocks"}
             "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
             1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
@@ -226,15 +228,19 @@ class Network(base.CompiledNetwork):
         The order of samples is that of `random.shuffle`, on Python's global generator. When a call
         is interrupted, the weights are those of the last mini-batch that was finished.
 
-        New data, and deformed images, are made on a thread while the epoch before trains, at most
-        one epoch ahead; where methods are overridden, a function is called between the epochs. It
-        should return as many samples each time, and draw from a generator of its own, e.g.
+        A function of the epoch is called on a thread while the epoch before trains, at most one
+        epoch ahead; where methods are overridden, between the epochs. It should return as many
+        samples each time, and draw from a generator of its own, e.g.
         ``numpy.random.default_rng([seed, epoch])``. What it returns is copied, so it may fill the
-        same arrays each time. What it raises ends the call where its epoch would begin. A call that
-        is resumed begins with the epoch it is resumed in. The list that it returns is not shuffled.
-        The seed of deformations follows from the state of `random` at the start, from which nothing
-        is drawn for it. Row i of arrays is image i of each epoch for `Deformation.apply_from`, in
-        whatever order.
+        same arrays each time; a list that it returns stays in its order, its samples are trained on
+        in a shuffled one. What it raises ends the call where its epoch would begin. After a resume
+        it is first called with the number of the epoch in which the run goes on.
+
+        Images are deformed on such a thread, too, or between the epochs where training keeps all
+        processors busy, or as they are read with shuffle="blocks": they are the same in each case.
+        The seed is what ``random.getrandbits(32)`` would return at the start, but the generator
+        does not advance; ``Deformation(...).apply(X, labels, seed, epoch)`` gives the images of an
+        epoch, in the order of X.
 
         With shuffle="blocks" each epoch's order is a permutation of all samples, too, which follows
         from ``random.seed`` alone: the blocks come in random order, so that a window holds samples
@@ -247,7 +253,7 @@ class Network(base.CompiledNetwork):
         written. It may read the network's weights; if it changes them, training goes on from what
         it leaves (ValueError if that is not finite). Ctrl-C waits for its end; a second one does
         not. An exception in it ends the call like any error: the network keeps the weights of the
-        epoch, and a checkpoint is one of before. Source: book, chapter 1.
+        epoch, and a checkpoint is an earlier one. Source: book, chapter 1.
 
         Examples
         --------
@@ -257,6 +263,11 @@ class Network(base.CompiledNetwork):
         >>> net.SGD(training_data, 2, 10, 3.0, test_data=test_data)
         Epoch 0: ... / 100
         Epoch 1: ... / 100
+
+        A run that is called again, by the same line, after whatever ended it:
+
+        >>> net.SGD(training_data, 300, 10, 3.0, checkpoint="run.npz",
+        ...         resume=True)  # doctest: +SKIP
         """
         settings = RunSettings(
             self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule,

@@ -159,8 +159,9 @@ class Network(Initializers, base.CompiledNetwork):
         checkpoint, checkpoint_every, resume, verbose, callback, warmup, deform, shuffle
             As there. A callback gets what is measured after the epoch, by the names that `stop_on`
             has, with accuracies also n_evaluation and n_training.
-        lmbda, l1 : float
-            The parameters of L2 and L1 regularisation.
+        lmbda, l1 : float, at least 0
+            The parameters of L2 and L1 regularisation: they add lmbda/2n times the sum of w**2, and
+            l1/n times that of abs(w), to the cost of n samples; with Adam, too.
         evaluation_data : as training_data, or pairs (x, label), optional
         monitor_evaluation_cost, monitor_evaluation_accuracy : bool
         monitor_training_cost, monitor_training_accuracy : bool
@@ -168,18 +169,23 @@ class Network(Initializers, base.CompiledNetwork):
         early_stopping_n : int
             End after so many epochs in which `stop_on` did not improve; 0: never.
         momentum : float, 0 <= momentum < 1
+            The book's mu: v becomes momentum * v - eta * gradient, and v is added to the weights.
+            Not with Adam.
         nesterov : bool
-            Whether the momentum is Nesterov's, not the book's.
+            Whether the momentum is Nesterov's, as PyTorch takes it, not the book's.
         dropout : float or list of float
             The rate of the hidden layers, or of each layer, the input layer first: the share of
             neurons that each sample does without. The others are divided by 1 - rate, so that
             nothing changes after training. Draws one number from `numpy.random`.
-        max_norm : float, optional
-            The greatest length of the weights into a neuron.
-        optimizer : "sgd" or "adam"
-        betas : tuple of two floats
-        epsilon : float
-            Of Adam: the decay of the two moments, and what is added to the root of the second.
+        max_norm : float, more than 0, optional
+            The greatest Euclidean length of the weights into a neuron: longer ones are shortened to
+            it after each step.
+        optimizer : {"sgd", "adam"}
+            How steps follow from gradients: book, chapter 1, or Kingma and Ba 2015.
+        betas : tuple of two floats, each 0 <= beta < 1
+            The decay of Adam's two moments.
+        epsilon : float, more than 0
+            What Adam adds to the root of the second moment.
         schedule : None, "halve", or as for `fastbp.network.Network.SGD`
             None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
             which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
@@ -187,7 +193,7 @@ class Network(Initializers, base.CompiledNetwork):
             "evaluation_accuracy", "evaluation_cost", "training_accuracy" or "training_cost",
             monitored or not.
         monitor_subset : int, optional
-            Monitor the first so many samples only.
+            Measure only the first so many samples of each set.
         monitor_every : int, optional
             Monitor every so many mini-batches, too. With lmbda or momentum, weights agree with
             those of other intervals within rounding.

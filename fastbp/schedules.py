@@ -1,5 +1,8 @@
 """Schedules of the learning rate: functions (epoch, epochs) that return a factor of eta.
 
+``net.SGD(training_data, 30, 10, 0.5, schedule=schedules.Linear())``, or ``schedule="linear"``, as
+`parse` reads it.
+
 Invariant: a factor depends on the number of the epoch, 0, 1 ..., and on the number of epochs only.
 """
 
@@ -125,6 +128,7 @@ class Step:
     every : int, at least 1
         Epochs between two falls.
     factor : float, more than 0
+        What eta is multiplied by each time.
 
     Raises
     ------

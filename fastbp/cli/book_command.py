@@ -3,7 +3,7 @@
 import os
 
 from fastbp import mnist_loader
-from fastbp.cli import book
+from fastbp.cli import book, machine
 from fastbp.cli.console import log
 from fastbp.cli.options import add_dtype, add_threads
 from fastbp.cli.outputs import check_outputs
@@ -27,11 +27,7 @@ def book_table(options):
             rows, data, seeds, **settings, on_work=lambda done: bar.update(round(done))
         )
     text = book.table(rows, results) + "\n" + book.notes(rows) + book.goals(rows, results)
-    text += (
-        f"\nPercent right on MNIST, beside the numbers in the book; {len(seeds)} seed(s), "
-        f"{options.dtype}; seconds for one seed, evaluation included. Made by `fastbp book"
-        f"{' --quick' * options.quick} --seeds {len(seeds)}`.\n"
-    )
+    text += "\n" + _caption(options, len(seeds))
     print(text, end="")
     if options.save is not None:
         if options.pictures:
@@ -46,6 +42,17 @@ def book_table(options):
         norms = book.gradient_norms(data, epochs=epochs[1], **settings)
         learning_curves.draw(results, rates, norms, options.pictures)
         log(f"drawn to {options.pictures}")
+
+
+def _caption(options, n_seeds):
+    """Return what the table shows, how and on what it was made."""
+    threads = f" --threads {options.threads}" if options.threads else ""
+    return (
+        f"Percent right on MNIST, beside the numbers in the book; {n_seeds} seed(s), "
+        f"{options.dtype}, recipes in float32; seconds for one seed, evaluation included, with up "
+        f"to {options.threads or machine.cores()} thread(s). {machine.describe()}. Made by "
+        f"`fastbp book{' --quick' * options.quick} --seeds {n_seeds}{threads}`.\n"
+    )
 
 
 def _read_mnist(choice):

@@ -18,10 +18,11 @@ PIXELS = idx_writer.SIDE**2
 def add_options(add):
     """Add the options that fastbp expand has for it."""
     add("--count", type=int, metavar="N",
-        help="N training images, as many as the disk holds, and the test images, as IDX files in "
-        "the folder --save: image i is training image i mod n of n, deformed anew for each round; "
-        "but the last sixth, which train takes for validation, are the validation images as they "
-        "are, in turn. A call that was stopped goes on where it was")  # fmt: skip
+        help="N images, as many as the disk holds, and the test images, as IDX files in the folder "
+        "--save. In the first five sixths, image i is training image i mod n of n, deformed anew "
+        "for each round; in the last sixth, which train takes for validation, the validation "
+        "images stand as they are, in turn. A call that was stopped goes on where it "
+        "was")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bar, which --count has")
 
 

@@ -30,7 +30,7 @@ EXAMPLES = """examples:
   fastbp train --activation relu --init he --momentum 0.9 --eta 0.01 --schedule geometric:0.01
   mpiexec -n 2 fastbp train --mini-batch-size 512 --sizes 784,800,10    on several processes
   fastbp plan --ranks 1,2,4,8 --mini-batch-size 512    before you rent machines
-  fastbp train --list-recipes                    settings that reach the papers' accuracy
+  fastbp train --list-recipes                    settings after those of papers
   fastbp train --recipe simard-2003 --seed 1     by one of them, on deformed digits
   fastbp evaluate model.npz
   fastbp data --sheet digits.png                 which data set is used, why, and what is in it

@@ -31,9 +31,10 @@ def add_options(parser):
         help="train by named settings; other options have precedence over them")  # fmt: skip
     add("--list-recipes", action=_ListRecipes, help="print a table of the recipes")
     add("--sizes", type=parse_sizes, metavar="784,30,10",
-        help="neurons per layer (default: 784,30,10, or outputs as the data need)")  # fmt: skip
-    add("--epochs", type=int, metavar="30", help="(default: 30)")
-    add("--mini-batch-size", type=int, metavar="10", help="(default: 10)")
+        help="neurons per layer (default: 784,30,10, or outputs as the data need; of recipes their "
+        "own)")  # fmt: skip
+    add("--epochs", type=int, metavar="30", help="(default: 30, or the recipe's)")
+    add("--mini-batch-size", type=int, metavar="10", help="(default: 10, or the recipe's)")
     add("--eta", type=float, metavar="3.0", help="learning rate (default: 3.0; 0.5 for chapter 3)")
     add("--seed", type=int, metavar="N", help="seed of random and numpy.random, as in the book")
     add("--dtype", choices=("float64", "float32"), help="(default: float64; of recipes float32)")
@@ -53,17 +54,22 @@ def add_options(parser):
         "(default: blocks for files larger than the free memory)")  # fmt: skip
     add("--resume", action="store_true",
         help="continue from the checkpoint, if there is one, and print its lines again "
-        "(--epochs: in all; with --schedule or --recipe as many as before)")  # fmt: skip
+        "(--epochs: in all; as many as before where a schedule extends over them)")  # fmt: skip
     add("--quiet", action="store_true", help="print the results only: no epochs, no progress bar")
     add("--on-divergence", choices=("stop", "continue"), default="stop",
         help="what to do when weights become infinite or NaN (default: stop)")  # fmt: skip
-    deform = parser.add_argument_group("deformed images", "new in each epoch; any of these does it")
+    deform = parser.add_argument_group(
+        "deformed images", "new in each epoch if one of these is given; the others then have their "
+        "defaults, and 0 turns one off. Numbers are the limits of random ones, both ways"
+    )  # fmt: skip
     deform.add_argument("--deform", action=argparse.BooleanOptionalAction,
         help="deform all training images (default: if the recipe does)")  # fmt: skip
     add_deform_options(deform.add_argument)
     ranks = parser.add_argument_group("several processes", "started by mpiexec; extra: mpi")
     add_rank_options(ranks.add_argument)
-    chapter_3 = parser.add_argument_group("chapter 3", "any of these trains network2's Network")
+    chapter_3 = parser.add_argument_group(
+        "chapter 3", "if one of these or a recipe is given, network2's Network is trained"
+    )
     _add_chapter_3(chapter_3.add_argument)
 
 
@@ -96,11 +102,12 @@ class _ListRecipes(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, **how)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        rows = [("recipe", "network", "epochs", "deformed", "test error of the source")]
+        rows = [("recipe", "network", "epochs", "deformed", "source and its test error")]
         for name, recipe in RECIPES.items():
             sizes = "-".join(map(str, recipe.sizes))
             deformed = "yes" if recipe.deform is not None else "no"
-            source = "" if recipe.paper is None else f"{recipe.paper:.2f} %, {recipe.source}"
+            error = "" if recipe.paper is None else f"{recipe.paper:.2f} %, "
+            source = error + recipe.source
             rows.append((name, sizes, str(recipe.epochs), deformed, source))
         widths = [max(map(len, column)) for column in zip(*rows)]
         for row in rows:

@@ -127,7 +127,8 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
     stopping, the first weights and the order of samples are those of scikit-learn's
     `MLPClassifier`, and the fitted numbers agree within rounding for mini-batches of equal size
     ("adam": up to `epsilon`, which is added to another square root). Inputs are used as they are:
-    scale them, e.g. by a StandardScaler. Sparse inputs are never made dense.
+    scale them, e.g. by a StandardScaler; images with `deform`, whose background must stay 0, by a
+    division. Sparse inputs are never made dense.
 
     Of samples with weights, each mini-batch's gradient is divided by its number of samples times
     the mean weight of all. If the weights diverge, or training is interrupted, the estimator keeps

@@ -40,9 +40,10 @@ class Deformation:
     Parameters
     ----------
     elastic : tuple (alpha, sigma) or None, default (36, 5)
-        The displacements of a pixel are noise, uniform in -1..1, smoothed by a Gaussian of width
-        sigma pixels, times alpha: 0.163 alpha / sigma pixels in standard deviation, along x and
-        along y. alpha 0..1000, sigma 0.1..100. None: no elastic field.
+        The displacements along x and along y are noise, smoothed by a Gaussian of width sigma
+        pixels, times alpha: normal numbers with the covariance that noise uniform in -1..1 gives,
+        0.163 alpha / sigma pixels in standard deviation. alpha 0..1000, sigma 0.1..100. None: no
+        elastic field.
     rotation : float, default 15
         Degrees, 0..180, about the centre.
     shear : float, default 15
@@ -53,7 +54,8 @@ class Deformation:
     shift : float, default 1
         Pixels, 0..1000, along x and along y.
     halved : tuple of int, default (1, 7)
-        Labels of classes that rotate and lean half as far: a 1 that leans looks like a 7.
+        Labels of classes that rotate and lean half as far: a 1 that leans looks like a 7. ``()``
+        where the classes are no digits.
 
     Raises
     ------
@@ -67,6 +69,15 @@ class Deformation:
     Schmidhuber, "Deep, big, simple neural nets for handwritten digit recognition" (2010), for the
     affine maps. The elastic field is drawn as K Z K^T, Z a small matrix of noise: the same
     covariance as a convolution's, within 0.3 percent, in a fraction of its time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp.expand_mnist import Deformation
+    >>> images = np.random.default_rng(1).random((5, 28, 28))
+    >>> gentle = Deformation(elastic=(20, 5), rotation=10, shear=0, scale=5)
+    >>> gentle.apply(images, labels=None, seed=1, epoch=0).shape
+    (5, 28, 28)
     """
 
     elastic: tuple | None = (36.0, 5.0)
