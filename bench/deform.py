@@ -45,7 +45,7 @@ def measure(settings):
     }
     seconds = timing.interleaved(calls, rounds)
     rates = {name: [len(ways[name][0]) / s for s in seconds[name]] for name in ways}
-    reason, header = _torchvision_fails(), HEADER
+    reason, header = _why_no_torchvision(), HEADER
     left_out = f" torchvision is left out: {reason}." if reason else ""
     if not reason:
         header = (*HEADER, "over torchvision, same threads")
@@ -92,7 +92,7 @@ def _ways(X, cores):
         ("SciPy, image by image", 1): (few, by_scipy),
         (f"SciPy, filtering {FEW} at once", 1): (few, functools.partial(by_scipy, at_once=True)),
     }
-    if not _torchvision_fails():
+    if not _why_no_torchvision():
         for n_threads in sorted({1, cores}):
             ways[TORCHVISION, n_threads] = few, functools.partial(by_torchvision, n_threads)
     for name, deformation, images in (
@@ -106,7 +106,7 @@ def _ways(X, cores):
 
 
 @functools.cache
-def _torchvision_fails():
+def _why_no_torchvision():
     """Return why torchvision cannot be used, as text; it may be built for another PyTorch."""
     try:
         importlib.import_module("torchvision.transforms.v2")

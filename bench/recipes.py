@@ -6,6 +6,7 @@ validation, without the evaluation on the test images, by which nothing is chose
 """
 
 import argparse
+import dataclasses
 import json
 import random
 import statistics
@@ -63,8 +64,13 @@ def train(name, seed, options, data):
     )  # fmt: skip
     return dict(
         name=name, seed=seed, final=options.final, threads=options.threads or machine.cores(),
-        epochs=options.epochs or recipe.epochs, curve=curve,
+        epochs=options.epochs or recipe.epochs, settings=_settings_of(recipe), curve=curve,
     )  # fmt: skip
+
+
+def _settings_of(recipe):
+    """Return the settings of a recipe as text, by which its runs are known."""
+    return repr(dataclasses.replace(recipe, paper=None, source="", differs=""))
 
 
 def _error(right, data):
@@ -81,11 +87,12 @@ def table(runs):
 def _groups(runs):
     """Return the runs by (name, final), in the order of the recipes; of each, of equal length.
 
-    Runs with another number of epochs than today's recipe are left out.
+    Runs with another number of epochs than today's recipe, or other settings, are left out.
     """
     groups = {(name, final): [] for name in RECIPES for final in (False, True)}
     for run in runs:
-        if run["name"] in RECIPES and run["epochs"] == RECIPES[run["name"]].epochs:
+        recipe = RECIPES.get(run["name"])
+        if recipe and (run["epochs"], run["settings"]) == (recipe.epochs, _settings_of(recipe)):
             groups[run["name"], run["final"]].append(run)
     return {key: _longest(group) for key, group in groups.items() if group}
 
@@ -162,7 +169,7 @@ def _keep(run):
     names = "name", "seed", "final", "epochs"
     runs = [r for r in _read() if any(r[name] != run[name] for name in names)]
     with files.write_atomically(RESULTS / "recipes.json") as file:
-        file.write(json.dumps([*runs, run]).replace("}, ", "},\n").encode())
+        file.write(json.dumps([*runs, run]).replace("}, {", "},\n{").encode())
 
 
 if __name__ == "__main__":

@@ -263,11 +263,7 @@ class Network(base.CompiledNetwork):
         >>> net.SGD(training_data, 2, 10, 3.0, test_data=test_data)
         Epoch 0: ... / 100
         Epoch 1: ... / 100
-
-        A run that is called again, by the same line, after whatever ended it:
-
-        >>> net.SGD(training_data, 300, 10, 3.0, checkpoint="run.npz",
-        ...         resume=True)  # doctest: +SKIP
+        >>> net.SGD(training_data, 300, 10, 3.0, checkpoint="run", resume=True)  # doctest: +SKIP
         """
         settings = RunSettings(
             self.dtype, epochs, mini_batch_size, eta, on_divergence, verbose, callback, schedule,

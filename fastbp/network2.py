@@ -155,7 +155,8 @@ class Network(Initializers, base.CompiledNetwork):
         ----------
         training_data, epochs, mini_batch_size, eta, progress, on_divergence
             As for `fastbp.network.Network.SGD`. Where training data are new in each epoch, monitors
-            of training data measure those of the epoch.
+            of training data measure those of the epoch; with shuffle="blocks" images as they are
+            before they are deformed.
         checkpoint, checkpoint_every, resume, verbose, callback, warmup, deform, shuffle
             As there. A callback gets what is measured after the epoch, by the names that `stop_on`
             has, with accuracies also n_evaluation and n_training.
@@ -280,7 +281,7 @@ class Network(Initializers, base.CompiledNetwork):
             self._step(mini_batch, eta, rules)
             return
         pairs = datasets.training_pairs(mini_batch, plan, dtype, "mini_batch")
-        chapter3.reference_step(self, pairs, eta, rules)
+        chapter3.step_by_backprop(self, pairs, eta, rules)
 
     @public(ignore=("under", "over", "invalid"))
     def backprop(self, x: ArrayLike, y: ArrayLike) -> tuple[list[FloatArray], list[FloatArray]]:

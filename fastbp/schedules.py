@@ -3,7 +3,8 @@
 ``net.SGD(training_data, 30, 10, 0.5, schedule=schedules.Linear())``, or ``schedule="linear"``, as
 `parse` reads it.
 
-Invariant: a factor depends on the number of the epoch, 0, 1 ..., and on the number of epochs only.
+Invariants: a factor depends on the number of the epoch, 0, 1 ..., and on the number of epochs only;
+equal schedules have one text, by which a checkpoint knows them: their numbers are Python's.
 """
 
 import dataclasses
@@ -42,8 +43,10 @@ class Geometric:
     to: float = 0.01
 
     def __post_init__(self) -> None:
-        if arguments.check_rate("to", self.to, FLOAT64) <= 0:
+        to = arguments.check_rate("to", self.to, FLOAT64)
+        if to <= 0:
             raise ValueError(f"to is {self.to}, expected more than 0; Linear(to=0) falls to 0")
+        object.__setattr__(self, "to", to)
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
@@ -74,7 +77,7 @@ class Linear:
     to: float = 0.0
 
     def __post_init__(self) -> None:
-        arguments.check_range("to", self.to, FLOAT64, 0)
+        object.__setattr__(self, "to", arguments.check_range("to", self.to, FLOAT64, 0))
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
@@ -112,7 +115,7 @@ class Cosine:
     to: float = 0.0
 
     def __post_init__(self) -> None:
-        arguments.check_range("to", self.to, FLOAT64, 0)
+        object.__setattr__(self, "to", arguments.check_range("to", self.to, FLOAT64, 0))
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
@@ -146,14 +149,17 @@ class Step:
     factor: float = 0.5
 
     def __post_init__(self) -> None:
-        arguments.check_count("every", self.every, 1)
-        if arguments.check_rate("factor", self.factor, FLOAT64) <= 0:
+        every = arguments.check_count("every", self.every, 1)
+        factor = arguments.check_rate("factor", self.factor, FLOAT64)
+        if factor <= 0:
             raise ValueError(f"factor is {self.factor}, expected more than 0")
+        object.__setattr__(self, "every", every)
+        object.__setattr__(self, "factor", factor)
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Return the factor of an epoch, a float."""
         try:
-            return float(self.factor) ** (epoch // self.every)
+            return self.factor ** (epoch // self.every)
         except OverflowError:
             raise ValueError(
                 f"schedule {self} is beyond all numbers in epoch {epoch}, expected a smaller factor"

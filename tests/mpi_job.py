@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
+import time
 import types
 import warnings
 from pathlib import Path
@@ -17,7 +19,9 @@ from fastbp import History, cli, mnist_loader, mpi, network, network2
 from fastbp.cli import data_options
 from fastbp.data.file_rows import FileRows, holds_map
 from fastbp.data.readers import image_sets
+from fastbp.distributed import ranks as ranks_module
 from fastbp.distributed.settings import RankSettings
+from fastbp.training import run_state
 from fastbp.training.epoch_data import orders, windows
 
 warnings.simplefilter("error")
@@ -236,6 +240,26 @@ def case_errors(ranks):
             outcome = type(error).__name__, str(error)
         messages[name] = ranks.comm.allgather(outcome), before == digest(net)
     return messages
+
+
+def case_slow_checkpoint(ranks):
+    """An interrupt, whose checkpoint takes longer than errors of the ranks may be apart."""
+
+    def write(*arguments):
+        time.sleep(1.5)
+        real_write(*arguments)
+
+    def interrupt(figures):
+        signal.raise_signal(signal.SIGINT)
+
+    real_write, run_state.write, ranks_module.GRACE = run_state.write, write, 0.3
+    path, outcome = Path(ranks.from_root(tempfile.mkdtemp), "run.npz"), "none"
+    how = dict(comm=ranks, checkpoint=path, callback=interrupt, verbose=False)
+    try:
+        mpi.SGD(network.Network([40, 30, 10]), data(), 10**6, 60, 1.0, **how)
+    except KeyboardInterrupt as error:
+        outcome = type(error).__name__
+    return ranks.comm.allgather(outcome), path.exists()
 
 
 def case_one_fails(ranks):

@@ -357,6 +357,10 @@ def test_numbers_that_are_not_finite_in_a_map(where, data, tmp_path):
     X, Y = mapped(tmp_path / "x.npy", X), mapped(tmp_path / "y.npy", Y)
     net = network.Network(SIZES)
     before = [w.copy() for w in net.weights]
-    with pytest.raises(ValueError, match=rf"training_data\[30\]: {where} is nan at \[5\]"):
-        net.SGD((X, Y), 1, M, 1.0, shuffle="blocks")
-    assert_equal_arrays(net.weights, before)
+    for deform in (None, {}):
+        random.seed(5)
+        state = random.getstate()
+        with pytest.raises(ValueError, match=rf"training_data\[30\]: {where} is nan at \[5\]"):
+            net.SGD((X, Y), 1, M, 1.0, shuffle="blocks", deform=deform)
+        assert_equal_arrays(net.weights, before)
+        assert random.getstate() == state

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from helpers import columns, seed_both
 
-from fastbp import network, network2
+from fastbp import network, network2, schedules
 from fastbp.data import files
 from fastbp.training import checkpoint
 from fastbp.training.compute import calls, threads
@@ -420,6 +420,26 @@ def test_a_run_with_other_optimizer_settings_is_not_resumed(tmp_path):
         with pytest.raises(ValueError, match="was written by a run with"):
             net.SGD(data(), 1, 7, 1.0, checkpoint=path, resume=True, **rules)
     net.SGD(data(), 2, 7, 1.0, checkpoint=path, resume=True, momentum=0.5)
+
+
+@pytest.mark.parametrize(("first", "then"), [("adam", "sgd"), ("sgd", "adam")])
+def test_a_run_with_another_optimizer_is_not_resumed(first, then, tmp_path):
+    net, path = network2.Network(SIZES), tmp_path / "run.npz"
+    net.SGD(data(), 1, 7, 0.1, checkpoint=path, optimizer=first)
+    with pytest.raises(ValueError, match="was written by a run with adam"):
+        net.SGD(data(), 2, 7, 0.1, checkpoint=path, resume=True, optimizer=then)
+    net.SGD(data(), 2, 7, 0.1, checkpoint=path, resume=True, optimizer=first)
+
+
+def test_a_schedule_is_the_same_by_whatever_numbers_it_was_made(tmp_path):
+    net, path = network2.Network(SIZES), tmp_path / "run.npz"
+    for first, then in (
+        (schedules.Linear(to=0), "linear"),
+        (schedules.Step(np.int64(2)), "step:2"),
+        (schedules.Geometric(np.float32(0.25)), "geometric:0.25"),
+    ):
+        net.SGD(data(), 2, 7, 0.1, checkpoint=path, schedule=first)
+        net.SGD(data(), 2, 7, 0.1, checkpoint=path, resume=True, schedule=then)
 
 
 def test_a_list_that_changes_has_no_checkpoint(tmp_path):

@@ -584,6 +584,19 @@ def test_overrides_may_change_the_training_list(name, rng, monkeypatch):
         assert len(net.data) == 14
 
 
+def test_a_list_that_gets_a_nan_meanwhile_is_named(rng):
+    class Spoiling(Network):
+        def evaluate(self, test_data):
+            x = data[3][0].copy()
+            x[2] = np.nan
+            data[3] = x, data[3][1]
+            return 0
+
+    net, data = Spoiling([6, 4]), make_pairs(7, [6, 4], rng)
+    with pytest.raises(ValueError, match=r"training_data\[\d\]: x is nan at \[2\]"):
+        net.SGD(data, 3, 5, 1.0, make_pairs(2, [6, 4], rng, labelled=True))
+
+
 def test_slots_survive_copies_and_pickles():
     net = Slotted([3, 2])
     net.extra = 5

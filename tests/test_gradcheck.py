@@ -111,3 +111,14 @@ def test_total_cost_against_the_formula(cost, rng):
     wanted, code = costs(cost, A, Y[order]).sum(), plans.COSTS[cost]
     assert call_total_cost(A, Y, order, code) == pytest.approx(wanted, rel=1e-12)
     assert call_total_cost(Y[order].copy(), Y, order, code) == 0
+
+
+def test_each_layer_is_checked_however_few_weights_are(data):
+    class Wrong(network2.Network):
+        def backprop(self, x, y):
+            nabla_b, nabla_w = super().backprop(x, y)
+            nabla_w[-1] = nabla_w[-1] * 2
+            return nabla_b, nabla_w
+
+    np.random.seed(1)
+    assert fastbp.gradient_check(Wrong(SMALL), data, most=1)[-1] > 1e-3

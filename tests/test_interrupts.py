@@ -95,6 +95,16 @@ def test_two_signals_are_both_delivered_and_new_handlers_stay():
         signal.signal(signal.SIGTERM, before)
 
 
+def test_only_the_signals_that_are_meant_are_delivered():
+    with signals.DeferredSignals() as held:
+        signal.raise_signal(signal.SIGINT)
+        held.deliver([signal.SIGTERM])
+        assert list(held.pending) == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            held.deliver([signal.SIGINT])
+        assert not held.pending
+
+
 def test_no_signal_is_delivered_where_they_are_blocked():
     with signals.DeferredSignals() as held:
         with held.blocked(), signals.allow_signals():

@@ -261,6 +261,21 @@ def test_eta_rises_to_a_multiple():
     assert RankSettings(1, 800).eta_of(0.5, 0, 5) == 0.5
 
 
+def test_a_run_is_not_resumed_with_another_scaling_of_eta():
+    scaled = RankSettings(2, 800, base_mini_batch_size=100)
+    assert scaled.config.keys() == RankSettings(2, 800).config.keys()
+    assert scaled.config["base_mini_batch_size"] == 100
+    assert RankSettings(2, 800).config["base_mini_batch_size"] is None
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_ranks_wait_for_the_one_that_writes_the_checkpoint_of_an_interrupt():
+    outcomes, is_written = json.loads(run(2, "slow_checkpoint").splitlines()[-1])["slow_checkpoint"]
+    assert outcomes == ["KeyboardInterrupt"] * 2
+    assert is_written
+
+
 def test_no_mpi_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ImportError, match=r"fastbp\[mpi\]"):

@@ -10,6 +10,7 @@ from reference import sigma
 from reference2 import Oracle2
 
 from fastbp import network, network2
+from fastbp.data import datasets
 from fastbp.network2 import CrossEntropyCost, LogLikelihoodCost, Network, QuadraticCost
 from fastbp.training.compute.rules import StepSettings
 from fastbp.training.compute.samples import Samples
@@ -394,6 +395,19 @@ def test_an_overridden_monitor_reads_iterators_and_subsets(name, training, evalu
         True, True, True, True, monitor_subset=20,
     )  # fmt: skip
     assert seen == [20] * 4
+
+
+@pytest.mark.parametrize("name", ["accuracy", "total_cost"])
+def test_no_pairs_are_made_for_methods_that_measure_nothing(
+    name, training, evaluation, monkeypatch, capsys
+):
+    def unwanted(*arguments):
+        raise AssertionError("pairs were made")
+
+    monkeypatch.setattr(datasets, "training_pairs", unwanted)
+    net = type("Mine", (Network,), {name: lambda *arguments, **how: 0})(SIZES)
+    which = name == "accuracy", name == "total_cost"  # those that are not overridden
+    net.SGD(training, 1, 10, 0.1, 0.0, evaluation, *which, *which)
 
 
 def test_NaN_is_no_best(training, evaluation, capsys):

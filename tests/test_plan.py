@@ -8,18 +8,24 @@ from helpers import refused, run_command
 
 from fastbp.distributed import cost_model, measure
 
-WORK = cost_model.Work((784, 800, 10), 4, 50_000, 512)
+WORK = cost_model.Work((784, 800, 10), 4, 50_000, 576)  # 12 chunks of 16 groups of 3 samples
 RATES = cost_model.Rates(1e-11, 1e-10, 5e-11, 1e-9, 1e-5, 1e9)
 
 
 def test_a_step_of_two_ranks_by_hand():
     parameters, flops = 785 * 800 + 801 * 10, 6 * 800 * 794 - 2 * 784 * 800
     assert (WORK.parameters, WORK.flops) == (parameters, flops)
-    compute = 256 * flops * 1e-11 + parameters * (1e-10 + 5 * 5e-11) + parameters / 2 * 1e-9
+    compute = 288 * flops * 1e-11 + parameters * (1e-10 + 5 * 5e-11) + parameters / 2 * 1e-9
     np.testing.assert_allclose(cost_model.compute_seconds(WORK, RATES, 2), compute)
     messages = 2 * (1e-5 + parameters / 2 * 4 / 1e9)  # a slice of the sum, a slice of weights
     np.testing.assert_allclose(cost_model.exchange_seconds(WORK, RATES, 2), messages)
-    np.testing.assert_allclose(cost_model.epoch_seconds(WORK, RATES, 2), 98 * (compute + messages))
+    np.testing.assert_allclose(cost_model.epoch_seconds(WORK, RATES, 2), 87 * (compute + messages))
+
+
+def test_a_rank_has_whole_groups_of_samples():
+    assert cost_model.most_samples(8, 12, 2) == 5  # groups of 3, 3 and 2: the second rank has two
+    assert cost_model.most_samples(1, 12, 2) == 1
+    assert cost_model.most_samples(576, 12, 3) == 192
 
 
 def test_one_rank_exchanges_nothing_and_a_free_network_leaves_the_work():

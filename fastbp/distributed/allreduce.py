@@ -9,7 +9,7 @@ import numpy as np
 
 from fastbp.distributed import tree
 
-LINE = 16  # slices begin at multiples of so many numbers: no two ranks write one line of a cache
+LINE = 16  # slices begin at multiples of so many numbers: on a line of the cache
 
 
 class AllReduce:

@@ -1,7 +1,5 @@
 """The gradients of the chunks of a mini-batch, by the compiled kernels, and their sums."""
 
-import functools
-
 import numpy as np
 
 from fastbp.distributed import tree
@@ -34,7 +32,7 @@ class ChunkGradients:
         packed_layout, dtype = plan.layout(weights.dtype, most), weights.dtype
         self.chunks, self.n_packed = chunks, packed_layout.n_packed
         self.vectors = {node: layout.zeros(packed_layout.n_weights, dtype) for node in nodes}
-        self.table = functools.cache(self._table)
+        self.tables = {}
         height = max(map(tree.height, nodes), default=1)
         count = threads.usable(n_threads) * height * packed_layout.part_size
         dropout = Rules(dropout=rules.dropout, key=rules.key)
@@ -45,6 +43,11 @@ class ChunkGradients:
 
     def _table(self, node, m):
         """Return (first and last sample of a node in a mini-batch of m, the ChunkTree's chunks)."""
+        if (node, m) not in self.tables:
+            self.tables[node, m] = self._new_table(node, m)
+        return self.tables[node, m]
+
+    def _new_table(self, node, m):
         (first, last), (groups, starts) = node, chunk_bounds(m, self.chunks)
         groups = groups[first : last + 1] - groups[first]
         chunks = np.column_stack([groups[:-1], groups[1:], tree.merges(node)])
@@ -52,7 +55,7 @@ class ChunkGradients:
 
     def sum_node(self, node, order, start, end):
         """Return the gradient, packed, summed over a node of the mini-batch order[start:end]."""
-        target, (begin, stop, chunks) = self.vectors[node], self.table(node, end - start)
+        target, (begin, stop, chunks) = self.vectors[node], self._table(node, end - start)
         if begin == stop:
             target[:] = 0
         else:

@@ -13,6 +13,7 @@ import functools
 
 from fastbp.distributed import tree
 from fastbp.distributed.settings import CHUNKS
+from fastbp.kernels import layout
 from fastbp.training.compute.plans import plan_of
 
 LARGEST_WIDTH = 2**15  # of the powers of 2 that are tried
@@ -70,11 +71,18 @@ def most_vectors(chunks, ranks):
     return max(len(tree.nodes_within((0, chunks), mine)) for mine in shares)
 
 
+def most_samples(m, chunks, ranks):
+    """Return how many samples of a mini-batch of m the rank has that has the most of them."""
+    _, starts = layout.chunk_bounds(m, chunks)
+    parts = (tree.part_bounds(chunks, rank, ranks) for rank in range(ranks))
+    return max(int(starts[last] - starts[first]) for first, last in parts)
+
+
 def compute_seconds(work, rates, ranks):
     """Return the seconds of a step that a rank computes."""
     chunks = chunks_for(work, ranks)
     mine, vectors = -(-chunks // ranks), most_vectors(chunks, ranks)
-    gradients = mine * work.mini_batch_size / chunks * work.flops * rates.per_flop
+    gradients = most_samples(work.mini_batch_size, chunks, ranks) * work.flops * rates.per_flop
     passes = vectors * work.parameters * rates.per_pass_parameter
     sums = max(0, mine - vectors) * work.parameters * rates.per_sum_parameter
     step = work.parameters / ranks * rates.per_step_parameter if ranks > 1 else 0.0

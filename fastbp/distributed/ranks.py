@@ -64,6 +64,7 @@ class Ranks:
         self.config: dict[str, Any] = {}
         self.descent: Any = None
         self.epoch_samples = 0  # of the run
+        self._all_failed = False  # in this call
 
     def note_epoch_size(self, n: int) -> None:
         """Note that a run begins whose epochs are of n samples."""
@@ -161,26 +162,41 @@ class Ranks:
 
         self.together(check)
 
-    def share_signals(self, deferred: DeferredSignals) -> None:
-        """Note in DeferredSignals what is pending on other ranks, too."""
+    def agree_on_signals(self, deferred: DeferredSignals) -> list[int]:
+        """Return the numbers of the signals that all ranks deliver now, from DeferredSignals.
+
+        They are those that were pending on any rank when it called; one that comes while it waits
+        for the others is not among them.
+        """
         ours = sum(1 << number for number in deferred.pending)
         bits = self.combine(ours, self.mpi.BOR)
-        deferred.add(number for number in range(1, 64) if bits >> number & 1)
+        numbers = [number for number in range(1, 64) if bits >> number & 1]
+        deferred.add(numbers)
+        return numbers
 
     # ------------------------------------------------ how they fail
 
     @contextlib.contextmanager
     def failing_together(self) -> Iterator[None]:
         """Raise an error of this block if it fails on all ranks; else end the job, and say why."""
+        self._all_failed = False
         try:
             yield
         except BaseException as error:
-            arrived, patience = self._failures.Ibarrier(), time.monotonic() + GRACE
-            while not arrived.Test():
-                if time.monotonic() > patience:
-                    self._abort(error)
-                time.sleep(0.01)
+            self.await_failures(error)
+            self.wait([self._failures.Ibarrier()])  # one may be writing a checkpoint
             raise
+
+    def await_failures(self, error: BaseException) -> None:
+        """Wait until all ranks have an error, as this one has; end the job if one has none."""
+        if self._all_failed:
+            return
+        arrived, patience = self._failures.Ibarrier(), time.monotonic() + GRACE
+        while not arrived.Test():
+            if time.monotonic() > patience:
+                self._abort(error)
+            time.sleep(0.01)
+        self._all_failed = True
 
     def _abort(self, error):
         what = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")

@@ -50,14 +50,13 @@ class RankSettings:
 
         With `average_every` the number of ranks must, too.
         """
-        how = {"average_every": self.average_every}
-        how |= {"ranks": self.size} if self.average_every else {"chunks": self.chunks}
-        if self.base_mini_batch_size is not None:
-            how |= {
-                "base_mini_batch_size": self.base_mini_batch_size,
-                "scaling_epochs": self.scaling_epochs,
-            }
-        return how
+        scales = self.base_mini_batch_size is not None
+        how = {
+            "average_every": self.average_every,
+            "base_mini_batch_size": self.base_mini_batch_size,
+            "scaling_epochs": self.scaling_epochs if scales else None,
+        }
+        return how | ({"ranks": self.size} if self.average_every else {"chunks": self.chunks})
 
     def chunks_read(self, rank):
         """Return (chunks, (first, last) of a rank): it reads the samples of these alone.

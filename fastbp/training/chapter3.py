@@ -54,10 +54,10 @@ def _reference_step(net, rules, n, pairs, eta, step_rules, moments, steps):
     if net._is_overridden("update_mini_batch") or not beyond:
         net.update_mini_batch(pairs, eta, rules.lmbda, n)
     else:
-        reference_step(net, pairs, eta, step_rules, moments, steps)
+        step_by_backprop(net, pairs, eta, step_rules, moments, steps)
 
 
-def reference_step(net, pairs, eta, rules, moments=(), steps=0):
+def step_by_backprop(net, pairs, eta, rules, moments=(), steps=0):
     """Take a step by net.backprop, sample by sample; moments: flat vectors, see rules.Rules."""
     plan = net._plan
     nabla_b, nabla_w = reference_path.summed_gradient(net.backprop, pairs)
@@ -72,10 +72,10 @@ def reference_step(net, pairs, eta, rules, moments=(), steps=0):
 def _config(net, rules, monitors):
     """Return what must be the same when a run is resumed."""
     cost = net.cost if isinstance(net.cost, type) else type(net.cost)
-    adam = {} if rules.optimizer == "sgd" else {"adam": [*rules.betas, rules.epsilon]}
-    return adam | {
+    return {
         "cost": cost.__name__, "activations": list(net.activations), "lmbda": rules.lmbda,
         "l1": rules.l1, "momentum": rules.momentum, "nesterov": rules.nesterov,
+        "adam": None if rules.optimizer == "sgd" else [*rules.betas, rules.epsilon],
         "dropout": list(rules.dropout), "max_norm": rules.max_norm,
         "early_stopping_n": monitors.early_stopping_n, "stop_on": monitors.stop_on,
         "monitors": sorted(monitors.wanted), "monitor_subset": monitors.subset,
@@ -94,8 +94,9 @@ def _measures(net, rules, monitors, training_set, evaluation_data):
         sets["training_data"] = training_set.given
     if evaluation_data is None:
         return measures, sets
-    data = containers.materialise(evaluation_data, "evaluation_data")
-    pairs = _evaluation_pairs(net, data) if _monitors_overridden(net) else None
+    data, pairs = containers.materialise(evaluation_data, "evaluation_data"), None
+    if _passes_pairs(net, monitors, "evaluation"):
+        pairs = _evaluation_pairs(net, _first_of(data, monitors.subset))
     if any(name.startswith("evaluation") for name in monitors.needed):
         both = sets["evaluation_data"] = net._read(data, False, "evaluation_data")
         one_hot = not containers.is_array_form(data)
@@ -103,8 +104,17 @@ def _measures(net, rules, monitors, training_set, evaluation_data):
     return measures, sets
 
 
-def _monitors_overridden(net):
-    return net._is_overridden("accuracy", "total_cost")
+def _passes_pairs(net, monitors, of):
+    """Tell whether an overridden method measures the training or the evaluation data."""
+    methods = ("accuracy", "accuracy"), ("cost", "total_cost")
+    return any(
+        f"{of}_{what}" in monitors.needed and net._is_overridden(method) for what, method in methods
+    )
+
+
+def _first_of(data, n):
+    """Return the first n samples of data in a form that materialise returns; None: all of them."""
+    return data[:n] if isinstance(data, list) else tuple(array[:n] for array in data)
 
 
 def _training_measures(net, rules, monitors, training_set):
@@ -112,15 +122,15 @@ def _training_measures(net, rules, monitors, training_set):
     if training_set.arrays is None:
         return {}
     pairs = None
-    if _monitors_overridden(net):
-        pairs = datasets.training_pairs(training_set.data, net._plan, net.dtype)
+    if _passes_pairs(net, monitors, "training"):
+        data = _first_of(training_set.data, monitors.subset)
+        pairs = datasets.training_pairs(data, net._plan, net.dtype)
     return _measures_of(net, rules, monitors, "training", training_set.arrays, pairs)
 
 
 def _measures_of(net, rules, monitors, of, arrays, pairs, one_hot=False):
     """Return the measures of training or evaluation data; pairs: for overridden methods."""
     X, Y = (array[: monitors.subset] for array in arrays)
-    pairs = None if pairs is None else pairs[: monitors.subset]
     is_training, measures = of == "training", {}
     if f"{of}_accuracy" in monitors.needed:
         labels = datasets.stored_labels(Y, net.activations[-1], f"{of}_data", one_hot)

@@ -37,8 +37,8 @@ def gradient_check(
         The step of the central differences (C(p + h) - C(p - h)) / 2h, which are computed in
         float64 whatever the network's type.
     most : int, optional
-        How many weights and biases are checked, spread over all of them; None for all. Each takes
-        two forward passes; they run on several threads.
+        About how many weights and biases are checked, spread over all of them, one of each layer at
+        least; None for all. Each takes two forward passes; they run on several threads.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def gradient_check(
     numeric_arrays.check_finite_samples(X, Y, net.dtype, "data")
     nabla_b, nabla_w = net._summed_gradient(X, Y.astype(net.dtype))
     nabla = parameters.flatten(nabla_w, nabla_b, plan, wide)
-    which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
+    which = _spread(plan, most)
     if net._is_overridden(*net._gradient_parts, "feedforward"):
         numeric = _slow_quotients(net, which, X, Y, h)
     else:
@@ -85,6 +85,14 @@ def gradient_check(
         error = np.abs(nabla[which[inside]] - numeric[inside]).max(initial=0.0)
         errors.append(float(error / largest) if largest else float(error))
     return errors
+
+
+def _spread(plan, most):
+    """Return which parameters are checked: about `most`, at equal distances, and one per layer."""
+    which = np.arange(0, plan.n_params, 1 if most is None else -(-plan.n_params // most))
+    starts = np.array([w_at for w_at, _ in plan.offsets])
+    in_layer = np.diff(np.searchsorted(which, [*starts, plan.n_params]))
+    return np.union1d(which, starts[in_layer == 0])
 
 
 def quotients(net, which, X, Y, h=1e-5):

@@ -39,8 +39,12 @@ class SingleProcess:
     def check_same(self, config):
         """Raise ValueError on all ranks unless config is the same on all of them."""
 
-    def share_signals(self, deferred):
-        """Note in DeferredSignals what is pending on other ranks, too."""
+    def agree_on_signals(self, deferred):
+        """Return the numbers of the signals that all ranks deliver now, from DeferredSignals."""
+        return deferred.pending
+
+    def await_failures(self, error):
+        """Wait until all ranks have an error, as this one has; end the job if one has none."""
 
 
 ALONE = SingleProcess()

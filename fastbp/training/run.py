@@ -78,7 +78,8 @@ class Run:
                 if self.state.epoch or self.state.epoch_started:  # not before a checkpoint is read
                     self._write_checkpoint_or_warn()
                 raise
-            except BaseException:
+            except BaseException as error:
+                self.group.await_failures(error)  # that of others would end the job meanwhile
                 if self.signals.delivered:
                     self._write_checkpoint_or_warn()
                 raise
@@ -136,15 +137,21 @@ class Run:
     def _start_epoch(self):
         state = self.state
         if self.training_set.start_epoch(state.epoch):
-            if "training_data" in self.sets:
-                self.sets["training_data"] = self.training_set.given
+            self._note_data()
             self.on_new_data()
         with self.signals.blocked():  # overridden methods and schedules
-            if self.rereads_list and state.epoch and self.training_set.read_again(state.order):
-                state.order = self.training_set.new_order()
+            if self.rereads_list and state.epoch:
+                if self.training_set.read_again(state.order):
+                    state.order = self.training_set.new_order()
+                self._note_data()
             state.eta, state.order = self.group.from_root(self._draw_epoch)
         self.training_set.shuffle_list(state.order)
         state.epoch_started = True
+
+    def _note_data(self):
+        """Note the data of the epoch that begins, in which an error would be looked for."""
+        if "training_data" in self.sets:
+            self.sets["training_data"] = self.training_set.given
 
     def _draw_epoch(self):
         """Return the learning rate and the order of samples of the epoch that begins."""
@@ -333,8 +340,7 @@ class Run:
         """Write a checkpoint if it is time, and let pending signals through."""
         if self.checkpointer.is_due(epochs):
             self._write_checkpoint_or_warn()
-        self.group.share_signals(self.signals)
-        self.signals.deliver()
+        self.signals.deliver(self.group.agree_on_signals(self.signals))
 
     def _write_checkpoint_or_warn(self):
         """Write a checkpoint; that it can't be written need not end hours of work."""
@@ -349,7 +355,7 @@ class Run:
         if self.checkpointer.path is None:
             return
         if self.settings.stops_on_divergence and not parameters.all_finite(net.weights, net.biases):
-            return  # an overridden method was interrupted in the middle of a step
+            return  # the reference path looks at them only at times
         if self.training_set.was_replaced:
             raise ValueError(
                 "training_data was changed during SGD: no checkpoint of such a run could be "

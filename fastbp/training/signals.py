@@ -67,10 +67,10 @@ class DeferredSignals:
             if number in self._before:
                 self.pending.setdefault(number, None)
 
-    def deliver(self):
-        """Call the handlers that were there before for what is pending."""
-        while self.pending:
-            number = next(iter(self.pending))
+    def deliver(self, numbers=NUMBERS):
+        """Call the handlers that were there before for what is pending, if it is of `numbers`."""
+        while ready := [number for number in self.pending if number in numbers]:
+            number = ready[0]
             frame = self.pending.pop(number)
             self.delivered = True
             self._before[number](number, frame)

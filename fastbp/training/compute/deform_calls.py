@@ -16,7 +16,7 @@ from fastbp.training.compute.samples import read_only
 
 PIXELS = 1 << 24  # in a call: 50 to 100 ms on one thread
 FEW_PIXELS = 1 << 20  # so few are deformed before a second thread has begun
-LOST = 1e-3  # the part of the variance of an elastic field that may be left out
+LOST = 1e-3  # the part of the variance that may be left out along x, and along y
 
 
 def run(out, images, side, strengths, deformation, counter, n_threads):

@@ -89,9 +89,9 @@ class Samples:
         self.checked = True
 
     def note_checked(self, count):
-        """Note that so many samples of an epoch were read by the kernels, in one call of SGD.
+        """Note that the kernels have read so many samples, each once, and found them finite.
 
-        Once that were all of them, the next calls need not look at the inputs.
+        Once one Descent has read all of them, the next ones need not look at the inputs.
         """
         self.checked |= count == self.n
 

@@ -20,7 +20,8 @@ class NewData:
 
     function(epoch): returns the data of an epoch, or None for the same in all; deformation: a
     fastbp.expand_mnist.Deformation of their images, or None; seed: of the deformations; first: the
-    epoch that the run begins or goes on with; epochs: how many it has.
+    epoch that the run begins or goes on with; epochs: how many it has; threads: the most that
+    deform; buffers: the deformed images of the last even and of the last odd epoch.
     """
 
     function: object

@@ -15,8 +15,9 @@ POLL_SECONDS = 0.1  # how often a thread that waits looks for signals: not all j
 class EpochPrefetcher:
     """Calls function(epoch) on a thread, for the epochs below `epochs`.
 
-    is_user_code: it may never return, so that the interpreter's exit does not wait for it, as it
-    does for compiled code, which must not run while its libraries are taken down.
+    is_user_code: the interpreter's exit does not wait for a function of the user's, which may never
+    return; it waits for one of fastbp's, whose compiled code must not run while libraries are taken
+    down.
     """
 
     def __init__(self, function, epochs, is_user_code):
@@ -61,7 +62,7 @@ class _Call(threading.Thread):
     def __init__(self, function, epoch, daemon):
         super().__init__(name=f"fastbp data of epoch {epoch}", daemon=daemon)
         self.function, self.epoch, self.value, self.error = function, epoch, None, None
-        self.context = contextvars.copy_context()  # NumPy's errstate is the caller's
+        self.context = contextvars.copy_context()  # the group of processes, NumPy's errstate
 
     def run(self):
         try:

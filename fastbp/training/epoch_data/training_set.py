@@ -8,11 +8,13 @@ stand in the order of the epoch: equal data in all epochs give the bits of data 
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from fastbp.data import containers, datasets, file_rows, messages, numeric_arrays
 from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
 from fastbp.training.compute import engine
-from fastbp.training.compute.samples import Samples
+from fastbp.training.compute.samples import NonFiniteInput, Samples
 from fastbp.training.epoch_data.new_data import labels_of
 from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
 from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
@@ -23,7 +25,8 @@ class Loaded(NamedTuple):
     """Training data of an epoch.
 
     data: in one of the forms that materialise returns; given: (X, Y) before they were deformed, or
-    None where overridden methods take data of their own; arrays: after it; samples: for the
+    None where overridden methods take data of their own; arrays: after it, but with windows, whose
+    images are deformed as they are read; samples: for the
     kernels, or None; windows: these, a window at a time, or None; pairs: for the reference path, or
     None.
     """
@@ -66,9 +69,12 @@ class TrainingSet:
         self.n = self._count()
 
     def __enter__(self):
-        return self if self.windows is None else self.windows.__enter__()
+        if self.windows is not None:
+            self.windows.__enter__()
+        return self
 
     def __exit__(self, *error):
+        self.prefetcher = None  # its method is this object's: else both would stay for a while
         if self.windows is not None:
             self.windows.__exit__(*error)
 
@@ -190,9 +196,14 @@ class TrainingSet:
     def _deform_rows(self, first, X, Y):
         """Deform rows X of inputs, from number `first` on, in place; Y: their targets."""
         new = self.new_data
-        X[...] = new.deformation.apply_from(
-            first, X, labels_of(Y), new.seed, self.epoch, threads=new.threads
-        )
+        try:
+            X[...] = new.deformation.apply_from(
+                first, X, labels_of(Y), new.seed, self.epoch, threads=new.threads
+            )
+        except ValueError:
+            if not np.isfinite(X).all():
+                raise NonFiniteInput from None  # the run finds out which sample it is
+            raise
 
     # ------------------------------------------------ new data in each epoch
 

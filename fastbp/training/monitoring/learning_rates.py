@@ -19,7 +19,7 @@ HALVE = "halve"  # the book's schedule, which needs a monitor
 class LearningRates:
     """The learning rate of each epoch; see network2.Network.SGD.
 
-    dtype: the network's; eta: that of the first epoch, checked; epochs: of the whole run; schedule:
+    dtype: the network's; eta: the argument of SGD, checked; epochs: of the whole run; schedule:
     after the check None, "halve" or a function; may_halve: whether "halve" is allowed.
     """
 
