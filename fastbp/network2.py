@@ -170,8 +170,7 @@ class Network(Initializers, base.CompiledNetwork):
         early_stopping_n : int
             End after so many epochs in which `stop_on` did not improve; 0: never.
         momentum : float, 0 <= momentum < 1
-            The book's mu: v becomes momentum * v - eta * gradient, and v is added to the weights.
-            Not with Adam.
+            The book's mu: v becomes momentum * v - eta * gradient, and is added to the weights.
         nesterov : bool
             Whether the momentum is Nesterov's, as PyTorch takes it, not the book's.
         dropout : float or list of float
@@ -182,11 +181,9 @@ class Network(Initializers, base.CompiledNetwork):
             The greatest Euclidean length of the weights into a neuron: longer ones are shortened to
             it after each step.
         optimizer : {"sgd", "adam"}
-            How steps follow from gradients: book, chapter 1, or Kingma and Ba 2015.
         betas : tuple of two floats, each 0 <= beta < 1
-            The decay of Adam's two moments.
         epsilon : float, more than 0
-            What Adam adds to the root of the second moment.
+            Of Adam: the decay of the two moments, and what is added to the root of the second.
         schedule : None, "halve", or as for `fastbp.network.Network.SGD`
             None: eta is constant. "halve": it is halved after early_stopping_n epochs (10 if 0) in
             which `stop_on` did not improve, and training ends when it is below 1/128 of the first.
