@@ -223,8 +223,8 @@ class Network(Initializers, base.CompiledNetwork):
             may_halve=True, shuffle=shuffle,
         )  # fmt: skip
         rules = RuleSettings(
-            dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm, optimizer, betas,
-            epsilon,
+            dtype, num_layers, lmbda, l1, momentum, nesterov, dropout, max_norm,
+            optimizer=optimizer, betas=betas, epsilon=epsilon,
         )  # fmt: skip
         asked = (
             monitor_evaluation_cost, monitor_evaluation_accuracy, monitor_training_cost,

@@ -629,7 +629,7 @@ def _resumed(path):
     try:
         for module in (network, network2):
             run, run.checkpointer = _run_of(module)
-            run.training_set.note_given_order()
+            run.callers_list.note()
             run.bar = types.SimpleNamespace(write=lambda line: None, update=lambda n: None)
             run.checkpointer.path = path
             try:

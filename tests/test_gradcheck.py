@@ -108,7 +108,7 @@ def call_total_cost(A, Y, batch, cost):
 def test_total_cost_against_the_formula(cost, rng):
     A, Y = rng.random((5, 3)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     order = np.array([3, 1, 0, 5, 5])
-    wanted, code = costs(cost, A, Y[order]).sum(), plans.COSTS[cost]
+    wanted, code = costs(cost, A, Y[order]).sum(), plans.COST_CODES[cost]
     assert call_total_cost(A, Y, order, code) == pytest.approx(wanted, rel=1e-12)
     assert call_total_cost(Y[order].copy(), Y, order, code) == 0
 

@@ -11,7 +11,7 @@ from fastbp.kernels import activations, drivers, dropout, lagging, layout, range
 from fastbp.kernels.layout import Matrix
 from fastbp.kernels.simd import at
 from fastbp.training.compute import calls, engine, threads
-from fastbp.training.compute.plans import ACTIVATIONS, OUTPUT_SLOPES, plan_of
+from fastbp.training.compute.plans import ACTIVATION_CODES, OUTPUT_SLOPES, plan_of
 from fastbp.training.compute.rules import LARGE_DECAY, NO_RULES, Rules
 from fastbp.training.compute.samples import Samples
 
@@ -75,7 +75,7 @@ def flat_of(oracle):
 def test_activations_against_their_formulas(name, dtype, rng):
     for n in (1, 5, 70):
         z = (rng.standard_normal(n) * 3).astype(dtype)
-        a = activated(z, ACTIVATIONS[name])
+        a = activated(z, ACTIVATION_CODES[name])
         close(a, FUNCTIONS[name](z.astype(float)[None])[0], dtype, 1e-5)
 
 
@@ -85,7 +85,7 @@ def test_slopes_follow_from_activations(name, dtype, rng):
     Z = rng.standard_normal((4, 6))
     A = padded(FUNCTIONS[name](Z) / 0.5, dtype)
     Delta, S = np.ones_like(A), layout.zeros(A.size, dtype)
-    call_multiply_slope(Delta, A, S, 6, 1.0, 0.5, ACTIVATIONS[name])
+    call_multiply_slope(Delta, A, S, 6, 1.0, 0.5, ACTIVATION_CODES[name])
     close(Delta[:, :6], DERIVATIVES[name](Z), dtype, 1e-5)
 
 
@@ -95,7 +95,7 @@ def test_activations_in_the_limit():
     wanted = {"tanh": [-1, -1, -1, 1, 1, 1], "relu": [0, 0, 0, 800, big, np.inf]}
     for name, values in wanted.items():
         with np.errstate(over="ignore", invalid="ignore"):  # without the JIT, NumPy warns
-            a = activated(z, ACTIVATIONS[name])
+            a = activated(z, ACTIVATION_CODES[name])
         np.testing.assert_array_equal(a, [*values, np.nan])
     for z, values in (
         ([-800.0, 0.0, 800.0], [0, 0, 1]),

@@ -41,6 +41,7 @@ class Run:
         rereads_list=False, on_new_data=lambda: None,
     ):  # fmt: skip
         self.net, self.settings, self.training_set = net, settings, training_set
+        self.callers_list = training_set.callers_list
         self.monitor, self.rule_settings = monitor, rule_settings
         self.step, self.sets = step, sets
         self.config, self.rereads_list, self.on_new_data = config, rereads_list, on_new_data
@@ -57,7 +58,7 @@ class Run:
     def train(self, checkpointer, progress):
         """Run all epochs that are left."""
         net, settings, self.checkpointer = self.net, self.settings, checkpointer
-        self.training_set.note_given_order()
+        self.callers_list.note()
         if settings.stops_on_divergence:
             parameters.check_finite_parameters(net)
         else:  # nothing looks for NaN later
@@ -145,7 +146,7 @@ class Run:
                     state.order = self.training_set.new_order()
                 self._note_data()
             state.eta, state.order = self.group.from_root(self._draw_epoch)
-        self.training_set.shuffle_list(state.order)
+        self.callers_list.shuffle(state.order)
         state.epoch_started = True
 
     def _note_data(self):
@@ -293,7 +294,7 @@ class Run:
         def restore():
             net.weights, net.biases = before
             restore_generators()
-            self.training_set.restore_list()
+            self.callers_list.restore()
 
         return restore
 
@@ -356,7 +357,7 @@ class Run:
             return
         if self.settings.stops_on_divergence and not parameters.all_finite(net.weights, net.biases):
             return  # the reference path looks at them only at times
-        if self.training_set.was_replaced:
+        if self.callers_list.was_replaced:
             raise ValueError(
                 "training_data was changed during SGD: no checkpoint of such a run could be "
                 "resumed; leave checkpoint out"
@@ -386,7 +387,7 @@ class Run:
         else:
             net.weights, net.biases = weights, biases
         if state.epoch_started or state.epoch:
-            self.training_set.shuffle_list(state.order)
+            self.callers_list.shuffle(state.order)
         self.bar.update(state.epoch * self.training_set.n + state.samples_done)
         for line in lines:
             self.write(line)

@@ -71,11 +71,12 @@ class RunState:
         moments = {
             name: checked_vector(arrays[name], name, net, check_finite) for name in self.moments
         }
-        return RunState(
-            order, arguments.check_rate("eta", about["eta"], net.dtype), moments, *counts,
-            bool(about["begun"]), bool(about["finished"]),
-            arguments.check_count("key", about.get("key", 0), 0), self.deform_seed, lines,
-            {name: list(about["history"][name]) for name in self.history},
+        return dataclasses.replace(
+            self, order=order, eta=arguments.check_rate("eta", about["eta"], net.dtype),
+            moments=moments, epoch=epoch, samples_done=samples_done, last_monitored=last_monitored,
+            epoch_started=bool(about["begun"]), finished=bool(about["finished"]),
+            dropout_key=arguments.check_count("key", about.get("key", 0), 0), lines=lines,
+            history={name: list(about["history"][name]) for name in self.history},
         )  # fmt: skip
 
 

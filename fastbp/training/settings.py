@@ -139,8 +139,9 @@ class RuleSettings:
         adam = self.optimizer == "adam"
         momentum = self.betas[0] if adam else self.momentum
         return Rules(
-            self.lmbda / n, self.l1 / n, momentum, self.nesterov, self.dropout, key, self.max_norm,
-            adam, self.betas[1], self.epsilon,
+            l2=self.lmbda / n, l1=self.l1 / n, momentum=momentum, nesterov=self.nesterov,
+            dropout=self.dropout, key=key, max_norm=self.max_norm, adam=adam, beta2=self.betas[1],
+            epsilon=self.epsilon,
         )  # fmt: skip
 
 

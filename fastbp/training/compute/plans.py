@@ -9,15 +9,15 @@ from fastbp.data import arguments, messages
 from fastbp.kernels import activations as act
 from fastbp.kernels import costs, layout
 
-ACTIVATIONS = {
+ACTIVATION_CODES = {
     "sigmoid": act.SIGMOID,
     "tanh": act.TANH,
     "relu": act.RELU,
     "linear": act.LINEAR,
     "softmax": act.SOFTMAX,
 }
-HIDDEN_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name != "softmax")
-COSTS = {
+HIDDEN_ACTIVATIONS = tuple(name for name in ACTIVATION_CODES if name != "softmax")
+COST_CODES = {
     "quadratic": costs.QUADRATIC,
     "cross-entropy": costs.CROSS_ENTROPY,
     "log-likelihood": costs.LOG_LIKELIHOOD,
@@ -44,9 +44,9 @@ class Plan:
     """
 
     def __init__(self, sizes, activations=(), cost="quadratic"):
-        self.sizes, self.cost = sizes, COSTS[cost]
+        self.sizes, self.cost = sizes, COST_CODES[cost]
         activations = activations or ("sigmoid",) * (len(sizes) - 1)
-        codes = [ACTIVATIONS[name] for name in activations]
+        codes = [ACTIVATION_CODES[name] for name in activations]
         slopes = [*codes[:-1], OUTPUT_SLOPES[cost, activations[-1]]]
         self.codes = np.array([codes, slopes]).T
         self.shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
@@ -73,7 +73,7 @@ def plan_of(sizes, activations=(), cost="quadratic"):
 def checked_plan_of(sizes, activations, cost):
     """Return the Plan of a network2, or raise: anything may have been assigned to it.
 
-    cost: a name of COSTS, or None for a cost of the user's own.
+    cost: a name of costs.COSTS, or None for a cost of the user's own.
     """
     sizes = arguments.check_sizes(sizes)
     check_activations(activations[:-1], activations[-1], sizes, cost)
@@ -86,7 +86,7 @@ def check_activations(activation, output, sizes, cost):
     """Return a tuple with the activation of each layer after the input layer, or raise.
 
     activation: of the hidden layers, one name or a list; output: of the output layer, or None for
-    the one that goes with the cost; cost: a name of COSTS, or None for a cost of the user's own.
+    the one that goes with the cost; cost: a name of costs.COSTS, or None for one of the user's own.
     """
     num_layers = len(sizes)
     if not isinstance(activation, (str, list, tuple)):
@@ -104,9 +104,9 @@ def check_activations(activation, output, sizes, cost):
             raise ValueError(f"activation is {messages.describe(name)}, expected one of {names}")
     if output is None:
         output = "softmax" if cost == "log-likelihood" else "sigmoid"
-    if output not in ACTIVATIONS:
+    if output not in ACTIVATION_CODES:
         raise ValueError(
-            f"output is {messages.describe(output)}, expected one of {', '.join(ACTIVATIONS)}"
+            f"output is {messages.describe(output)}, expected one of {', '.join(ACTIVATION_CODES)}"
         )
     if cost and (cost, output) not in OUTPUT_SLOPES:
         fitting = [o for c, o in OUTPUT_SLOPES if c == cost]

@@ -15,6 +15,7 @@ from fastbp.data.pixels import Pixels
 from fastbp.training import checkpoint, group
 from fastbp.training.compute import engine
 from fastbp.training.compute.samples import NonFiniteInput, Samples
+from fastbp.training.epoch_data.callers_list import CallersList
 from fastbp.training.epoch_data.new_data import labels_of
 from fastbp.training.epoch_data.orders import BlockOrder, BookOrder
 from fastbp.training.epoch_data.prefetcher import EpochPrefetcher
@@ -44,18 +45,21 @@ class TrainingSet:
 
     data: what was passed to SGD; settings: RunSettings; own_data: whether they may be of any kind,
     so that no arrays are made; new_data: NewData, or None if they are the same in each epoch. The
-    fields of Loaded are attributes. n: how many samples; name: what errors call the data; epoch:
-    whose data they are, None for those of all. A context, in which windows are read.
+    fields of Loaded are attributes. callers_list: CallersList; n: how many samples; name: what
+    errors call the data; epoch: whose data they are, None for those of all. A context, in which
+    windows are read.
     """
 
     def __init__(self, data, net, reference, settings, own_data=False, new_data=None):
         self.net, self.reference, self.own_data = net, reference, own_data
         self.settings = settings
         self.new_data, self.epoch, self.name = new_data, None, "training_data"
-        self.was_replaced = False  # the caller's list holds other pairs than at the beginning
         self.is_fixed = new_data is None or new_data.function is None
         self.fixed = containers.materialise(data, self.name) if self.is_fixed else None
-        self.callers_list = self.fixed if isinstance(self.fixed, list) else None
+        is_list = isinstance(self.fixed, list)
+        self.callers_list = CallersList(self.fixed if is_list else None)
+        if is_list and self.deforms:  # pairs are made arrays once, not in each epoch
+            self.fixed = self._check_arrays(self.fixed, None, self.name)
         if new_data is None:
             self._use(self._load(None))
             self.prefetcher = None
@@ -66,7 +70,7 @@ class TrainingSet:
             self._use(self.prefetcher.result(new_data.first), new_data.first)
         if self.windows is not None:
             self.prefetcher = None  # images are deformed as their window is read
-        self.n = self._count()
+        self.n = self._count(self)
 
     def __enter__(self):
         if self.windows is not None:
@@ -78,8 +82,9 @@ class TrainingSet:
         if self.windows is not None:
             self.windows.__exit__(*error)
 
-    def _count(self):
-        return len(self.pairs if self.reference else self.arrays[0])
+    def _count(self, loaded):
+        """Return how many samples a Loaded has, or this set, which has its fields."""
+        return len(loaded.pairs if self.reference else loaded.arrays[0])
 
     def _load(self, epoch):
         """Return the Loaded of an epoch; None: of all. May run on a thread of its own."""
@@ -99,7 +104,6 @@ class TrainingSet:
         if self.deforms:
             X, Y = given
             data = arrays = self.new_data.deform(X, labels_of(Y), epoch), Y
-            self.fixed = given if self.is_fixed else None  # it is read once
         if self.reference:
             return Loaded(data, given, arrays, None, None, self._make_pairs(data, name))
         return Loaded(data, given, arrays, Samples(*arrays, "training_data"), None, None)
@@ -216,7 +220,7 @@ class TrainingSet:
             self.epoch = None if self.new_data is None else epoch
             return False
         loaded = self.prefetcher.result(epoch)
-        n = len(loaded.pairs if self.reference else loaded.arrays[0])
+        n = self._count(loaded)
         if n != self.n:
             raise ValueError(
                 f"{self._name_of(epoch)} has {n} samples, expected {self.n}, as in the epochs "
@@ -258,39 +262,18 @@ class TrainingSet:
             self._fingerprint = checkpoint.fingerprint(*self.given)
         return self._fingerprint
 
-    # ------------------------------------------------ the caller's list
-
-    def note_given_order(self):
-        """Note the caller's pairs in the order in which they are given."""
-        self.pairs_given = None if self.callers_list is None else list(self.callers_list)
-
-    def shuffle_list(self, order):
-        """Bring the caller's list into the order of an epoch."""
-        if self.callers_list is not None:
-            self.callers_list[:] = [self.pairs_given[i] for i in order.samples.tolist()]
-
-    def restore_list(self):
-        """Bring the caller's list into the order in which it was given."""
-        if self.callers_list is not None:
-            self.callers_list[:] = self.pairs_given
-
     def read_again(self, order):
         """Read the caller's list anew: overridden methods may have changed it, or its pairs.
 
         order: the one that it was brought into. Returns whether it holds other pairs now. Lists
         whose images are deformed are read once.
         """
-        if self.callers_list is None or self.new_data is not None:
+        if self.callers_list.pairs is None or self.new_data is not None:
             return False
-        theirs, given = self.callers_list, self.pairs_given
-        changed = len(given) != len(theirs) or any(
-            given[i] is not pair for i, pair in zip(order.samples.tolist(), theirs)
-        )
-        if changed:
-            self.pairs_given, self.was_replaced = list(theirs), True
-        self.fixed = self.pairs_given
+        changed = self.callers_list.note_changes(order)
+        self.fixed = self.callers_list.given
         self._use(self._load(None))
-        self.n = self._count()
+        self.n = self._count(self)
         return changed
 
 
