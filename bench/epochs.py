@@ -272,7 +272,8 @@ def summary(cases, settings):
     return (
         f"{tables.table(header, rows)}\nSeconds per 50,000 images of {settings.data}; medians, "
         "compiling and evaluation not included; the fastest number of threads. The book's "
-        "algorithm runs in float64 always (-: too slow to measure); PyTorch is its fastest "
+        "algorithm: tests/reference.py, our NumPy version of it, one sample at a time, in float64 "
+        "(-: too slow to measure); PyTorch is its fastest "
         "variant, that by hand included; JAX a whole epoch in one compiled scan. Of FMA peak: "
         "dense-equivalent GFLOP/s, zeros of the images counted, though left out, against "
         f"multiply-adds in registers. {tables.source(settings.command)}"
