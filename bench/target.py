@@ -31,8 +31,9 @@ def measure(settings):
     ]
     random.setstate(state)
     return (
-        f"{tables.network((784, 30, 10), 10)}, eta 3.0. From the same weights and in the same order, "
-        f"epochs differ since rounding differences grow; not reached: not in {most} epochs.\n\n"
+        f"{tables.network((784, 30, 10), 10)}, eta 3.0. From the same weights and in the same "
+        f"order, epochs differ since rounding differences grow; not reached: not in {most} "
+        f"epochs.\n\n"
         f"{tables.table(HEADER, rows)}"
     )
 

@@ -31,8 +31,8 @@ def measure(settings):
         scaling = [_scaling(*work, settings, rounds, workers) for work in SCALING]
         choices = [_choice(s, m, settings, rounds, workers) for s in CHOICES for m in BATCHES]
     return (
-        f"fastbp on all threads against one, {SCALING_IMAGES:,} images; in turns with it, a loop of "
-        f"FMAs in registers. Medians, ratios with their quartiles.\n\n"
+        f"fastbp on all threads against one, {SCALING_IMAGES:,} images; in turns with it, a loop "
+        f"of FMAs in registers. Medians, ratios with their quartiles.\n\n"
         f"{tables.table(scaling_header, scaling)}\n"
         f"The automatic choice of threads against one and all, {CHOICE_IMAGES:,} images:\n\n"
         f"{tables.table(choice_header, choices)}"
