@@ -267,9 +267,9 @@ def test_the_two_fields_of_an_image_are_alike_and_independent():
 
 
 @compiled
-def call_resample(out, images, mapping, side, rounding, work):
+def call_resample(out, image, mapping, side, rounding, work):
     mine = kernels.work_of(work, np.intp(0), np.intp(1))
-    kernels.resample(out, images, 0, mapping, side, rounding, mine)
+    kernels.resample(at(out, 0), at(image, 0), mapping, side, rounding, mine)
 
 
 def resampled(image, mapping, field=None):

@@ -38,7 +38,7 @@ Settings = namedtuple(
     "Settings", "basis rank side low_key high_key epoch first rotation shear scale shift rounding"
 )
 # The memory of a thread. words: random bits; noise: Z; product: a panel of Z K^T; field: rows of
-# whole vectors; corners, fractions: of a row; values: the image, with a margin of zeros.
+# whole vectors; corners, fractions: of all pixels; values: the image, with a margin of zeros.
 Work = namedtuple("Work", "words noise product field corners fractions values")
 
 
@@ -47,7 +47,7 @@ def workspace(n_threads, side, rank, dtype):
     width = width_of(side)
     counts = (
         (NOISE + 2 * rank * rank + 3) // 4 * 4, 2 * rank * rank, rank * LANES,
-        2 * side * width, width, 2 * width, (side + 3) ** 2,
+        2 * side * width, side * side, 2 * side * side, (side + 3) ** 2,
     )  # fmt: skip
     kinds = np.uint32, np.float32, np.float32, np.float32, np.int32, np.float32, dtype
     return Work(*(layout.zeros(n_threads * n, kind) for n, kind in zip(counts, kinds)))
@@ -144,61 +144,60 @@ def smooth_field(field, product, noise, settings):
 
 
 @kernel
-def copy_inside(values, images, first, side):
-    """Write an image, which begins at images[first], into values (side + 3, side + 3).
+def copy_inside(values, image, side):
+    """Write an image (side, side) into values (side + 3, side + 3).
 
     One column and row of zeros are before it, two behind.
     """
     for y in range(side):
         for x in range(side):
-            values[(y + 1) * (side + 3) + x + 1] = images[first + y * side + x]
+            values[(y + 1) * (side + 3) + x + 1] = image[y * side + x]
 
 
 @kernel
 def find_points(corners, fractions, field, mapping, y, side):
     """Write where the pixels of row y come from: indices of upper left corners, and fractions.
 
-    corners (side,): into values (side + 3, side + 3), also of points outside the image; fractions
-    (2, row_width): the distances from there along x and y; field: the row's two displacements, the
-    second side rows behind the first.
+    corners (side, side): into values (side + 3, side + 3), also of points outside the image;
+    fractions (2, side, side): the distances from there along x and y; field (2, side, row_width).
     """
     xx, xy, x0, yx, yy, y0 = mapping
     dx, left = np.float32(xx), np.float32(xy * y + x0)
     dy, top = np.float32(yx), np.float32(yy * y + y0)
     first, last, width = np.float32(0), np.float32(side + 1), row_width(side)
     for x in range(side):
-        u = field[x] + (np.float32(x) * dx + left) + np.float32(1)
-        v = field[side * width + x] + (np.float32(x) * dy + top) + np.float32(1)
+        t = y * side + x
+        u = field[y * width + x] + (np.float32(x) * dx + left) + np.float32(1)
+        v = field[(side + y) * width + x] + (np.float32(x) * dy + top) + np.float32(1)
         u, v = min(max(u, first), last), min(max(v, first), last)
         column, line = np.int32(u), np.int32(v)
-        corners[x] = line * np.int32(side + 3) + column
-        fractions[x] = u - np.float32(column)
-        fractions[width + x] = v - np.float32(line)
+        corners[t] = line * np.int32(side + 3) + column
+        fractions[t] = u - np.float32(column)
+        fractions[side * side + t] = v - np.float32(line)
 
 
 @kernel
-def blend(out, first, values, corners, fractions, side, rounding):
-    """Write a row of bilinear averages of four pixels to out[first:].
+def blend(out, values, corners, fractions, side, rounding):
+    """Write the bilinear averages of four pixels each into out (side, side).
 
-    rounding: what is added; the sum is cut off where out is of bytes.
+    One loop over all pixels, since a row is too short for the compiler's vectors. rounding: what is
+    added; the sum is cut off where out is of bytes.
     """
-    width = row_width(side)
-    for x in range(side):
-        k, f, g = corners[x], fractions[x], fractions[width + x]
+    n = side * side
+    for t in range(n):
+        k, f, g = corners[t], fractions[t], fractions[n + t]
         a, b, c, d = values[k], values[k + 1], values[k + side + 3], values[k + side + 4]
         upper, lower = a + f * (b - a), c + f * (d - c)
-        out[first + x] = upper + g * (lower - upper) + rounding
+        out[t] = upper + g * (lower - upper) + rounding
 
 
 @kernel
-def resample(out, images, first, mapping, side, rounding, work):
-    """Write the image at images[first:], moved by a map and by work.field, to out[first:]."""
-    copy_inside(work.values, images, first, side)
+def resample(out, image, mapping, side, rounding, work):
+    """Write an image (side, side), moved by a map and by work.field, into out."""
+    copy_inside(work.values, image, side)
     for y in range(side):
-        row = at(work.field, y * row_width(side))
-        find_points(work.corners, work.fractions, row, mapping, y, side)
-        start = first + y * side
-        blend(out, start, work.values, work.corners, work.fractions, side, rounding)
+        find_points(work.corners, work.fractions, work.field, mapping, y, side)
+    blend(out, work.values, work.corners, work.fractions, side, rounding)
 
 
 @kernel
@@ -214,7 +213,8 @@ def deform_image(out, images, i, strength, settings, work):
         z = at(work.noise, axis * (count // 2))
         field = at(work.field, axis * side * row_width(side))
         smooth_field(field, work.product, z, settings)
-    resample(out, images, i * side * side, mapping, side, settings.rounding, work)
+    start = i * side * side
+    resample(at(out, start), at(images, start), mapping, side, settings.rounding, work)
 
 
 # ------------------------------------------------ what Python calls
