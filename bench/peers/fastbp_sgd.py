@@ -72,8 +72,8 @@ class Fastbp(Peer):
         descent_of = self.net._descent
 
         @contextlib.contextmanager
-        def first_part(samples, order, m, *arguments):
-            with descent_of(samples, order[: steps * m], m, *arguments) as descent:
+        def first_part(samples, order, settings):
+            with descent_of(samples, order[: steps * settings.m], settings) as descent:
                 yield descent
             raise _EnoughError
 
