@@ -324,6 +324,8 @@ def test_where_blocks_cannot_be(data):
     net = network.Network(SIZES)
     with pytest.raises(ValueError, match="'book' or None where training_data is a list of pairs"):
         net.SGD(pairs, 1, M, 1.0, shuffle="blocks")
+    with pytest.raises(ValueError, match="'book' or None where training_data is a list of pairs"):
+        net.SGD(pairs, 1, M, 1.0, shuffle="blocks", deform={})
     with pytest.raises(ValueError, match=r"shuffle is 'random'.*expected 'book' or 'blocks'"):
         net.SGD(pairs, 1, M, 1.0, shuffle="random")
 

@@ -9,6 +9,7 @@ from fastbp.cli.options import add_dtype, add_threads
 from fastbp.cli.outputs import check_outputs
 from fastbp.data import arguments, files, messages
 from fastbp.report import learning_curves
+from fastbp.training.compute import threads
 from fastbp.training.monitoring.progress_bar import progress_bar
 
 
@@ -46,12 +47,12 @@ def book_table(options):
 
 def _caption(options, n_seeds):
     """Return what the table shows, how and on what it was made."""
-    threads = f" --threads {options.threads}" if options.threads else ""
+    limit = f" --threads {options.threads}" if options.threads else ""
     return (
         f"Percent right on MNIST, beside the numbers in the book; {n_seeds} seed(s), "
         f"{options.dtype}, recipes in float32; seconds for one seed, evaluation included, with up "
-        f"to {options.threads or machine.cores()} thread(s). {machine.describe()}. Made by "
-        f"`fastbp book{' --quick' * options.quick} --seeds {n_seeds}{threads}`.\n"
+        f"to {threads.usable(options.threads)} thread(s). {machine.describe()}. Made by "
+        f"`fastbp book{' --quick' * options.quick} --seeds {n_seeds}{limit}`.\n"
     )
 
 

@@ -59,7 +59,8 @@ class TrainingSet:
         is_list = isinstance(self.fixed, list)
         self.callers_list = CallersList(self.fixed if is_list else None)
         if is_list and self.deforms:  # pairs are made arrays once, not in each epoch
-            self.fixed = self._check_arrays(self.fixed, None, self.name)
+            streams = self._check_streams(self.fixed)
+            self.fixed = self._check_arrays(self.fixed, streams, self.name)
         if new_data is None:
             self._use(self._load(None))
             self.prefetcher = None
