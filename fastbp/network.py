@@ -208,9 +208,9 @@ class Network(base.CompiledNetwork):
             "book": the order is that of `random.shuffle`. "blocks": arrays are read in blocks of
             1 MB in random order, and shuffled within windows of 128 MB; memory maps are read from
             their files, by a thread that reads ahead. None: "blocks" for a memory map that is
-            larger than the free memory, else "book"; resumed, the order that the run began with. A
-            file that is cut off meanwhile is an OSError with "blocks"; else, as for any memory map,
-            the end of the process (SIGBUS).
+            larger than the free memory, else "book"; on a memory map a run that is resumed goes on
+            in the order that it began with. A file that is cut off meanwhile is an OSError with
+            "blocks"; else, as for any memory map, the end of the process (SIGBUS).
 
         Raises
         ------

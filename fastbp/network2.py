@@ -271,9 +271,8 @@ class Network(Initializers, base.CompiledNetwork):
         plan, dtype = self._plan, self.dtype
         eta = arguments.check_rate("eta", eta, dtype)
         lmbda = arguments.check_range("lmbda", lmbda, dtype, 0)
-        n = arguments.check_count("n", n, 1)
+        rules = Rules(l2=lmbda / arguments.check_count("n", n, 1))
         mini_batch = containers.materialise(mini_batch, "mini_batch")
-        rules = Rules(l2=lmbda / n)
         if not self._is_overridden("backprop", "cost", "sigmoid"):
             self._step(mini_batch, eta, rules)
             return
@@ -406,9 +405,10 @@ class Network(Initializers, base.CompiledNetwork):
 
     def _read(self, data, one_hot, name):
         """Return (X, Y) of data: pairs with columns (one_hot) or with labels; or arrays."""
-        data = containers.materialise(data, name)
         read = datasets.training_arrays if one_hot else datasets.evaluation_arrays
-        return read(data, self._plan, self.dtype, name, "auto")
+        X, Y = read(containers.materialise(data, name), self._plan, self.dtype, name, "auto")
+        numeric_arrays.check_finite_samples(None, Y, self.dtype, name)  # layers look at X alone
+        return X, Y
 
     def _outputs(self, X):
         """Return the outputs (n, n_out) for the rows of X."""

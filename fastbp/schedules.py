@@ -194,10 +194,10 @@ def parse(text: str) -> Geometric | Linear | Cosine | Step:
     >>> schedules.parse("step:10,0.5")
     Step(every=10, factor=0.5)
     """
-    name, _, values = text.partition(":")
+    name, colon, values = text.partition(":")
     try:
         kind = SCHEDULES[name]
-        numbers = [float(value) for value in values.split(",")] if values else []
+        numbers = [float(value) for value in values.split(",")] if colon else []
         if kind is Step and numbers and numbers[0].is_integer():
             numbers[0] = int(numbers[0])
         return kind(*numbers)

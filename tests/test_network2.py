@@ -273,6 +273,21 @@ def test_early_stopping_keeps_the_best_weights(training, evaluation, capsys):
     assert len(accuracies) - 1 - int(np.argmax(accuracies)) == 4
 
 
+@pytest.mark.parametrize(
+    ("values", "kept"), [([3, 2, 2, 2], 1), ([np.nan] * 3, 0), ([np.nan, 3, 4, 5], 1)]
+)
+def test_a_cost_that_is_nan_is_no_best(values, kept, training, capsys):
+    class Own(Network):
+        def total_cost(self, data, lmbda, convert=False):
+            measured.append(self.weights[0].copy())
+            return float(values[len(measured) - 1])
+
+    measured, net = [], Own(SIZES)
+    net.SGD(training, 9, 10, 0.1, early_stopping_n=2, stop_on="training_cost")
+    assert len(measured) == len(values)
+    np.testing.assert_array_equal(net.weights[0], measured[kept])
+
+
 @pytest.mark.parametrize("stop_on", network2.MONITORS)
 def test_early_stopping_on_any_monitor_shown_or_not(stop_on, training, evaluation, capsys):
     few, results = (training[0][:100], training[1][:100]), []

@@ -581,6 +581,33 @@ def test_deformed_images_are_those_of_the_function(kind, form, stand_in, capsys)
         assert any(x is not y for (x, _), (y, _) in zip(data, columns(*samples()), strict=True))
 
 
+def test_a_call_that_a_run_left_behind_ends_before_the_function_is_called_again():
+    """It may fill the same arrays."""
+    (X, Y), last, calls_now, most = samples(), threading.Event(), [], []
+
+    def data(epoch):
+        calls_now.append(epoch)
+        most.append(len(calls_now))
+        if epoch == 1:  # ahead, while the callback of epoch 0 ends the run
+            last.wait(0.5)
+        X[:] = epoch / 10
+        calls_now.remove(epoch)
+        return X, Y
+
+    def stop(figures):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        new_1().SGD(data, 3, 7, 0.5, verbose=False, callback=stop)
+    net = new_1()
+    net.SGD(data, 1, 7, 0.5, verbose=False)
+    again = new_1()
+    again.SGD((np.zeros_like(X), Y), 1, 7, 0.5, verbose=False)
+    assert len(most) > 2
+    assert max(most) == 1
+    assert_equal_arrays(net.weights, again.weights)
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_images_are_deformed_between_epochs_where_training_uses_all_processors(
     busy, stand_in, monkeypatch, capsys

@@ -107,6 +107,21 @@ def test_numbers_that_are_not_finite_in_the_test_data(n, module, bad, rng, capsy
         ask()
 
 
+@pytest.mark.parametrize("cost", network2.COSTS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_in_evaluation_targets(bad, cost, rng):
+    training, (X, Y) = data(rng, 30), data(rng, 30)
+    Y[3] = [0, bad, 0, 1]
+    net = network2.Network(SIZES, network2.COSTS[cost])
+    before, where = state_of(net), rf"data\[3\]: y is {bad} at \[1\], expected finite"
+    for given in (X, Y), columns(X, Y):
+        with pytest.raises(ValueError, match=f"evaluation_{where}"):
+            net.SGD(training, 1, 10, 0.5, evaluation_data=given, monitor_evaluation_cost=True)
+        with pytest.raises(ValueError, match=where):
+            net.total_cost(given, 0.0)
+    assert_same_state(state_of(net), before)
+
+
 @pytest.mark.parametrize("n", [30, 700])
 @pytest.mark.filterwarnings("ignore:.* inputs reach:RuntimeWarning")
 def test_what_float32_cannot_hold(n, rng):
@@ -202,6 +217,18 @@ RULES = {
     "momentum": dict(momentum=0.9, nesterov=True),
     "dropout": dict(dropout=0.2),
 }
+
+
+@pytest.mark.parametrize("own_cost", [False, True])
+def test_weights_whose_squares_are_beyond_all_numbers_are_not_shortened_to_zero(own_cost, rng):
+    class Own(network2.QuadraticCost):
+        pass
+
+    cost = Own if own_cost else network2.QuadraticCost
+    net = network2.Network(SIZES, cost, dtype=np.float32)
+    X, labels = rng.random((50, 20)), rng.integers(4, size=50)
+    with pytest.raises(FloatingPointError, match="became infinite or NaN"):
+        net.SGD((X, labels), 1, 50, 1e22, max_norm=1.0, verbose=False)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -355,6 +355,21 @@ def test_the_bits_of_a_decay_do_not_depend_on_when_calls_end(rng, monkeypatch):
         np.testing.assert_array_equal(params, results[0])
 
 
+def test_the_bits_of_a_decay_do_not_depend_on_where_a_run_pauses(rng, monkeypatch):
+    """A period whose first mini-batch is the last of an epoch is a period of several still."""
+    X = rng.random((119, 40)) * (rng.random((119, 40)) < 0.2)  # 17 mini-batches of 7
+    plan, order = plan_of((40, 20, 10)), rng.permutation(119)
+    start, Y, results = rng.standard_normal(plan.n_params), rng.random((119, 10)), []
+    monkeypatch.setattr("fastbp.training.compute.rules.MOST_PERIOD", 8)
+    read_sparsely(True, monkeypatch)
+    for parts in (order,), (order[:56], order[56:112], order[112:]):
+        params = start.copy()
+        for part in parts:
+            engine.train(params, plan, Samples(X, Y), part, 7, 1.0, 1, rules=Rules(l2=1e-3))
+        results.append(params)
+    np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.parametrize("d", [1e-6, 3e-7])
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_a_small_decay_in_float32_is_as_large_as_asked(d, momentum, monkeypatch):

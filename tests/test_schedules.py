@@ -109,7 +109,8 @@ def test_names(text, schedule):
         ("step", "schedule is 'step'"),
         ("linear:1,2", "expected e.g. geometric:0.01"), ("cosine:much", "could not convert"),
         ("geometric:0", "to is 0.0, expected more than 0"), ("linear:-1", "to is -1.0"),
-        ("linear:nan", "to is nan"), ("step:0", "every is 0, expected at least 1"),
+        ("linear:nan", "to is nan"), ("linear:", "schedule is 'linear:'"),
+        ("step:0", "every is 0, expected at least 1"),
         ("step:1.5", "expected e.g. "), ("step:3,0", "factor is 0.0"), ("halve:2", "'halve:2'"),
     ],
 )  # fmt: skip

@@ -108,7 +108,7 @@ def cast(array, dtype):
 def check_finite_samples(X, Y, dtype, name):
     """Raise ValueError for the first sample whose x or y is NaN, infinite, or beyond `dtype`.
 
-    X (n, n_in); Y (n, n_out) or None.
+    X (n, n_in) and Y (n, n_out), or None.
     """
     for part, array in (("x", X), ("y", Y)):
         if array is None or array.dtype.kind != "f":

@@ -122,7 +122,7 @@ class Fitting:
         def samples(epoch):
             return self._samples_of(new_data.deform(self.data.X, self.labels, epoch))
 
-        return EpochPrefetcher(samples, state.epoch + epochs, is_user_code=False)
+        return EpochPrefetcher(samples, state.epoch + epochs)
 
     def _run_epoch(self, epochs):
         state, start = self.state, time.perf_counter()

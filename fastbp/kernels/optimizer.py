@@ -238,5 +238,6 @@ def limit_norms(W, n_in, limit):
     if any_true(norm > limit):
         most = full(norm, limit)
         factor = most / where(norm > limit, norm, most)
+        factor = factor + (norm - norm)  # NaN, which is found, where the squares are beyond numbers
         for k in range(n_in):
             store(W.place, k * W.stride, load(W.place, k * W.stride) * factor)

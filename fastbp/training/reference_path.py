@@ -90,10 +90,19 @@ def update(weights, biases, nabla_b, nabla_w, moments, eta, m, rules, steps=0):
                 g = g + rules.l2 * p + rules.l1 * np.sign(p)
             p = p + step_of(g, eta, [moment[kind][l] for moment in moments], rules, steps + 1)
             if kind == 0 and rules.max_norm:
-                norms = np.sqrt((p * p).sum(axis=1, keepdims=True))
-                p *= rules.max_norm / np.maximum(norms, rules.max_norm)
+                p *= _shortening(p, rules.max_norm)
             new[kind].append(p)
     return tuple(new)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _shortening(W, limit):
+    """Return the factors (n_out, 1) by which no row of W is longer than the limit.
+
+    They are NaN, which is found, where the squares of a row are beyond all numbers.
+    """
+    norms = np.sqrt((W * W).sum(axis=1, keepdims=True))
+    return limit / np.maximum(norms, limit) + (norms - norms)
 
 
 def step_of(g, eta, moments, rules, t):

@@ -123,7 +123,8 @@ class Descent:
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.guard = FiniteGuard(self.packed) if settings.check else None
         self.period = period_of(rules, eta, self.flops)
-        count = min(self.period, -(-len(order) // self.m))  # mini-batches between two resets
+        # No longer a table of powers than the call needs; but 1 is another kind of step.
+        count = min(self.period, max(2, -(-len(order) // self.m)))
         self.losses = np.zeros(len(order)) if sums_loss else None
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(sample_weight, params.dtype)

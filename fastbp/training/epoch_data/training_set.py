@@ -65,9 +65,7 @@ class TrainingSet:
             self._use(self._load(None))
             self.prefetcher = None
         else:
-            self.prefetcher = EpochPrefetcher(
-                self._load, new_data.epochs, is_user_code=not self.is_fixed
-            )
+            self.prefetcher = EpochPrefetcher(self._load, new_data.epochs, new_data.function)
             self._use(self.prefetcher.result(new_data.first), new_data.first)
         if self.windows is not None:
             self.prefetcher = None  # images are deformed as their window is read

@@ -3,6 +3,8 @@
 Source: book, chapter 3, "How to choose a neural network's hyper-parameters?".
 """
 
+import math
+
 from fastbp.data import arguments
 
 PATIENCE = 10  # epochs without improvement, where eta is halved and no other number is given
@@ -24,7 +26,8 @@ class EarlyStopping:
         """Note the value of an epoch; end the run, or halve its eta, where it is time."""
         settings = self.settings
         better = value if settings.stop_on.endswith("accuracy") else -value
-        if self.best is None or better > self.best or self.best != self.best:  # NaN is no best
+        replaces_nan = self.best is not None and math.isnan(self.best) and not math.isnan(better)
+        if self.best is None or better > self.best or replaces_nan:
             self.best, self.waited, self.halved_at = better, 0, 0
             self.best_weights = self.parameters_of()
             return
