@@ -429,3 +429,50 @@ def test_subnormal_weights_are_flushed_on_any_number_of_threads(monkeypatch):
         results.append(params)
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("decay", [5e-8, 1.7e-7, 5e-5])
+def test_biases_do_not_decay(decay, is_sparse, monkeypatch):
+    """Their sums would, if they were rounded as the weights are, in one direction."""
+    read_sparsely(is_sparse, monkeypatch)
+    n = 20_000 if JIT else 40
+    plan = plan_of((30, 8, 2))
+    X, Y = np.zeros((n, 30), np.float32), np.full((n, 2), 0.5, np.float32)
+    params = np.zeros(plan.n_params, np.float32)  # outputs are 0.5: there is no gradient
+    (w, b), _ = parameters.layer_views(params, plan)
+    w[:] = b[:] = 1
+    engine.train(params, plan, Samples(X, Y), np.arange(n), 1, 1.0, 1, rules=Rules(l2=decay))
+    assert (b == 1).all()
+    if is_sparse:  # with one rounding per period; else see decay_weights
+        np.testing.assert_allclose(w, (1 - decay) ** n, rtol=1e-5)
+
+
+def test_sparse_and_dense_decay_where_no_input_lags(rng, monkeypatch):
+    X = rng.random((60, 70)) * (rng.random((60, 70)) < 0.1)
+    plan, Y, results = plan_of((70, 20, 10)), rng.random((60, 10)), []
+    start = rng.standard_normal(plan.n_params)
+    for is_sparse in (False, True):
+        read_sparsely(is_sparse, monkeypatch)
+        params = start.copy()
+        engine.train(params, plan, Samples(X, Y), np.arange(60), 5, 1.0, 1, rules=Rules(l2=0.3))
+        results.append(params)
+    np.testing.assert_array_equal(*results)
+
+
+def test_subnormal_inputs_lag_alike_on_any_number_of_threads(rng, monkeypatch):
+    read_sparsely(True, monkeypatch)
+    n = 300 if JIT else 20
+    X = (rng.random((n, 40)) * (rng.random((n, 40)) < 0.1)).astype(np.float32)
+    X[:, 0] = 1e-40
+    plan, Y, results = plan_of((40, 24, 10)), rng.random((n, 10)).astype(np.float32), []
+    start = rng.standard_normal(plan.n_params).astype(np.float32)
+    for n_threads in (1, 2, 3):
+        monkeypatch.setattr(threads, "mode", "never" if n_threads == 1 else "always")
+        monkeypatch.setattr(threads, "usable", lambda limit, n=n_threads: n)
+        params, velocity = start.copy(), np.zeros_like(start)
+        engine.train(params, plan, Samples(X, Y), np.arange(n), 5, 0.1,
+                     rules=Rules(l2=1e-3, momentum=0.9), moments=[velocity])  # fmt: skip
+        results.append(params)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)

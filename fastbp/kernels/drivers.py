@@ -215,7 +215,9 @@ def descend_parallel(net, rules, start, eta, factor, n_threads):
     """The passes of a mini-batch, and its step, as descend has it, on n_threads threads."""
     passes_parallel(net, rules, start, 2 * net.top + 1, factor, n_threads)
     if rules is not None:
+        mode = float_mode(0)  # as on one thread: numbers that count as zero there are not listed
         find_lagging(places_of(net), rule_places_of(rules), start)
+        float_mode(mode)
     update_parallel(net, rules, start, eta, n_threads)
     if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
         if rules.max_norm > 0:

@@ -8,7 +8,7 @@ step costs in proportion to the pixels that are not zero, as it does without rul
 
 Weight decay alone multiplies all weights of a step by the same number. The layer then stores them
 divided by `weight_scale`, and they follow their gradient alone until the end of a period, when they
-are multiplied by it.
+are multiplied by it. Biases do not decay, and are stored as they are.
 """
 
 from collections import namedtuple
@@ -43,13 +43,14 @@ def powers_of(l2, momentum, nesterov, eta, count, dtype):
     """
     # v' = momentum v - decay w; w' = w + v', in Nesterov's form w - momentum v + (1 + momentum) v'.
     decay, ahead = eta * l2, 1 + momentum * nesterov
-    step = np.array([[1 - decay * ahead, momentum * (ahead - nesterov)], [-decay, momentum]])
-    powers = np.eye(2)[None]
+    change = np.array([[-decay * ahead, momentum * (ahead - nesterov)], [-decay, momentum - 1]])
+    changes = np.zeros((1, 2, 2))  # of t steps: their power minus 1
     with np.errstate(all="ignore"):  # where training diverges, so does this
-        while len(powers) <= count:
-            powers = np.concatenate([powers, powers @ (powers[-1] @ step)])
-        powers[:, 0, 0] -= 1
-        return powers[: count + 1].astype(dtype).reshape(-1)
+        while len(changes) <= count:
+            last = changes[-1] + change + changes[-1] @ change
+            changes = np.concatenate([changes, changes + last + changes @ last])
+        changes[:, 1, 1] += 1
+        return changes[: count + 1].astype(dtype).reshape(-1)
 
 
 def inputs_table(sizes):

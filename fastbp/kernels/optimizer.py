@@ -68,10 +68,11 @@ def rule_places_of(rules):
 
 
 @routine(lambda dtype: (matrix_type(dtype), dtype))
-def scale_rows(A, factor):
-    """Multiply A (rows, lanes), rows of a panel, by a factor."""
-    for i in range(0, A.rows * A.stride, A.stride):
-        store(A.place, i, load(A.place, i) * factor)
+def decay_rows(W, decay):
+    """w -= decay * w, for rows W (rows, lanes) of a panel; decay: see decay_weights."""
+    for i in range(0, W.rows * W.stride, W.stride):
+        w = load(W.place, i)
+        store(W.place, i, fma(w, -decay, w))
 
 
 @kernel

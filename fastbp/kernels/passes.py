@@ -27,9 +27,9 @@ from fastbp.kernels.layout import (
     row,
     size_of,
 )  # fmt: skip
-from fastbp.kernels.optimizer import rules_kinds, scale_rows
+from fastbp.kernels.optimizer import rules_kinds
 from fastbp.kernels.ranges import stage_by_neurons, thread_block, thread_range
-from fastbp.kernels.simd import at, lanes, prefetch
+from fastbp.kernels.simd import at, fma, lanes, load, prefetch, store
 from fastbp.kernels.sparse import (
     list_nonzero,
     next_pixels_of,
@@ -99,13 +99,25 @@ def drop(A, rules, batch, first, n, l):
 
 
 @kernel
-def forward_first(net, start, layer, mine):
+def scale_and_add(Z, scale, biases):
+    """z = scale * z + b, for Z (rows, lanes) and biases (lanes,)."""
+    for i in range(Z.rows):
+        store(Z.place, i * Z.stride, fma(load(Z.place, i * Z.stride), scale, load(biases, 0)))
+
+
+@kernel
+def forward_first(net, rules, start, layer, mine):
     """z of the first layer on the pixels that are listed.
 
-    Prefetches the pixels of the next mini-batch, a little at each step of a tile: all lines at once
-    are more than the processor can wait for.
+    Weights that are stored divided by a scale are multiplied by it here. Prefetches the pixels of
+    the next mini-batch, a little at each step of a tile: all lines at once are more than the
+    processor can wait for.
     """
     n, v, X, ahead = size_of(net, 0), lanes(layer.A.place), pixel_source(net), 0
+    scaled, scale = 0, 1.0
+    if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
+        if is_scaled(rules):
+            scaled, scale = 1, weight_scale(rules, steps_of_period(net, rules, start))
     if start + 2 * mine.size <= net.n_samples:
         ahead = mine.size
     for p in range(mine.p0, mine.p1):  # one panel at a time stays in the second-level cache
@@ -116,7 +128,10 @@ def forward_first(net, start, layer, mine):
             count = group.starts[n // KC + 1]
             batch = at(net.order, start + ahead + group.first)
             next_pixels = next_pixels_of(X, batch, group.rows, count)
-            sparse_multiply(Z, group.values, group.columns, count, W, half, next_pixels)
+            listed = count - scaled  # biases, the last input, are not divided by the scale
+            sparse_multiply(Z, group.values, group.columns, listed, W, half, next_pixels)
+            if scaled:
+                scale_and_add(Z, scale, at(W, n * v))
 
 
 @routine(lambda dtype: (net_type(dtype), rules_kinds(dtype), I, I, I, I))
@@ -126,12 +141,7 @@ def forward(net, rules, start, l, thread_id, n_threads):
     mine, layer = thread_range(net, start, l, by_neurons, thread_id, n_threads), layer_of(net, l)
     Z, first = thread_block(layer.A, mine), mine.p0 * lanes(layer.A.place)
     if l == 1 and net.sparse:
-        forward_first(net, start, layer, mine)
-        if rules is not None:  # noqa: SIM102  (Numba leaves this out where rules are None)
-            if is_scaled(rules):
-                scale = weight_scale(rules, steps_of_period(net, rules, start))
-                for p in range(mine.p1 - mine.p0):
-                    scale_rows(block(Z, 0, mine.m, p * lanes(Z.place)), scale)
+        forward_first(net, rules, start, layer, mine)
     else:
         A = block(inputs_of(net, l), mine.first, mine.m, 0)
         W = panels(layer.W, mine.p0, mine.p1)

@@ -32,16 +32,16 @@ from fastbp.kernels.layout import (
 )  # fmt: skip
 from fastbp.kernels.optimizer import (
     begin_step,
+    decay_rows,
     end_step,
     limit_norms,
     only_gradients,
     rules_kinds,
     rules_type,
-    scale_rows,
     slots_of,
 )  # fmt: skip
 from fastbp.kernels.ranges import divide, thread_range, updates_by_neurons
-from fastbp.kernels.simd import at, lanes
+from fastbp.kernels.simd import at, fma, full, lanes, load, store
 from fastbp.kernels.sparse import sparse_add
 
 I = types.intp
@@ -69,12 +69,14 @@ def update_sparse(net, rules, layer, p, start, size, eta):
     if rules is None or only_gradients(rules):
         add_groups(net, size, W, S, 0, blocks, half)
     elif is_scaled(rules):
-        steps = steps_of_period(net, rules, start)
-        before, after = weight_scale(rules, steps), weight_scale(rules, steps + 1)
-        scale_rows(block(panel(layer.target_W, p), n, 1, 0), before / after)  # biases do not decay
+        scale = weight_scale(rules, steps_of_period(net, rules, start) + 1)
+        biases = at(W, n * lanes(W))  # are not divided by the scale: they do not decay
+        b = load(biases, 0)
+        store(biases, 0, full(b, 0.0))
         add_groups(net, size, W, S, 0, blocks, half)
+        store(biases, 0, fma(load(biases, 0), scale, b))
         if ends_period(net, rules, start):
-            scale_rows(panel(layer.target_W, p), after)
+            decay_rows(block(panel(layer.target_W, p), 0, n, 0), 1 - scale)
     else:
         step_listed(net, rules, p, start, size, eta)
 
