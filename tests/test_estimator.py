@@ -234,6 +234,60 @@ def test_warm_start_needs_the_same_classes_and_sizes(iris):
     assert network.set_params(warm_start=False).fit(X, y).coefs_[0].shape == (4, 6)
 
 
+def test_a_warm_start_has_the_best_weights_of_its_own_validation_data(rng):
+    """A score on other data, which this call cannot reach, is not what its epochs have to beat."""
+    X, noise = rng.standard_normal((300, 5)), rng.random(300)
+    y = (X[:, 0] > 0).astype(int)
+    noisy = np.where(noise < 0.2, 1 - y, y)
+    network = NetworkClassifier(
+        20, early_stopping=True, warm_start=True, random_state=1, max_iter=40,
+        learning_rate_init=0.01,
+    )  # fmt: skip
+    easy = np.abs(X[:, 0]) > 1
+    network.fit(X, y, eval_set=(X[easy], y[easy]))
+    before, n, first = (
+        network.best_validation_score_,
+        len(network.validation_scores_),
+        network.coefs_,
+    )
+    assert before > 0.95
+    network.fit(X, noisy, eval_set=(X, noisy))
+    best = max(network.validation_scores_[n:])
+    assert best < before
+    assert network.score(X, noisy) == best
+    assert (network.coefs_[0] != first[0]).any()
+
+
+def test_a_warm_start_without_an_improvement_keeps_its_first_weights(iris):
+    network = NetworkClassifier(
+        9, early_stopping=True, warm_start=True, random_state=1, max_iter=30,
+        learning_rate_init=0.02,
+    ).fit(*iris, eval_set=iris)  # fmt: skip
+    before = clone(network).fit(*iris, eval_set=iris)
+    assert_same_parameters(network, before, rtol=0)
+    network.set_params(learning_rate_init=1e6, max_iter=1).fit(*iris, eval_set=iris)
+    assert network.validation_scores_[-1] < before.score(*iris)
+    assert_same_parameters(network, before, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_refused_arguments_change_nothing(method, rng):
+    """Other classes on the old weights would be wrong answers."""
+    X = rng.standard_normal((60, 3))
+    y = np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
+    network = NetworkClassifier(5, max_iter=5, random_state=0)
+    more = {} if method == "fit" else {"classes": ["a", "b", "c"]}
+    with pytest.raises(ValueError, match="-1.0, expected no neg"):
+        getattr(network, method)(X, y, sample_weight=-np.ones(60), **more)
+    assert not hasattr(network, "classes_")
+    more = {} if method == "fit" else {"classes": ["a", "b"]}
+    getattr(network, method)(X, y, **more)
+    wanted = network.predict(X)
+    with pytest.raises(ValueError, match="eval_set"):
+        network.fit(X, np.where(y == "a", "z", "c"), eval_set=(X, y))
+    assert (network.predict(X) == wanted).all()
+
+
 # ------------------------------------------------ when training ends
 
 

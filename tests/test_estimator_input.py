@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from fastbp.estimator import NetworkClassifier, NetworkRegressor
 
@@ -89,12 +90,52 @@ def test_the_first_partial_fit_needs_classes():
         NetworkClassifier(**HOW).partial_fit(X, Y_CLASSES, classes=[])
 
 
-def test_images_are_deformed_alike_for_labels_of_any_number_type():
+def test_images_are_deformed_alike_for_integers_of_any_type():
     images, labels = RNG.random((40, 64)), np.array([1, 5])[np.arange(40) % 2]
     network = NetworkClassifier(deform=dict(rotation=30), **HOW)
-    for dtype in (np.float64, np.float32, np.uint8):
-        other = clone(network).fit(images, labels.astype(dtype))
+    forms = [labels.astype(dtype) for dtype in (np.float64, np.float32, np.uint8, str)]
+    for form in (*forms, forms[-1].astype(object)):
+        other = clone(network).fit(images, form)
         assert_same_parameters(other, clone(network).fit(images, labels))
+
+
+@pytest.mark.parametrize("n", [4, 30])
+def test_text_is_no_class_that_is_a_number(n):
+    """NumPy compares them as text where there are many classes."""
+    y, X = np.array(["0", "1", "2", "3"]), np.arange(8.0).reshape(4, 2)
+    network = NetworkClassifier(random_state=0)
+    with pytest.raises(ValueError, match="y has the classes \\['0', '1', '2', '3'\\], expected"):
+        network.partial_fit(X, y, classes=np.arange(n))
+
+
+@pytest.mark.parametrize("estimator", [NetworkClassifier, NetworkRegressor])
+@pytest.mark.parametrize("activation", ["logistic", "relu"])
+def test_first_weights_without_hidden_layers(estimator, activation):
+    peer = MLPClassifier if estimator is NetworkClassifier else MLPRegressor
+    X, y = np.random.default_rng(0).standard_normal((50, 4)), np.arange(50) % 2
+    how = dict(
+        hidden_layer_sizes=(), activation=activation, solver="sgd", learning_rate_init=1e-12,
+        max_iter=1, random_state=1, batch_size=10,
+    )  # fmt: skip
+    ours, theirs = estimator(**how).fit(X, y), peer(**how).fit(X, y)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.01, 10.0])
+def test_the_loss_of_a_sample_of_probability_0_has_its_weight(weight):
+    """A wrong answer that is certain counts as one of the smallest number above 0."""
+    X, y = np.array([[1e4], [-1e4], [1.0]]), np.array([0, 0, 1])
+    network = NetworkClassifier((), solver="sgd", learning_rate_init=1e-12, batch_size=3,
+                                max_iter=1, alpha=0.0, random_state=0)  # fmt: skip
+    network.fit(X, y)
+    weights = np.array([weight, weight, 1.0])
+    certain = np.flatnonzero(X[:, 0] * network.coefs_[0][0, 0] > 1e3)
+    assert len(certain) == 1
+    network.fit(X, y, sample_weight=weights)
+    most = -np.log(np.finfo(np.float64).tiny)
+    z = network.coefs_[0][0, 0] + network.intercepts_[0][0]
+    wanted = (weight * most + np.log1p(np.exp(-z))) / weights.sum()
+    assert network.loss_ == pytest.approx(wanted, rel=1e-6)
 
 
 # ------------------------------------------------ damaged sparse arrays

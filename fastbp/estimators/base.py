@@ -4,6 +4,7 @@ Invariant: `coefs_` and `intercepts_` are all that is learned: each call reads t
 change at the end of fit and partial_fit only.
 """
 
+import contextlib
 import itertools
 import warnings
 
@@ -25,7 +26,6 @@ from fastbp.estimators.fit_settings import (
 )
 from fastbp.estimators.fitting import Fitting, TrainingState
 from fastbp.estimators.training_data import TrainingData, canonical, check_sparse
-from fastbp.kernels.activations import SIGMOID
 from fastbp.training.compute import engine
 from fastbp.training.compute.plans import plan_of
 
@@ -52,26 +52,12 @@ class BaseNetwork(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _fit(self, X, y, sample_weight, eval_set=None, incremental=False):
-        settings = fit_settings(self)
-        is_first = not hasattr(self, "coefs_") or not (incremental or settings.warm_start)
-        fitted = None if is_first else fitted_layers(self)
-        data = self._read(X, y, sample_weight, fitted, incremental)
-        plan = self._plan_of(settings, data)
-        validation = None if eval_set is None else self._read_eval_set(eval_set, plan, data.X.dtype)
-        if is_first:
-            state = TrainingState(generator_of(self.random_state))
-            params = self._initial_parameters(plan, state.generator, data.X.dtype)
-        else:
-            state, params = self._state, self._flat_parameters(fitted, plan)
-        if settings.early_stopping and validation is None:
-            strata = self._strata(data.Y)
-            data, validation = data.split(strata, settings.validation_fraction, state.split_key)
-        if settings.early_stopping:
-            self._check_score(len(validation.Y))
-        measure = None if validation is None else self._measure_of(plan, validation)
-        labels = None if settings.deformation is None else self._image_labels(data)
-        fitting = Fitting(settings, plan, params, state, data, measure, labels)
+    def _fit(self, X, y, sample_weight, eval_set=None, incremental=False, classes=None):
+        with self._unchanged_by_errors():
+            if incremental:
+                self._note_classes(y, classes)
+            fitting = self._prepare(X, y, sample_weight, eval_set, incremental)
+        settings, state = fitting.settings, fitting.state
         if not incremental:
             state.waited = 0
         try:
@@ -89,6 +75,40 @@ class BaseNetwork(BaseEstimator):
                 stacklevel=3,
             )
         return self
+
+    @contextlib.contextmanager
+    def _unchanged_by_errors(self):
+        """Restore the attributes if arguments are refused: classes_ go with the weights."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _prepare(self, X, y, sample_weight, eval_set, incremental):
+        """Return the Fitting of a call, or raise for arguments that make no sense."""
+        settings = fit_settings(self)
+        is_first = not hasattr(self, "coefs_") or not (incremental or settings.warm_start)
+        fitted = None if is_first else fitted_layers(self)
+        data = self._read(X, y, sample_weight, fitted, incremental)
+        plan = self._plan_of(settings, data)
+        validation = None if eval_set is None else self._read_eval_set(eval_set, plan, data.X.dtype)
+        if is_first:
+            state = TrainingState(generator_of(self.random_state))
+            activation, dtype = settings.activation, data.X.dtype
+            params = self._initial_parameters(activation, plan, state.generator, dtype)
+        else:
+            state, params = self._state, self._flat_parameters(fitted, plan)
+        if settings.early_stopping and validation is None:
+            strata = self._strata(data.Y)
+            data, validation = data.split(strata, settings.validation_fraction, state.split_key)
+        if settings.early_stopping:
+            self._check_score(len(validation.Y))
+        measure = None if validation is None else self._measure_of(plan, validation)
+        labels = None if settings.deformation is None else self._image_labels(data)
+        return Fitting(settings, plan, params, state, data, measure, labels)
 
     # ------------------------------------------------ samples
 
@@ -150,9 +170,12 @@ class BaseNetwork(BaseEstimator):
         names = (settings.activation,) * len(settings.hidden_sizes) + (output,)
         return plan_of(arguments.check_sizes(sizes), names, cost)
 
-    def _initial_parameters(self, plan, generator, dtype):
-        """Return a flat vector; the numbers are those of MLPClassifier, in the same order."""
-        factor = 2.0 if plan.codes[0, 0] == SIGMOID and len(plan.sizes) > 2 else 6.0
+    def _initial_parameters(self, activation, plan, generator, dtype):
+        """Return a flat vector; the numbers are those of MLPClassifier, in the same order.
+
+        activation: of the hidden layers, also where there are none.
+        """
+        factor = 2.0 if activation == "sigmoid" else 6.0
         weights, biases = [], []
         for n_in, n_out in itertools.pairwise(plan.sizes):
             bound = np.sqrt(factor / (n_in + n_out))
@@ -231,8 +254,11 @@ class BaseNetwork(BaseEstimator):
 
     _y_numeric = False
 
+    def _note_classes(self, y, classes):
+        """Note the classes of a call of partial_fit."""
+
     def _read_targets(self, y, is_first, incremental):
-        """Note the classes, and return the targets."""
+        """Note the classes of a call of fit, and return the targets."""
         return y
 
     def _class_weights(self, y, incremental):

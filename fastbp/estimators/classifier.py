@@ -65,8 +65,8 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         the end the weights are those of the epoch with the best score, of several with the same
         score those with the least loss. There is no `partial_fit` then.
     validation_fraction : float
-        The share of samples, of each class, that `early_stopping` holds out. Samples with equal
-        ``X`` are never on both sides.
+        The share of samples, of each class, that `early_stopping` holds out. Samples of a class
+        with equal ``X`` are never on both sides.
     beta_1, beta_2, epsilon : float
         Of "adam".
     warm_start : bool
@@ -81,7 +81,7 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         but the output layer, the input layer first.
     deform : dict, fastbp.expand_mnist.Deformation or None
         X are square images, one a row, and are deformed anew for each epoch, by these arguments of
-        `Deformation`. Held-out samples are not.
+        `Deformation`. Held-out samples are not. Its `halved` are labels, as integers or as text.
     callback : callable or list of callables
         Called after each epoch with a dictionary of figures: "epoch", "epochs", "eta", "samples",
         "seconds", "loss" and, with validation data, "validation_loss" and "validation_score". One
@@ -255,8 +255,7 @@ class NetworkClassifier(ClassifierMixin, Labels, BaseNetwork):
         NetworkClassifier
             Itself.
         """
-        self._note_classes(y, classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable class of each row of X, an array (n,), or labels (n, n_labels).

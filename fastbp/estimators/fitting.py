@@ -41,7 +41,6 @@ class TrainingState:
     waited: int = 0
     eta: float | None = None
     best_loss: float = np.inf
-    best_validation: tuple = (-np.inf, -np.inf)  # score, -loss
     loss_curve: list = dataclasses.field(default_factory=list)
     validation_scores: list = dataclasses.field(default_factory=list)
     validation_loss_curve: list = dataclasses.field(default_factory=list)
@@ -81,7 +80,7 @@ class Fitting:
         self.batch_weight = float(self.m * mean_weight)
         self.rule_settings = settings.rule_settings(len(plan.sizes), params.dtype)
         self.stops_by_score = settings.early_stopping and measure is not None
-        self.best_params = params.copy()
+        self.best_params, self.best_validation = params.copy(), (-np.inf, -np.inf)
         self.epochs_done, self.finished = 0, False
         if len(state.moments) != len(self.rule_settings.moments):
             state.moments = [np.zeros_like(params) for _ in self.rule_settings.moments]
@@ -103,6 +102,8 @@ class Fitting:
         self.first_epoch, self.prefetcher = first_epoch, self._begin_deforming(epochs)
         bar = progress_bar(self.settings.progress, epochs * self.n)
         with signals.DeferredSignals() as self.deferred, bar as self.bar:
+            if self.stops_by_score and self.state.epoch:  # the first weights are to be beaten, too
+                self.best_validation = _rank(*self._measure())
             while self.epochs_done < epochs and not self.finished:
                 self._run_epoch(epochs)
             if self.prefetcher is not None:
@@ -181,11 +182,15 @@ class Fitting:
         return descent
 
     def _loss_of(self, descent):
-        """Return its loss, in which a probability of 0 counts as the smallest number above 0."""
+        """Return its loss, in which a sample whose label has probability 0 counts as if it were
+        the smallest number above 0.
+        """
         loss = descent.loss
         if loss == np.inf and self.plan.cost != QUADRATIC:
-            losses = descent.losses[: descent.done]
-            loss = float(np.minimum(losses, -np.log(np.finfo(self.params.dtype).tiny)).sum())
+            losses, order = descent.losses[: descent.done], descent.order[: descent.done]
+            weights = 1.0 if self.sample_weight is None else self.sample_weight[order]
+            most = -np.log(np.finfo(self.params.dtype).tiny) * weights
+            loss = float(np.where(losses == np.inf, most, losses).sum())
         return loss
 
     def _divergence(self, before):
@@ -215,11 +220,15 @@ class Fitting:
         """Return the validation figures by name."""
         if self.measure is None:
             return {}
-        with signals.allow_signals():
-            loss, score = self.measure(self.params)
+        loss, score = self._measure()
         self.state.validation_loss_curve.append(loss)
         self.state.validation_scores.append(score)
         return {"validation_loss": loss, "validation_score": score}
+
+    def _measure(self):
+        """Return (loss, score) on the validation data."""
+        with signals.allow_signals():
+            return self.measure(self.params)
 
     def _report(self, figures):
         """Print a line, and call the callbacks: one of them may end the training."""
@@ -247,11 +256,10 @@ class Fitting:
         if self.measure is not None:
             score = figures["validation_score"]
             if self.stops_by_score:
-                improves = score >= state.best_validation[0] + tol
-            # Of equal scores the one with less loss; NaN is the least, but more than no epoch.
-            validation = tuple(np.nan_to_num((score, -figures["validation_loss"]), nan=LEAST))
-            if validation > state.best_validation:
-                state.best_validation = validation
+                improves = score >= self.best_validation[0] + tol
+            validation = _rank(figures["validation_loss"], score)
+            if validation > self.best_validation:
+                self.best_validation = validation
                 self.best_params[...] = self.params
         state.waited = 0 if improves else state.waited + 1
         if state.waited > self.settings.patience:
@@ -270,3 +278,11 @@ class Fitting:
             )
         if goes_on:
             state.waited = 0
+
+
+def _rank(loss, score):
+    """Return what is greater for better weights: the score; of equal ones the smaller loss.
+
+    NaN is the least, but more than that of no epoch.
+    """
+    return tuple(np.nan_to_num((score, -loss), nan=LEAST))

@@ -76,8 +76,9 @@ class Labels:
             return y.astype(dtype)
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}, expected classes, (n,)")
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
+        known = set(self.classes_.tolist())  # not by NumPy, which may take 1 for "1"
+        unknown = [label for label in np.unique(y).tolist() if label not in known]
+        if unknown:
             raise ValueError(f"y has the classes {unknown}, expected classes of {self.classes_}")
         numbers = np.searchsorted(self.classes_, y)
         if len(self.classes_) == 2:
@@ -95,13 +96,16 @@ class Labels:
         return Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
 
     def _image_labels(self, data):
-        """Return the labels (n,) by which images are deformed; None where classes are no ints."""
+        """Return the labels (n,) by which images are deformed; None where they are no integers."""
         if is_csr(data.X):
             raise TypeError("deform: X is sparse, expected dense images; use X.toarray()")
         strata = self._strata(data.Y)
-        if strata is None or self.classes_.dtype.kind not in "iuf":  # floats are integral here
+        if strata is None or self.classes_.dtype.kind == "b":
             return None
-        return self.classes_.astype(int)[strata.astype(int)]
+        try:
+            return self.classes_.astype(int)[strata.astype(int)]  # floats are integral here
+        except (ValueError, TypeError):  # text such as "cat"
+            return None
 
     def _score(self, outputs, Y, sample_weight):
         return accuracy(outputs, Y, sample_weight, self._output_and_cost()[0] == "softmax")

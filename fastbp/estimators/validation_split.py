@@ -1,7 +1,7 @@
 """Which samples are held out for early stopping.
 
-Invariants: equal rows of X are on the same side; nothing depends on the order of the samples; a
-sample of weight 2 counts as two samples of weight 1.
+Invariants: equal rows of X with equal labels are on the same side; nothing depends on the order of
+the samples; a sample of weight 2 counts as two samples of weight 1.
 """
 
 import numpy as np
