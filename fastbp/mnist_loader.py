@@ -219,7 +219,7 @@ def wrap(data: AnySets) -> PairLists:
     Raises
     ------
     ValueError, TypeError
-        A label is not an integer 0..999.
+        A label is not an integer 0..999, or a set has not as many labels as images.
 
     Examples
     --------
@@ -386,6 +386,8 @@ def synthetic(
 def _columns(data):
     """Return an iterator of pairs (x (n_in, 1), label) of one set."""
     images, labels = data
+    if len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images and {len(labels)} labels in a set")
     if isinstance(images, Pixels):
         images = images.values(np.float32)
     return zip(images[:, :, None], np.asarray(labels).tolist())

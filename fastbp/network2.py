@@ -444,7 +444,7 @@ class Network(Initializers, base.CompiledNetwork):
 
     def _output_error(self, z, a, y, slope):
         """Return BP1, the Delta of the output layer."""
-        if self._cost_name() == "quadratic":
+        if costs.takes_slope(self.cost, self.activations[-1]):
             return (a - y) * slope(z, a)
         return self.cost.delta(z, a, y)
 

@@ -366,3 +366,16 @@ def test_numbers_that_are_not_finite_in_a_map(where, data, tmp_path):
             net.SGD((X, Y), 1, M, 1.0, shuffle="blocks", deform=deform)
         assert_equal_arrays(net.weights, before)
         assert random.getstate() == state
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.float32])
+@pytest.mark.parametrize("cost", network2.COSTS)
+def test_costs_of_targets_of_any_type(dtype, cost, data):
+    images, labels = data
+    costs = []
+    for Y in (np.eye(10)[labels], np.eye(10, dtype=dtype)[labels]):
+        seed_both()
+        net = network2.Network([784, 10, 10], network2.COSTS[cost])
+        how = dict(shuffle="blocks", monitor_training_cost=True, verbose=False)
+        costs.append(net.SGD((Pixels(images), Y), 2, 10, 0.1, **how)[2])
+    assert costs[0] == costs[1]

@@ -268,6 +268,20 @@ def test_several_data_sets_in_a_folder(tmp_path, raw):
             assert_sets(mnist_loader.load_data(tmp_path / name), as_sets(letters))
 
 
+def test_images_have_the_labels_of_their_own_form(tmp_path, raw):
+    """Packed and not, one beside the other: as after `gunzip -k`, but with other content."""
+    other = (raw[0][::-1].copy(), raw[1][::-1].copy(), *raw[2:])
+    write_idx(tmp_path, raw)  # packed
+    for name, array in zip(("train-images-idx3-ubyte", "train-labels-idx1-ubyte"), other):
+        (tmp_path / name).write_bytes(idx(array))
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(raw))
+    assert_sets(mnist_loader.load_data(tmp_path / "train-images-idx3-ubyte.gz"), as_sets(raw))
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        assert_sets(mnist_loader.load_data(tmp_path / name), as_sets(other))
+    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()  # the labels of one pair only are left
+    assert_sets(mnist_loader.load_data(tmp_path), as_sets(other))
+
+
 def test_files_that_are_missing_are_named(tmp_path, raw):
     write_split(tmp_path, "emnist-letters-", raw)
     (tmp_path / "emnist-letters-test-labels-idx1-ubyte.gz").unlink()

@@ -94,6 +94,12 @@ def test_order_of_places(tmp_path, monkeypatch, raw):
         mnist_loader.load_data()
 
 
+def test_as_many_labels_as_images():
+    (X, y), *others = mnist_loader.synthetic(50, 10, 20)
+    with pytest.raises(ValueError, match="50 images and 47 labels"):
+        mnist_loader.wrap(((X, y[3:]), *others))
+
+
 def test_wrapper_gives_the_books_lists(tmp_path, raw):
     training, validation, test = load_data_wrapper(write_idx(tmp_path / "d", raw))
     sets = as_sets(raw)

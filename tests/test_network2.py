@@ -784,3 +784,61 @@ def test_activations_that_are_assigned_are_checked(activations, error, training)
     net.activations = activations
     with pytest.raises(error, match=r"activation|does not go"):
         net.SGD((training[0][:20], training[1][:20]), 1, 10, 0.1)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "relu", "linear"])
+def test_a_subclass_of_the_quadratic_cost_has_its_gradient(output, rng):
+    """Whatever the output activation: only fn is another."""
+
+    class Own(QuadraticCost):
+        @staticmethod
+        def fn(a, y):
+            return QuadraticCost.fn(a, y)
+
+    random.seed(3)
+    np.random.seed(3)
+    net = Network([3, 4, 2], Own, activation="tanh", output=output)
+    pairs = [(rng.random((3, 1)), rng.random((2, 1))) for _ in range(3)]
+    for x, y in pairs:
+        nabla_b, _ = net.backprop(x, y)
+        h = 1e-6
+        for j in range(2):
+            both = []
+            for side in (h, -h):
+                net.biases[-1][j] += side
+                both.append(Own.fn(net.feedforward(x), y))
+                net.biases[-1][j] -= side
+            assert nabla_b[-1][j, 0] == pytest.approx((both[0] - both[1]) / (2 * h), abs=1e-7)
+
+
+def test_a_subset_of_a_tuple_of_pairs(capsys):
+    class Own(Network):
+        def accuracy(self, data, convert=False):
+            seen.append(len(data))
+            return super().accuracy(data, convert)
+
+    rng, seen = np.random.default_rng(1), []
+    pairs = [(rng.random((5, 1)), np.eye(3)[:, [k % 3]]) for k in range(30)]
+    labelled = tuple((x, int(y.argmax())) for x, y in pairs)
+    net = Own([5, 4, 3])
+    net.SGD(tuple(pairs), 1, 10, 0.5, 0.0, labelled, False, True, False, True, monitor_subset=8)
+    assert seen == [8, 8]
+    assert capsys.readouterr().out.count("/ 8\n") == 2
+
+
+def test_outputs_that_are_nan_cost_nan():
+    """Not 0, as that of 0 ln 0, or early stopping would keep the weights as the best."""
+    net = Network([2, 2, 2, 1], activation="relu", dtype=np.float32)
+    net.weights = [np.full((2, 2), 1e20, np.float32)] * 2 + [np.array([[1e20, -1e20]], np.float32)]
+    net.biases = [np.zeros_like(b) for b in net.biases]
+    training = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    evaluation = np.ones((4, 2), np.float32), training[1]
+    how = dict(evaluation_data=evaluation, monitor_evaluation_cost=True, verbose=False)
+    assert np.isnan(net.SGD(training, 1, 4, 0.1, **how)[0]).all()
+
+
+def test_weights_whose_squares_are_infinite_cost_nothing_without_lmbda():
+    net = Network([2, 1], QuadraticCost)
+    net.weights[0][:] = 1e200
+    data = np.ones((3, 2)), np.array([0.0, 1.0, 1.0])
+    assert net.total_cost(data, 0.0) == pytest.approx(1 / 6)

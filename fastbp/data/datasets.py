@@ -205,7 +205,7 @@ def stored_labels(Y, activation, name, require_one_hot=False):
 def target_rows(Y, rows, n_out, dtype):
     """Return the targets (m, n_out) of some rows of what stored_targets returns, or of targets."""
     part = file_rows.read_rows(Y, rows)
-    return one_hot(part, n_out, dtype) if part.ndim == 1 else part
+    return one_hot(part, n_out, dtype) if part.ndim == 1 else numeric_arrays.cast(part, dtype)
 
 
 def one_hot(labels, n_out, dtype):
@@ -235,6 +235,7 @@ def check_labels(labels, n_out, name, first=0):
             f"np.asarray(Y, int)"
         )
     if labels.dtype.kind == "f":
+        labels = labels.astype(np.float64)
         with np.errstate(invalid="ignore"):
             integers = labels.astype(np.int64)
         wrong = np.flatnonzero((integers != labels) | (np.abs(labels) >= 2**53))

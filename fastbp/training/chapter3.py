@@ -114,7 +114,7 @@ def _passes_pairs(net, monitors, of):
 
 def _first_of(data, n):
     """Return the first n samples of data in a form that materialise returns; None: all of them."""
-    return data[:n] if isinstance(data, list) else tuple(array[:n] for array in data)
+    return tuple(array[:n] for array in data) if containers.is_array_form(data) else data[:n]
 
 
 def _training_measures(net, rules, monitors, training_set):

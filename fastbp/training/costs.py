@@ -87,6 +87,12 @@ def name_of(cost):
     return None
 
 
+def takes_slope(cost, activation):
+    """Tell whether BP1 is that of the quadratic cost, (a - y) f'(z), for any f but softmax."""
+    is_quadratic = cost.delta is _FUNCTIONS[QuadraticCost, "delta"]  # a subclass inherits it
+    return is_quadratic and activation != "softmax"
+
+
 def saved_cost(name, is_own, filename):
     """Return the cost that a file names, or raise ValueError for one of the user's own."""
     known = {cost.__name__: cost for cost in COSTS.values()}
@@ -114,7 +120,7 @@ def mean_cost(total, n, weights, lmbda, l1):
 
     weights: a list of arrays; lmbda, l1: the parameters of regularisation, divided by n here.
     """
-    squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
+    squares = sum(float((w.astype(np.float64) ** 2).sum()) for w in weights) if lmbda else 0.0
     sizes = sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights) if l1 else 0.0
     return total / n + 0.5 * (lmbda / n) * squares + l1 / n * sizes
 

@@ -25,7 +25,8 @@ def parse_name(name):
     if not found:
         return None
     part = "train" if found["part"] == "train" else "test"
-    return found["prefix"], f"{part}-{found['kind']}", (found["form"],)
+    preference = found["form"], found["part"] == "test"
+    return found["prefix"], f"{part}-{found['kind']}", preference
 
 
 def read(train_images, train_labels, test_images, test_labels):

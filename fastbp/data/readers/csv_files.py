@@ -39,7 +39,7 @@ def parse_name(name):
     found = _ROLE_WORD.fullmatch(name) or _ROLE_PART.fullmatch(name)
     if not found:
         return None
-    return found[1] + "*" + found[3], found[2].lower(), not found[4]
+    return found[1] + "*" + found[3], found[2].lower(), (not found[4],)
 
 
 def read_pair(train, test):

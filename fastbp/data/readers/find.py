@@ -113,8 +113,9 @@ def _split_training(training, test):
 
 def _files_beside(path, form):
     """Return the paths of all files of the data set that `path` is a part of, in order of role."""
-    name, role, _ = form.parse_name(path.name)
-    roles = _sets_in(path.parent, form)[name] | {role: path}
+    name, role, preference = form.parse_name(path.name)
+    candidates = _sets_in(path.parent, form)[name] | {role: {preference: path}}
+    roles = _named_alike(candidates, preference)
     for other in form.ROLES:
         if other not in roles:
             raise FileNotFoundError(
@@ -125,32 +126,62 @@ def _files_beside(path, form):
 
 
 def _sets_in(folder, form):
-    """Return {name of a data set: {role: path}} for the files of one format in a folder."""
-    best = {}
+    """Return {name of a data set: {role: {preference: path}}} for the files of one format."""
+    sets = {}
     for path in sorted(pathlib.Path(folder).iterdir()):
         parsed = form.parse_name(path.name)
         if parsed and path.is_file():
             name, role, preference = parsed
-            roles = best.setdefault(name, {})
-            if role not in roles or preference < roles[role][0]:
-                roles[role] = preference, path
-    return {name: {role: path for role, (_, path) in roles.items()} for name, roles in best.items()}
+            sets.setdefault(name, {}).setdefault(role, {}).setdefault(preference, path)
+    return sets
+
+
+def _named_alike(roles, preference=None):
+    """Return {role: path}: of several files with one role, one that is named like the others.
+
+    Images and labels of a part have one form if they can: that of `preference`, or the smallest.
+    """
+    chosen = {}
+    for part in sorted({role.partition("-")[0] for role in roles}):
+        files = {role: paths for role, paths in roles.items() if role.partition("-")[0] == part}
+        form = _common_form([*files.values()], preference)
+        for role, paths in files.items():
+            chosen[role] = paths[min(paths, key=lambda other: (_differences(form, other), other))]
+    return chosen
+
+
+def _common_form(files, preference):
+    """Return the preference that most of the files of each role share, or nearly so.
+
+    files: a dictionary {preference: path} for each role.
+    """
+
+    def key(form):
+        nearest = [min(_differences(form, other) for other in paths) for paths in files]
+        return sum(nearest), _differences(form, preference or form), form
+
+    return min({form for paths in files for form in paths}, key=key)
+
+
+def _differences(preference, other):
+    return sum(a != b for a, b in zip(preference, other))
 
 
 def _complete_sets(folder, form):
     """Return {name of a data set: [path of each role]} for those that have all their files."""
-    return {
-        name: [roles[role] for role in form.ROLES]
-        for name, roles in _sets_in(folder, form).items()
-        if all(role in roles for role in form.ROLES)
-    }
+    complete = {}
+    for name, roles in _sets_in(folder, form).items():
+        if all(role in roles for role in form.ROLES):
+            paths = _named_alike(roles)
+            complete[name] = [paths[role] for role in form.ROLES]
+    return complete
 
 
 def _missing_files(folder):
     """Return, as a part of a message, which files of an incomplete data set are missing."""
     for form in (idx_files, npz_files, csv_files, array_files):
         for roles in _sets_in(folder, form).values():
-            present = next(iter(roles.values())).name
+            present = next(path for paths in roles.values() for path in paths.values()).name
             missing = [role.replace("-", " ") for role in form.ROLES if role not in roles]
             alone = "; a csv file alone can be passed by its path" * (form is csv_files)
             return f": with {present} belong files for {', '.join(missing)}{alone}"

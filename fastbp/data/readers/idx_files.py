@@ -27,13 +27,15 @@ def parse_name(name):
     """Return (name of the data set, role, preference) of an IDX file's name, or None for others.
 
     The name of the data set is a prefix such as "emnist-letters-"; role: one of ROLES; preference:
-    of several files with one role the one with the smallest preference is read.
+    of several files with one role the one whose preference is like that of the others is read,
+    or the smallest.
     """
     found = _NAME.fullmatch(name)
     if not found:
         return None
     part = "train" if found["part"] == "train" else "test"
-    return found["prefix"], f"{part}-{found['kind']}", (not found["gz"], found["dot"])
+    preference = not found["gz"], found["dot"], found["part"] == "test"
+    return found["prefix"], f"{part}-{found['kind']}", preference
 
 
 def read(train_images, train_labels, test_images, test_labels):

@@ -24,6 +24,8 @@ def summed_cost(outputs_of, X, Y, cost):
     total = 0.0
     for rows, part in file_rows.parts(X):
         out = outputs_of(part).astype(np.float64)
+        if np.isnan(out).any():  # cross-entropy counts NaN, as that of 0 ln 0, as 0
+            return np.nan
         targets = datasets.target_rows(Y, rows, out.shape[1], np.float64)
         total += costs.summed_cost(cost, out, targets)
     return total
