@@ -217,6 +217,10 @@ def case_errors(ranks):
         def backprop(self, x, y):
             return super().backprop(x, y)
 
+    def drawn(epoch):  # by generators that are in step no longer: rank 0 alone draws the order
+        order = random.sample(range(len(X)), len(X))
+        return X[order], Y[order]
+
     messages = {}
     for name, kind, inputs, how in (
         ("not finite", network.Network, bad, {}),
@@ -228,13 +232,15 @@ def case_errors(ranks):
         ("data", network.Network, other, {}),
         ("deform", network.Network, X, dict(deform={} if ranks.rank else None)),
         ("callback", network.Network, X, dict(callback=lambda figures: 1 / 0)),
+        ("function", network.Network, None, dict(epochs=3)),
     ):
         seed()
         net = kind([40, 30, 10])
         before = digest(net)
         arguments = dict(epochs=1, mini_batch_size=60, eta=1.0) | how
         try:
-            mpi.SGD(net, (inputs, Y), comm=ranks, verbose=False, **arguments)
+            given = drawn if inputs is None else (inputs, Y)
+            mpi.SGD(net, given, comm=ranks, verbose=False, **arguments)
             outcome = "none", ""
         except Exception as error:
             outcome = type(error).__name__, str(error)

@@ -233,12 +233,13 @@ def test_errors_are_raised_on_all_ranks():
         ("data", "ValueError", "training_data is not what it is on rank 0"),
         ("deform", "ValueError", "deform is not what it is on rank 0"),
         ("callback", "ZeroDivisionError", "division by zero"),
+        ("function", "ValueError", "training_data(1) is not what it is on rank 0"),
     ):
         outcomes, unchanged = found[name]
         for rank, (seen, message) in enumerate(outcomes):
             assert seen == kind, (name, rank, message)
             assert text in message
-        assert unchanged is (name != "callback" and name != "diverges"), name
+        assert unchanged is (name not in ("callback", "diverges", "function")), name
 
 
 def test_settings_are_checked():

@@ -140,6 +140,9 @@ class Run:
         if self.training_set.start_epoch(state.epoch):
             self._note_data()
             self.on_new_data()
+            if self.group.size > 1 and not self.training_set.is_fixed:
+                name, fingerprint = self.training_set.name, self.training_set.fingerprint()
+                self.group.check_same({name: fingerprint})
         with self.signals.blocked():  # overridden methods and schedules
             if self.rereads_list and state.epoch:
                 if self.training_set.read_again(state.order):
