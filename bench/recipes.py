@@ -126,7 +126,8 @@ def _spread(errors):
 
 def _seconds_to(goal, curve):
     """Return when a curve first has a percentage of the test images right."""
-    reached = [seconds for seconds, _, error in curve if error <= 100 - goal]
+    most = round(100 - goal, 4)  # as errors are rounded
+    reached = [seconds for seconds, _, error in curve if error <= most]
     return f"{reached[0]:.0f}" if reached else "-"
 
 
@@ -165,9 +166,17 @@ def _read():
 
 
 def _keep(run):
-    """Write a run to recipes.json, in place of one of the same recipe, seed, images and epochs."""
+    """Write a run to recipes.json, in place of one of the same recipe, seed, images and epochs.
+
+    But not of one with the same settings that had more of its epochs, without --minutes.
+    """
     names = "name", "seed", "final", "epochs"
-    runs = [r for r in _read() if any(r[name] != run[name] for name in names)]
+    before = _read()
+    runs = [r for r in before if any(r[name] != run[name] for name in names)]
+    alike = [r for r in before if r not in runs and r["settings"] == run["settings"]]
+    if any(len(r["curve"]) > len(run["curve"]) for r in alike):
+        progress("not kept: a longer run of the same recipe and seed is there")
+        return
     with files.write_atomically(RESULTS / "recipes.json") as file:
         file.write(json.dumps([*runs, run]).replace("}, {", "},\n{").encode())
 

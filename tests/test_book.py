@@ -93,6 +93,11 @@ def test_seconds_to_a_goal():
     done = {"seconds": 60.0, "curves": {"test": curve}}
     never = {"seconds": 1.0, "curves": {"test": [10.0] * 30}}
     assert book.seconds_to(97, row, [done, never]) == [2.0 * 27, None]
+    row_now_and_then = dataclasses.replace(row, curves=False, epochs=90, reported=(("last", 1.0),))
+    curve = [10.0, 20.0, 97.0, *[98.0] * 28]  # of epochs 1, 3, 6 ...
+    now_and_then = {"seconds": 90.0, "curves": {"test": curve}}
+    assert book.seconds_to(97, row_now_and_then, [now_and_then]) == [6.0]
+    assert book.seconds_to(5, row_now_and_then, [now_and_then]) == [1.0]
     text = book.goals([row, other], {row.name: [done], other.name: [never]})
     assert text.splitlines()[0] == f"- 97 % of the test images after: 54.0 s, {row.text}"
     text = book.goals([other], {other.name: [never]})

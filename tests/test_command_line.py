@@ -187,8 +187,11 @@ ERRORS = [  # what the line says, the arguments
     ("to is 0.0, expected more than 0", ["train", "--schedule", "geometric:0"]),
     ("warmup is -1, expected at least 0", ["train", "--warmup", "-1"]),
     ("expected 0 with schedule 'halve'", [*TRAIN, "--warmup", "1", "--schedule", "halve"]),
-    ("exists: --resume goes on with it; to begin anew, remove it",
+    ("bad.json exists: --resume goes on with it; to begin anew, remove /",
      [*TRAIN, "--checkpoint", "{tmp}/bad.json"]),
+    ("old.npz.previous exists: --resume goes on with it; to begin anew, remove /",
+     [*TRAIN, "--checkpoint", "{tmp}/old.npz"]),
+    ("--checkpoint-every needs --checkpoint PATH", [*TRAIN, "--checkpoint-every", "5"]),
     ("--resume needs --checkpoint PATH", [*TRAIN, "--resume"]),
     ("expected e.g. 30s or 5", [*TRAIN, "--checkpoint-every", "often"]),
     ("does not exist", [*TRAIN, "--checkpoint", "{tmp}/none/run.npz"]),
@@ -198,6 +201,7 @@ ERRORS = [  # what the line says, the arguments
 @pytest.mark.parametrize(("message", "arguments"), ERRORS, ids=str)
 def test_errors_are_one_line(message, arguments, data, tmp_path):
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "old.npz.previous").write_text("")
     assert message in refused(*[str(a).format(data=data, tmp=tmp_path) for a in arguments])
 
 

@@ -346,9 +346,30 @@ def test_a_contact_sheet(mnist_folder, sets, tmp_path):
     assert sheet.shape == (2 + 30 * len(rows), 4 + 30 * 6)
     first = X[rows[0]].reshape(28, 28) * 256
     np.testing.assert_array_equal(np.rint(255 * sheet[2:30, 2:30]), first)
-    bytes_of = np.rint(X[rows] * 256).astype(np.uint8)
-    copy = Deformation().apply(bytes_of, y[rows], 0, 4)[-1].reshape(28, 28)
+    bytes_of = np.rint(X * 256).astype(np.uint8)  # the copies that --save would write
+    copy = Deformation().apply(bytes_of, y, 0, 4)[rows[-1]].reshape(28, 28)
     np.testing.assert_array_equal(np.rint(255 * sheet[-30:-2, -30:-2]), copy)
+
+
+def test_a_contact_sheet_of_floats(sets, tmp_path):
+    """Of a pickle whose pixels were divided by 255: white stays white."""
+    floats = [(np.minimum(1, X * np.float32(256 / 255)), y) for X, y in sets]
+    assert floats[0][0].max() == 1
+    source, path = tmp_path / "mnist.pkl.gz", tmp_path / "sheet.png"
+    source.write_bytes(gzip.compress(pickle.dumps(floats, 4)))
+    run = run_command("expand", "--data", source, "--deform", 1, "--sheet", path)
+    assert run.returncode == 0, run.stderr
+    X, y = floats[0]
+    first = X[np.flatnonzero(y == np.unique(y)[0])[0]].reshape(28, 28)
+    sheet = matplotlib_image.imread(path)[::3, ::3, 0]
+    np.testing.assert_allclose(sheet[2:30, 2:30], first, atol=1 / 254)
+
+
+def test_a_folder_may_end_in_a_slash(mnist_folder, tmp_path):
+    path = f"{tmp_path}/expanded/"
+    run = run_command("expand", "--data", mnist_folder, "--save", path)
+    assert run.returncode == 0, run.stderr
+    assert len(mnist_loader.load_data(path)[0][1]) == 250
 
 
 def test_labels_beyond_a_byte(tmp_path, raw):

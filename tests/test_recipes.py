@@ -218,6 +218,14 @@ def test_errors_are_one_line(message, arguments):
 # ------------------------------------------------ the bench
 
 
+def test_the_benchs_seconds_to_a_goal():
+    from bench import recipes
+
+    curve = [(10.0, 2.0, 1.7), (20.0, 1.8, 1.6), (30.0, 1.6, 1.48)]
+    assert recipes._seconds_to(98.4, curve) == "20"  # 100 - 98.4 is less than 1.6 in floats
+    assert recipes._seconds_to(99, curve) == "-"
+
+
 def test_the_benchs_table_and_picture(mnist_folder, tmp_path, monkeypatch):
     """Runs replace those of the same recipe and seed; those of other numbers of epochs stay out."""
     from bench import pictures, recipes
@@ -241,6 +249,8 @@ def test_the_benchs_table_and_picture(mnist_folder, tmp_path, monkeypatch):
     final = recipes.train("simard-2003", 1, options, data)
     assert [error for _, error, _ in final["curve"]] == [None]
     recipes._keep(final)
+    options.final = False
+    recipes._keep(recipes.train("best-seconds", 1, options, data))  # shorter: it is not kept
     runs = json.loads((tmp_path / "recipes.json").read_text())
     assert [(r["name"], r["seed"], r["epochs"]) for r in runs] == [
         ("best-seconds", 1, 1), ("best-seconds", 2, 2), ("best-seconds", 1, 2),

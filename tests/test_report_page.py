@@ -226,6 +226,20 @@ def test_curves_with_gaps(tmp_path):
     np.testing.assert_array_equal(curves["accuracy"]["test"], [np.nan] * 2)  # of how many?
 
 
+def test_curves_of_a_run_that_was_resumed(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text("epoch,test_accuracy,n_test\n3,90,100\n4,95,100\n6,93,100\n")
+    curves = run_curves.read_curves(path, [20, 4])
+    wanted = [np.nan, np.nan, np.nan, 90, 95, np.nan, 93]
+    np.testing.assert_array_equal(curves["accuracy"]["test"], wanted)
+    assert "best 95 %, epoch 4" in sections.learning_curves(curves)
+    for epochs in ("01", "10", "-1 0", "0.5 1", "0 1e300"):  # several runs, or no epochs
+        first, second = epochs.split() if " " in epochs else epochs
+        second = 0 if epochs == "01" else second
+        path.write_text(f"epoch,training_cost\n{first},3\n{second},4\n")
+        assert run_curves.read_curves(path, [20, 4])["cost"]["training"] == [3, 4]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -56,6 +56,10 @@ class Row:
         every_epoch = self.curves or any(which == "best" for which, _ in self.reported)
         return 1 if every_epoch else max(1, self.epochs // 30)
 
+    def is_evaluated(self, epoch):
+        """Tell whether the sets are evaluated after an epoch 1, 2 ... `epochs`."""
+        return epoch in (1, self.epochs) or epoch % self.evaluation_interval == 0
+
     @property
     def work(self):
         """The estimated number of multiplications, for the progress bar."""
@@ -175,7 +179,7 @@ class _Recorder:
 
     def record(self, count_correct):
         self.epoch += 1
-        if self.epoch in (1, self.row.epochs) or self.epoch % self.row.evaluation_interval == 0:
+        if self.row.is_evaluated(self.epoch):
             self.counts.append({name: count_correct(data) for name, data in self.sets.items()})
         self.on_epoch()
         return 0
@@ -353,12 +357,11 @@ def seconds_to(goal, row, results):
 
     Evaluation is included; all epochs are taken to last equally long.
     """
-    reached = []
+    reached, epochs = [], [epoch for epoch in range(1, row.epochs + 1) if row.is_evaluated(epoch)]
     for result in results:
-        curve = np.array(result["curves"]["test"])
-        epoch = row.evaluation_interval * (1 + int(np.argmax(curve >= goal)))
-        is_reached = curve.max() >= goal
-        reached.append(result["seconds"] * epoch / row.epochs if is_reached else None)
+        curve = result["curves"]["test"]
+        first = next((epoch for epoch, value in zip(epochs, curve) if value >= goal), None)
+        reached.append(first and result["seconds"] * first / row.epochs)
     return reached
 
 

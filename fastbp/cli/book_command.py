@@ -47,12 +47,17 @@ def book_table(options):
 
 def _caption(options, n_seeds):
     """Return what the table shows, how and on what it was made."""
-    limit = f" --threads {options.threads}" if options.threads else ""
+    given = [
+        f" --{name} {getattr(options, name)}"
+        for name, default in (("chapter", None), ("row", None), ("dtype", "float64"),
+                              ("threads", None))
+        if getattr(options, name) != default
+    ]  # fmt: skip
     return (
         f"Percent right on MNIST, beside the numbers in the book; {n_seeds} seed(s), "
         f"{options.dtype}, recipes in float32; seconds for one seed, evaluation included, with up "
         f"to {threads.usable(options.threads)} thread(s). {machine.describe()}. Made by "
-        f"`fastbp book{' --quick' * options.quick} --seeds {n_seeds}{limit}`.\n"
+        f"`fastbp book{' --quick' * options.quick} --seeds {n_seeds}{''.join(given)}`.\n"
     )
 
 

@@ -29,7 +29,7 @@ def expand(options):
     if options.count is not None:
         expand_count.expand(options)
         return
-    path = options.save = options.save or (None if options.sheet else NAME)
+    path = options.save = (options.save or "").rstrip(os.sep) or (None if options.sheet else NAME)
     make = _maker(options)
     write = _writer_of(path) if path else None
     if path and os.path.exists(path):
@@ -51,26 +51,29 @@ def expand(options):
 
 
 def _maker(options):
-    """Return the function that makes (X, labels) (1 + k) times as large, each image first."""
+    """Return the function that makes (X, labels) (1 + k) times as large, each image first.
+
+    Its second argument, 0 if it is not given, is the number of the first image in the data set.
+    """
     given = given_limits(options)
     if options.deform is None:
         if given:
             raise ValueError(
                 f"--{next(iter(given))} needs --deform N, copies of each, or --count N"
             )
-        return expand_mnist.expand
+        return lambda data, first=0: expand_mnist.expand(data)
     copies = arguments.check_count("--deform", options.deform, 1)
     chosen = expand_mnist.Deformation(**given)
-    return lambda data: _deformed(*data, chosen, copies, options.seed)
+    return lambda data, first=0: _deformed(*data, first, chosen, copies, options.seed)
 
 
-def _deformed(X, labels, chosen, copies, seed):
+def _deformed(X, labels, first, chosen, copies, seed):
     """Return (each image followed by its deformed copies, the labels)."""
     pixels = X.array if isinstance(X, Pixels) else X
     expanded = np.empty((len(pixels), 1 + copies, pixels.shape[1]), pixels.dtype)
     expanded[:, 0] = pixels
     for epoch in range(copies):
-        expanded[:, 1 + epoch] = chosen.apply(pixels, labels, seed, epoch)
+        expanded[:, 1 + epoch] = chosen.apply_from(first, pixels, labels, seed, epoch)
     expanded = expanded.reshape(-1, pixels.shape[1])
     expanded = Pixels(expanded, X.scale) if isinstance(X, Pixels) else expanded
     return expanded, np.repeat(labels, 1 + copies)
@@ -141,9 +144,9 @@ def _draw(path, training, make):
     X, labels = training
     classes = np.unique(labels)[:SHEET_CLASSES]
     rows = np.concatenate([np.flatnonzero(labels == k)[:SHEET_ROWS] for k in classes])
-    made, _ = make((X[rows], labels[rows]))
-    pixels = made.array if isinstance(made, Pixels) else 256 * made
-    images = _squares(pixels).astype(np.uint8)
+    made = [make((X[i : i + 1], labels[i : i + 1]), i)[0] for i in rows.tolist()]
+    pixels = [m.array if isinstance(m, Pixels) else np.rint(256 * m).clip(0, 255) for m in made]
+    images = _squares(np.concatenate(pixels)).astype(np.uint8)
     contact_sheet.draw(images.reshape(len(rows), -1, *images.shape[1:]), path)
 
 

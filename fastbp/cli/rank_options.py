@@ -44,6 +44,10 @@ def joined_ranks(options):
 def check(options):
     """Raise for settings of several processes that are wrong whatever the data are."""
     if options.ranks is not group.ALONE:
+        if options.scaling_epochs is not None and options.base_mini_batch_size is None:
+            raise ValueError("--scaling-epochs needs --base-mini-batch-size N: what eta was for")
+        if options.chunks is not None and options.average_every is not None:
+            raise ValueError("--chunks goes without --average-every, with which there are none")
         RankSettings(options.ranks.size, options.mini_batch_size, **_given(options))
 
 

@@ -46,8 +46,8 @@ def add_options(parser):
         help="write the trained network to this file (for chapter 3: JSON)")  # fmt: skip
     add("--checkpoint", metavar="PATH",
         help="write the state of the run to this file, regularly and at the end; the one before "
-        "it is kept as PATH.previous")  # fmt: skip
-    add("--checkpoint-every", type=parse_interval, default=30.0, metavar="30s",
+        "it is kept as PATH.previous: to begin anew, remove both")  # fmt: skip
+    add("--checkpoint-every", type=parse_interval, metavar="30s",
         help="seconds, e.g. 30s, or epochs, e.g. 5 (default: 30s)")  # fmt: skip
     add("--shuffle", choices=("book", "blocks"),
         help="the book's order, or blocks of the file in random order, shuffled in windows "

@@ -81,16 +81,30 @@ def check(options):
         raise ValueError(f"{error}; that is the recipe's, --{option} has precedence") from None
     rank_options.check(options)
     check_outputs(options)
-    path = options.checkpoint
-    if path is not None and os.path.exists(path) and not options.resume:
-        raise ValueError(f"{path} exists: --resume goes on with it; to begin anew, remove it")
-    if path is None and options.resume:
-        raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
+    _check_checkpoint(options)
     config = {"seed": options.seed, "init": options.init if options.chapter_3 else None}
+    every = 30.0 if options.checkpoint_every is None else options.checkpoint_every
     options.checkpointer = checkpoint.Checkpointer(
-        options.checkpoint, options.checkpoint_every, options.resume,
+        options.checkpoint, every, options.resume,
         {name: value for name, value in config.items() if value is not None},
     )  # fmt: skip
+
+
+def _check_checkpoint(options):
+    """Raise for options of checkpoints that do not go together, and for one that is there."""
+    path = options.checkpoint
+    if path is None:
+        if options.resume:
+            raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
+        if options.checkpoint_every is not None and options.ranks.rank == 0:
+            raise ValueError("--checkpoint-every needs --checkpoint PATH: where it is written")
+    elif not options.resume:
+        there = [p for p in (path, path + checkpoint.PREVIOUS) if os.path.exists(p)]
+        if there:
+            names = " and ".join(there)
+            raise ValueError(
+                f"{there[0]} exists: --resume goes on with it; to begin anew, remove {names}"
+            )
 
 
 def _check_numbers(options):

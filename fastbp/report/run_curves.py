@@ -1,6 +1,7 @@
 """The accuracies and costs of a run, epoch by epoch, read from a csv file or a checkpoint."""
 
 import csv
+import itertools
 import math
 import os
 import re
@@ -15,7 +16,7 @@ COLUMNS = {
     for data in ("training", "evaluation", "test")
 }
 CHAPTER_1 = "right answers"  # what a checkpoint of chapter 1 calls its test accuracies
-MOST_BYTES = 1 << 26  # of a csv file: a million epochs
+MOST_BYTES, MOST_EPOCHS = 1 << 26, 1 << 20  # of a csv file
 
 
 def read_curves(path, sizes):
@@ -57,7 +58,7 @@ def _columns_of_csv(path):
             f"{path} is no table of epochs; expected a file of fastbp.History.to_csv, or a "
             f"checkpoint of SGD"
         )
-    columns = {}
+    columns, epochs = {}, _epochs_of(rows, path)
     for name in COLUMNS:
         if name in rows[0]:
             values = [_number(row[name], name, i, path) for i, row in enumerate(rows, 2)]
@@ -66,8 +67,20 @@ def _columns_of_csv(path):
                 total = f"n_{data}"
                 totals = [_number(row.get(total), total, i, path) for i, row in enumerate(rows, 2)]
                 values = [_percent(*pair) for pair in zip(values, totals)]
-            columns[name] = values
+            columns[name] = [math.nan] * (epochs[-1] + 1)
+            for epoch, value in zip(epochs, values):
+                columns[name][epoch] = value
     return columns
+
+
+def _epochs_of(rows, path):
+    """Return the epoch of each row of a csv file; of several runs, the number of the row."""
+    epochs = [_number(row["epoch"], "epoch", i, path) for i, row in enumerate(rows, 2)]
+    if all(epoch.is_integer() and 0 <= epoch < MOST_EPOCHS for epoch in epochs) and all(
+        earlier < later for earlier, later in itertools.pairwise(epochs)
+    ):
+        return [*map(int, epochs)]
+    return range(len(rows))
 
 
 def _number(text, name, line, path):
