@@ -270,7 +270,7 @@ def test_without_threads(monkeypatch, capsys):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(prefetcher._Call, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     assert_same(outcome(*train("chapter 1", of_epoch), capsys), wanted)
 
 
