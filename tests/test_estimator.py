@@ -277,7 +277,7 @@ def test_refused_arguments_change_nothing(method, rng):
     y = np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
     network = NetworkClassifier(5, max_iter=5, random_state=0)
     more = {} if method == "fit" else {"classes": ["a", "b", "c"]}
-    with pytest.raises(ValueError, match="-1.0, expected no neg"):
+    with pytest.raises(ValueError, match=r"has -1\.0, expected no neg"):
         getattr(network, method)(X, y, sample_weight=-np.ones(60), **more)
     assert not hasattr(network, "classes_")
     more = {} if method == "fit" else {"classes": ["a", "b"]}
