@@ -170,13 +170,13 @@ def _keep(run):
 
     But not of one with the same settings that had more of its epochs, without --minutes.
     """
-    names = "name", "seed", "final", "epochs"
-    before = _read()
-    runs = [r for r in before if any(r[name] != run[name] for name in names)]
-    alike = [r for r in before if r not in runs and r["settings"] == run["settings"]]
-    if any(len(r["curve"]) > len(run["curve"]) for r in alike):
-        progress("not kept: a longer run of the same recipe and seed is there")
-        return
+    names, runs = ("name", "seed", "final", "epochs"), []
+    for other in _read():
+        if any(other[name] != run[name] for name in names):
+            runs.append(other)
+        elif other["settings"] == run["settings"] and len(other["curve"]) > len(run["curve"]):
+            progress("not kept: a longer run of the same recipe and seed is there")
+            return
     with files.write_atomically(RESULTS / "recipes.json") as file:
         file.write(json.dumps([*runs, run]).replace("}, {", "},\n{").encode())
 

@@ -29,7 +29,7 @@ def joined_ranks(options):
         with ranks.failing_together():
             yield
         return
-    options.save = options.checkpoint = None
+    options.save = options.checkpoint = options.checkpoint_every = None
     options.resume = False
     with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
         try:

@@ -96,7 +96,7 @@ def _check_checkpoint(options):
     if path is None:
         if options.resume:
             raise ValueError("--resume needs --checkpoint PATH: where the state of the run is")
-        if options.checkpoint_every is not None and options.ranks.rank == 0:
+        if options.checkpoint_every is not None:
             raise ValueError("--checkpoint-every needs --checkpoint PATH: where it is written")
     elif not options.resume:
         there = [p for p in (path, path + checkpoint.PREVIOUS) if os.path.exists(p)]

@@ -235,7 +235,7 @@ def check_labels(labels, n_out, name, first=0):
             f"np.asarray(Y, int)"
         )
     if labels.dtype.kind == "f":
-        labels = labels.astype(np.float64)
+        labels = numeric_arrays.cast(labels, np.float64)
         with np.errstate(invalid="ignore"):
             integers = labels.astype(np.int64)
         wrong = np.flatnonzero((integers != labels) | (np.abs(labels) >= 2**53))

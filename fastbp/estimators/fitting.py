@@ -182,8 +182,9 @@ class Fitting:
         return descent
 
     def _loss_of(self, descent):
-        """Return its loss, in which a sample whose label has probability 0 counts as if it were
-        the smallest number above 0.
+        """Return its loss, where a probability of 0 counts as the smallest number above 0.
+
+        That is the whole cost of the sample then, times its weight.
         """
         loss = descent.loss
         if loss == np.inf and self.plan.cost != QUADRATIC:

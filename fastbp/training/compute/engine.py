@@ -123,7 +123,8 @@ class Descent:
         self.packed = [self.layout.pack(layer_views(vector, plan)) for vector in self.flat]
         self.guard = FiniteGuard(self.packed) if settings.check else None
         self.period = period_of(rules, eta, self.flops)
-        # No longer a table of powers than the call needs; but 1 is another kind of step.
+        # The table of powers is as long as the call needs, but a period of 1 would be another kind
+        # of step (lagging.is_scaled), with other rounding than in a longer call.
         count = min(self.period, max(2, -(-len(order) // self.m)))
         self.losses = np.zeros(len(order)) if sums_loss else None
         if sample_weight is not None:
